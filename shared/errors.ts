@@ -1,0 +1,121 @@
+/**
+ * One error base and one table of codes. `docs/error-codes.md` documents the same tables;
+ * a test compares them both ways.
+ */
+
+/** OAuth error codes an issuer answers with: RFC 6749 §5.2, RFC 8707 §2 and, for 500 and 503, RFC 6749 §4.1.2.1. */
+export const oauthErrorCodes = [
+  'invalid_request',
+  'invalid_client',
+  'invalid_grant',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+  'invalid_target',
+  'server_error',
+  'temporarily_unavailable',
+] as const;
+export type OAuthErrorCode = (typeof oauthErrorCodes)[number];
+
+/** Why a token was not accepted. */
+export const tokenErrorCodes = [
+  'token_missing',
+  'token_too_long',
+  'token_malformed',
+  'token_type_refused',
+  'token_algorithm_refused',
+  'token_issuer_unknown',
+  'token_key_unknown',
+  'token_signature_invalid',
+  'token_claim_invalid',
+  'token_audience_refused',
+  'token_not_yet_valid',
+  'token_expired',
+  'token_revoked',
+  'keys_unavailable',
+] as const;
+export type TokenErrorCode = (typeof tokenErrorCodes)[number];
+
+/** Why one attempt (CONNECT, publish, subscribe, receive, will) was refused. */
+export const reasonCodes = [
+  'not_authenticated',
+  'session_expired',
+  'client_id_mismatch',
+  'client_id_invalid',
+  'user_name_mismatch',
+  'topic_malformed',
+  'filter_malformed',
+  'topic_reserved',
+  'no_rule',
+  'denied_by_rule',
+  'filter_broader_than_rule',
+  'filter_not_exact',
+  'qos_too_high',
+  'retain_not_allowed',
+  'payload_too_large',
+  'too_many_subscriptions',
+  'packet_too_large',
+  'too_many_connections',
+  'connect_timeout',
+  'keepalive_refused',
+  'protocol_refused',
+  'internal_error',
+] as const;
+export type ReasonCode = (typeof reasonCodes)[number];
+
+/** What a caller of the libraries can meet besides the above. */
+export const faultCodes = [
+  'scope_malformed',
+  'credentials_invalid',
+  'policy_invalid',
+  'config_invalid',
+  'not_supported',
+  'registry_unavailable',
+  'registry_schema_newer',
+  'registry_conflict',
+  'key_file_invalid',
+  'token_response_invalid',
+  'token_request_failed',
+  'broker_refused',
+  'broker_unreachable',
+  'queue_full',
+  'stopped',
+  'address_in_use',
+] as const;
+export type FaultCode = (typeof faultCodes)[number];
+
+export type ErrorCode = OAuthErrorCode | TokenErrorCode | ReasonCode | FaultCode;
+
+/**
+ * Base of every error Fleetgate raises on purpose. `code` is stable and for programs, `message` is for people
+ * and may change. Neither ever holds a secret, a token or a payload. A caller's mistake is a `TypeError` instead.
+ */
+export class FleetgateError extends Error {
+  override readonly name: string = 'FleetgateError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An error as RFC 6749 §5.2 answers it; the message becomes `error_description`. */
+export class OAuthError extends FleetgateError {
+  override readonly name = 'OAuthError';
+  declare readonly code: OAuthErrorCode;
+
+  constructor(code: OAuthErrorCode, description: string, options?: ErrorOptions) {
+    super(code, description, options);
+  }
+}
+
+/** A token that was not accepted. */
+export class TokenError extends FleetgateError {
+  override readonly name = 'TokenError';
+  declare readonly code: TokenErrorCode;
+
+  constructor(code: TokenErrorCode, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}

@@ -1,0 +1,9 @@
+const identifierPattern = /^[A-Za-z0-9._-]{1,64}$/;
+
+/**
+ * Whether `value` may name a client or a group: `[A-Za-z0-9._-]{1,64}`. No character of it means anything in a
+ * topic filter, so an identifier put into a filter cannot widen it.
+ */
+export function isIdentifier(value: unknown): value is string {
+  return typeof value === 'string' && identifierPattern.test(value);
+}

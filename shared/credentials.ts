@@ -104,7 +104,7 @@ export function formatCredentials(credentials: Credentials): string {
 function checkAuth(auth: Fields): void {
   const method = auth['method'];
   if (typeof method !== 'string' || !Object.hasOwn(authFields, method)) {
-    return invalid(`auth.method must be one of ${Object.keys(authFields).join(', ')}`);
+    invalid(`auth.method must be one of ${Object.keys(authFields).join(', ')}`);
   }
   const { required, optional } = authFields[method as CredentialsAuth['method']];
   const checks: Record<string, Check> = { method: text };

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
 import { matches } from '@fleetgate/shared';
+import { expect, test } from 'vitest';
 
 test('a filter that ends in /# matches its parent level', () => {
   expect(matches('a/#', 'a')).toBe(true);

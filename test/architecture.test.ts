@@ -1,0 +1,147 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+const rooms = ['shared', 'broker', 'issuer', 'agent', 'cli'] as const;
+type Room = (typeof rooms)[number];
+
+interface Import {
+  /** File that imports, relative to the root. */
+  file: string;
+  specifier: string;
+  typeOnly: boolean;
+}
+
+const importPattern =
+  /^\s*(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]\s*\)/gm;
+
+function sourceFiles(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && /\.(ts|js)$/.test(entry.name))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+    .filter((file) => !/(^|\/)(dist|node_modules)\//.test(file));
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  return Array.from(text.matchAll(importPattern), ([, type, from, dynamic]) => ({
+    file,
+    specifier: from ?? dynamic ?? '',
+    typeOnly: type !== undefined,
+  }));
+}
+
+const imports: Import[] = rooms.flatMap((room) => sourceFiles(room).flatMap(importsOf));
+const roomOf = (file: string) => file.split('/')[0] as Room;
+const isRelative = ({ specifier }: Import) => specifier.startsWith('.');
+const say = ({ file, specifier }: Import) => `${file} imports ${specifier}`;
+
+test('every room has sources, so that no rule below holds for want of them', () => {
+  for (const room of rooms) {
+    expect(
+      imports.some(({ file }) => roomOf(file) === room),
+      room,
+    ).toBe(true);
+  }
+});
+
+test('shared imports nothing at all but its own files', () => {
+  expect(imports.filter((one) => roomOf(one.file) === 'shared' && !isRelative(one)).map(say)).toEqual([]);
+});
+
+test('a relative import never leaves its room', () => {
+  const leaving = imports.filter((one) => {
+    if (!isRelative(one)) return false;
+    const target = relative(root, resolve(root, dirname(one.file), one.specifier));
+    return roomOf(target) !== roomOf(one.file);
+  });
+  expect(leaving.map(say)).toEqual([]);
+});
+
+describe.each(['broker', 'issuer', 'agent'] as const)('%s', (room) => {
+  test('knows of the other rooms only shared', () => {
+    const others = imports.filter(
+      ({ file, specifier }) =>
+        roomOf(file) === room &&
+        /^(@fleetgate\/|fleetgate)/.test(specifier) &&
+        specifier !== '@fleetgate/shared',
+    );
+    expect(others.map(say)).toEqual([]);
+  });
+});
+
+test('no source imports a test', () => {
+  expect(imports.filter(({ specifier }) => /(^|\/)test\//.test(specifier)).map(say)).toEqual([]);
+});
+
+/** Where each outside library may be named; a type import is free where `types` says so. */
+const homes: readonly {
+  library: string;
+  files: readonly (string | RegExp)[];
+  types?: readonly (string | RegExp)[];
+}[] = [
+  {
+    library: 'jose',
+    files: [/^broker\/verifier\//, 'issuer/keys.ts', /^issuer\/client-auth\//, 'cli/commands/token.ts'],
+  },
+  { library: 'aedes', files: ['broker/server.ts'], types: [/^broker\//] },
+  { library: 'mqtt', files: ['agent/connection.ts'] },
+  { library: 'coap', files: [/^issuer\/coap\//, 'agent/transport/coap.ts'] },
+  { library: 'better-sqlite3', files: [/^issuer\/registry\/sqlite\//] },
+  { library: 'fastify', files: [/^issuer\/http\//, 'cli/admin-listener.ts'], types: [/^issuer\//] },
+  { library: 'ws', files: ['broker/listeners.ts'], types: [/^broker\//] },
+  { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },
+  { library: 'ajv', files: ['broker/document.ts'] },
+  { library: 'commander', files: ['agent/cli.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//] },
+  { library: 'pino', files: ['cli/log.ts'], types: [/^(broker|issuer|cli)\//] },
+];
+
+test.each(homes)('$library is named only where it belongs', ({ library, files, types = [] }) => {
+  const isHome = (file: string, places: readonly (string | RegExp)[]) =>
+    places.some((place) => (typeof place === 'string' ? place === file : place.test(file)));
+  const strays = imports.filter(
+    (one) =>
+      (one.specifier === library || one.specifier.startsWith(`${library}/`)) &&
+      !isHome(one.file, files) &&
+      !(one.typeOnly && isHome(one.file, types)),
+  );
+  expect(strays.map(say)).toEqual([]);
+});
+
+test('every outside library a room imports is in its package.json, and nothing else is', () => {
+  for (const room of rooms) {
+    const { dependencies = {} } = JSON.parse(readFileSync(join(root, room, 'package.json'), 'utf8')) as {
+      dependencies?: Record<string, string>;
+    };
+    const named = new Set(
+      imports
+        .filter((one) => roomOf(one.file) === room && !isRelative(one) && !one.specifier.startsWith('node:'))
+        .map(({ specifier }) =>
+          specifier
+            .split('/')
+            .slice(0, specifier.startsWith('@') ? 2 : 1)
+            .join('/'),
+        ),
+    );
+    expect([...named].sort(), room).toEqual(Object.keys(dependencies).sort());
+  }
+});
+
+test('index.ts files only re-export', () => {
+  for (const room of rooms.filter((name) => name !== 'cli')) {
+    const text = readFileSync(join(root, room, 'index.ts'), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+    const statements = text
+      .split(';')
+      .map((statement) => statement.trim())
+      .filter((statement) => statement !== '');
+    expect(
+      statements.filter((statement) => !/^export\s+(type\s+)?(\*|\{)[\s\S]* from /.test(statement)),
+    ).toEqual([]);
+  }
+});
+
+test('no folder or file is named for nothing in particular', () => {
+  const files = rooms.flatMap(sourceFiles);
+  expect(files.filter((file) => /(^|\/)(utils?|helpers?|common|misc|models?)(\/|\.)/.test(file))).toEqual([]);
+});

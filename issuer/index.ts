@@ -1,1 +1,10 @@
-export {};
+export { readOrCreateAdminKey } from './admin-key.ts';
+export type { Caller } from './audit.ts';
+export type { ClientRegistration, Clients, RegisteredClient } from './clients.ts';
+export type { TokenIssuer } from './issue.ts';
+export { type Issuer, openIssuer } from './open-issuer.ts';
+export type { IssuerOptions, ResolvedOptions } from './options.ts';
+export type { Registry } from './registry/registry.ts';
+export { openSqliteRegistry } from './registry/sqlite/registry.ts';
+export { type RunningIssuer, startIssuer } from './start-issuer.ts';
+export type { TokenRequest } from './token-request.ts';

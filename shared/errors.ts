@@ -73,6 +73,8 @@ export const faultCodes = [
   'registry_unavailable',
   'registry_schema_newer',
   'registry_conflict',
+  'client_unknown',
+  'api_key_invalid',
   'key_file_invalid',
   'token_response_invalid',
   'token_request_failed',

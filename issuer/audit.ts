@@ -1,0 +1,77 @@
+/** What the audit trail records: every administrative act and every token issued or refused. */
+
+export type AuditAction =
+  | 'token.issue'
+  | 'client.create'
+  | 'client.delete'
+  | 'key.activate'
+  | 'admin.authenticate';
+
+/** One audit row. It never holds a secret, a token or anything a caller chose freely and unchecked. */
+export interface AuditEvent {
+  readonly atMs: number;
+  /** Who acted; see {@link adminActor}, {@link clientActor}, {@link anonymousActor}, {@link issuerActor}. */
+  readonly actor: string;
+  /** Address of the peer's socket; unset for what the issuer does by itself. */
+  readonly address: string | undefined;
+  readonly action: AuditAction;
+  /** What was acted upon: a client id or a key id. */
+  readonly target: string | undefined;
+  /** `ok`, or the error code the caller was answered with. */
+  readonly result: string;
+  readonly requestId: string | undefined;
+  /** `jti` of an issued token. */
+  readonly tokenId: string | undefined;
+}
+
+export interface RecordedAuditEvent extends AuditEvent {
+  /** Position in the trail, increasing. */
+  readonly sequence: number;
+}
+
+/** Who asks, as the transport knows it. */
+export interface Caller {
+  readonly address: string | undefined;
+  readonly requestId: string | undefined;
+}
+
+/** Whoever holds the admin API key of that name. */
+export const adminActor = (keyName: string) => `admin:${keyName}`;
+/** A client by the id it claims; whether it proved it says the result. */
+export const clientActor = (clientId: string) => `client:${clientId}`;
+/** A request that names nobody, or nobody that could exist. */
+export const anonymousActor = 'anonymous';
+/** The issuer itself. */
+export const issuerActor = 'issuer';
+
+interface EventFields {
+  readonly atMs: number;
+  readonly actor: string;
+  readonly action: AuditAction;
+  readonly caller?: Caller;
+  readonly target?: string | undefined;
+  readonly result?: string;
+  readonly tokenId?: string;
+}
+
+/** An event; `result` is `ok` unless given. */
+export function auditEvent({
+  atMs,
+  actor,
+  action,
+  caller,
+  target,
+  result,
+  tokenId,
+}: EventFields): AuditEvent {
+  return {
+    atMs,
+    actor,
+    address: caller?.address,
+    action,
+    target,
+    result: result ?? 'ok',
+    requestId: caller?.requestId,
+    tokenId,
+  };
+}

@@ -1,0 +1,84 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { Issuer } from '../open-issuer.ts';
+import { metadata, paths } from './metadata.ts';
+import { addRoute, callerOf, type Handler } from './routes.ts';
+import { type RawBody, readTokenRequest, toCamelCase } from './token-request.ts';
+
+/**
+ * Seconds a verifier may keep the key set and metadata. Ours: a key is to be published that long before its first use.
+ */
+const MAX_AGE_SECONDS = 60;
+
+/** The public listener: token endpoint, keys, metadata and health. Translates, and decides nothing. */
+export function publicRoutes(issuer: Issuer, configuredUrl: string | undefined): FastifyPluginAsync {
+  return async (app) => {
+    keepBodiesRaw(app);
+    // Behind a proxy that keeps the path of the issuer's URL as well as behind one that strips it.
+    const path = configuredUrl === undefined ? '' : new URL(configuredUrl).pathname.replace(/\/+$/, '');
+    const everywhere = (...urls: string[]) => new Set(urls.flatMap((url) => [url, `${path}${url}`]));
+
+    for (const url of everywhere(paths.token, '/auth/oauth/token')) {
+      addRoute(app, url, { POST: { handler: tokenEndpoint(issuer) } });
+    }
+    for (const url of everywhere(paths.jwks, '/auth/jwt/jwks.json')) {
+      addRoute(app, url, { GET: { handler: published(() => issuer.currentJwks()) } });
+    }
+    // RFC 8414 §3.1 puts the path behind the well-known part; OpenID Connect Discovery §4 before it.
+    for (const url of everywhere(paths.oauthMetadata, paths.openidMetadata).add(
+      `${paths.oauthMetadata}${path}`,
+    )) {
+      addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url())) } });
+    }
+    addRoute(app, '/livez', { GET: { handler: async () => ({ status: 'ok' }) } });
+    addRoute(app, '/readyz', {
+      GET: {
+        handler: async (_request, reply) => {
+          const isReady = await issuer.isReady();
+          return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ok' : 'unavailable' });
+        },
+      },
+    });
+  };
+}
+
+function tokenEndpoint(issuer: Issuer): Handler {
+  return async (request, reply) => {
+    const caller = callerOf(request);
+    const { body, headers, url } = request;
+    let read: ReturnType<typeof readTokenRequest>;
+    try {
+      read = readTokenRequest({
+        body: body as RawBody | undefined,
+        hasQuery: url.includes('?'),
+        authorization: headers.authorization,
+        caller,
+      });
+    } catch (error) {
+      return await issuer.refuse(error, caller);
+    }
+    const response = await issuer.issue(read.request);
+    // RFC 6749 §5.1.
+    return reply
+      .headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
+      .send(read.isCamelCase ? toCamelCase(response) : response);
+  };
+}
+
+/** What anybody may read and keep for a while, also a page in a browser. */
+function published(read: () => Promise<unknown>): Handler {
+  return async (_request, reply) =>
+    reply
+      .headers({
+        'cache-control': `public, max-age=${MAX_AGE_SECONDS}`,
+        'access-control-allow-origin': '*',
+      })
+      .send(await read());
+}
+
+// What is wrong with a body is then refused, and recorded, as any other refused request.
+function keepBodiesRaw(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  const keep = (type: RawBody['type']) => async (_request: unknown, bytes: Buffer) => ({ type, bytes });
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, keep('json'));
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'buffer' }, keep('form'));
+}

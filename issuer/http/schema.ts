@@ -1,0 +1,42 @@
+import { nearest, OAuthError } from '@fleetgate/shared';
+import type { FastifySchemaCompiler } from 'fastify';
+import type { TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { Value } from 'typebox/value';
+
+/** Validates what a route's schema describes. What is wrong is refused naming the field, never quoting a value. */
+export const schemaCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  const compiled = Compile(schema);
+  return (input: unknown) => {
+    // Query and path come as text.
+    const value = httpPart === 'body' ? input : Value.Convert(schema, input);
+    return compiled.Check(value)
+      ? { value }
+      : { error: new OAuthError('invalid_request', problem(schema, compiled.Errors(value))) };
+  };
+};
+
+/** The first problem, in words; an unknown field first, since it is the likely reason of the others. */
+function problem(schema: TSchema, errors: readonly SchemaError[]): string {
+  const unknown = errors.find(({ keyword }) => keyword === 'additionalProperties');
+  if (unknown !== undefined) return unknownField(schema, unknown);
+  const [first] = errors;
+  if (first === undefined) return 'the request does not fit its schema';
+  const field = first.instancePath.slice(1).replaceAll('/', '.');
+  return field === '' ? `the body ${first.message}` : `${field.slice(0, 64)} ${first.message}`;
+}
+
+interface SchemaError {
+  readonly keyword: string;
+  readonly instancePath: string;
+  readonly message: string;
+  readonly params: object;
+}
+
+function unknownField(schema: TSchema, { params }: SchemaError): string {
+  const [name = ''] = (params as { additionalProperties?: string[] }).additionalProperties ?? [];
+  const known = Object.keys((schema as { properties?: object }).properties ?? {});
+  const near = nearest(name, known);
+  const hint = near === undefined ? `known are ${known.join(', ')}` : `did you mean ${near}?`;
+  return `unknown field '${name.slice(0, 64)}'; ${hint}`;
+}

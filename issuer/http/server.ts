@@ -1,0 +1,129 @@
+import { randomUUID } from 'node:crypto';
+import type { AddressInfo, Socket } from 'node:net';
+import { FleetgateError } from '@fleetgate/shared';
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import type { Logger } from 'pino';
+import { errorBody, sendError } from './errors.ts';
+
+/** Bytes of a body. Ours: a token request with the longest scope and secret is far below. */
+export const MAX_BODY_BYTES = 65_536;
+
+/** Open sockets. Ours: each costs some kilobytes, and machines ask once in minutes. */
+const MAX_CONNECTIONS = 10_000;
+
+/** How long requests in flight may take once the server closes; within the 10 s of a stop. */
+const CLOSE_GRACE_MS = 8000;
+
+export interface HttpTimeouts {
+  /** Without any byte on the socket. */
+  readonly idleMs: number;
+  /** From the first byte of a request to its last: a slow one is cut off (408). */
+  readonly requestMs: number;
+  /** Between two requests on one connection. Longer than the 60 s of usual proxies, which else meet a closed socket. */
+  readonly keepAliveMs: number;
+}
+
+const defaultTimeouts: HttpTimeouts = { idleMs: 75_000, requestMs: 15_000, keepAliveMs: 65_000 };
+
+export interface HttpServer {
+  readonly app: FastifyInstance;
+  /**
+   * The actual port.
+   * @throws FleetgateError `address_in_use`
+   */
+  listen(address: { readonly host: string; readonly port: number }): Promise<number>;
+  /** Stops accepting and finishes what is in flight; what takes too long is cut off. */
+  close(): Promise<void>;
+}
+
+/** A Fastify server with limits, JSON errors throughout, and a log that holds no header, query or body. */
+export function openHttpServer(
+  log: Logger | undefined,
+  timeouts: HttpTimeouts = defaultTimeouts,
+): HttpServer {
+  const app: FastifyInstance = fastify({
+    ...(log === undefined ? { logger: false } : { loggerInstance: log as FastifyBaseLogger }),
+    // Fastify's own lines hold the URL, and with it a query that may hold a secret.
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    bodyLimit: MAX_BODY_BYTES,
+    connectionTimeout: timeouts.idleMs,
+    requestTimeout: timeouts.requestMs,
+    keepAliveTimeout: timeouts.keepAliveMs,
+    forceCloseConnections: 'idle',
+    // A request that came while closing is still answered, on a connection that then closes.
+    return503OnClosing: false,
+    http: {
+      headersTimeout: timeouts.requestMs,
+      connectionsCheckingInterval: Math.min(1000, timeouts.requestMs),
+    },
+    frameworkErrors: sendError,
+    clientErrorHandler: refuseMalformed,
+  });
+  app.server.maxConnections = MAX_CONNECTIONS;
+  app.setErrorHandler(sendError);
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody(404)));
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, routeOptions, socket } = request;
+    const { statusCode, elapsedTime } = reply;
+    const line = {
+      method,
+      // The route and not the path: also a path that nobody serves may hold a secret.
+      route: routeOptions.url ?? 'none',
+      status: statusCode,
+      ms: Math.round(elapsedTime),
+      address: socket.remoteAddress,
+    };
+    request.log[statusCode >= 500 ? 'error' : 'info'](line, 'request');
+  });
+
+  return {
+    app,
+    async listen({ host, port }) {
+      try {
+        await app.listen({ host, port });
+      } catch (error) {
+        await app.close();
+        throw asListenError(error, host, port);
+      }
+      return (app.server.address() as AddressInfo).port;
+    },
+    async close() {
+      const cut = setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS);
+      try {
+        await app.close();
+      } finally {
+        clearTimeout(cut);
+      }
+    },
+  };
+}
+
+function asListenError(error: unknown, host: string, port: number): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
+  return new FleetgateError(
+    'address_in_use',
+    `port ${port} on ${host} is in use; stop what holds it, or set issuer.http.port to another (0 picks a free one)`,
+  );
+}
+
+/** Answers what Node's parser refused, and what took too long, in the shape of all other errors. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, reason] = statuses.get(error.code ?? '') ?? [400, 'Bad Request'];
+  const body = JSON.stringify(errorBody(status));
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+  // The peer may never read it, nor close.
+  socket.destroySoon();
+}
+
+const statuses: ReadonlyMap<string, readonly [number, string]> = new Map([
+  ['ERR_HTTP_REQUEST_TIMEOUT', [408, 'Request Timeout']],
+  ['HPE_HEADER_OVERFLOW', [431, 'Request Header Fields Too Large']],
+]);

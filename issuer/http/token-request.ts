@@ -1,0 +1,126 @@
+import { OAuthError, type TokenResponse, type TokenResponseCamelCase } from '@fleetgate/shared';
+import type { Caller } from '../audit.ts';
+import type { TokenRequest } from '../token-request.ts';
+import { parseStrictJson } from './strict-json.ts';
+
+/** A body as the content type parser leaves it: not decoded yet, so that a malformed one is refused in one place. */
+export interface RawBody {
+  readonly type: 'form' | 'json';
+  readonly bytes: Uint8Array;
+}
+
+export interface HttpTokenRequest {
+  readonly body: RawBody | undefined;
+  readonly hasQuery: boolean;
+  readonly authorization: string | undefined;
+  readonly caller: Caller;
+}
+
+export interface ReadTokenRequest {
+  readonly request: TokenRequest;
+  /** Whether the guide's spelling was used, and is to be used in the answer. */
+  readonly isCamelCase: boolean;
+}
+
+type Parameters = ReadonlyMap<string, unknown>;
+
+/** The guide's spelling of parameters, in JSON only. Whichever is used decides the spelling of the answer. */
+const camelCaseNames: ReadonlyMap<string, string> = new Map([
+  ['clientId', 'client_id'],
+  ['clientSecret', 'client_secret'],
+  ['grantType', 'grant_type'],
+]);
+
+/**
+ * Reads a token request (RFC 6749 §4.4.2), as form or JSON. Unknown parameters are ignored (§3.2).
+ * @throws OAuthError `invalid_request`; the message never quotes a value
+ */
+export function readTokenRequest({
+  body,
+  hasQuery,
+  authorization,
+  caller,
+}: HttpTokenRequest): ReadTokenRequest {
+  // RFC 6749 §2.3.1: never in the URI, which ends up in logs.
+  if (hasQuery) invalid('parameters belong in the body, not in the query');
+  if (body === undefined) return invalid('the request has no body');
+  const { parameters, isCamelCase } = body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
+  const request = {
+    caller,
+    authorization,
+    grantType: text(parameters, 'grant_type'),
+    clientId: text(parameters, 'client_id'),
+    clientSecret: text(parameters, 'client_secret'),
+    scope: textOrList(parameters, 'scope'),
+    audience: [...audiences(parameters, 'audience'), ...audiences(parameters, 'resource')],
+  };
+  return { request, isCamelCase };
+}
+
+/** The answer in the guide's spelling. */
+export function toCamelCase(response: TokenResponse): TokenResponseCamelCase & { status: 'OK' } {
+  return {
+    status: 'OK',
+    accessToken: response.access_token,
+    tokenType: response.token_type,
+    expiresIn: response.expires_in,
+    scope: response.scope ?? '',
+  };
+}
+
+function readForm(bytes: Uint8Array): { parameters: Parameters; isCamelCase: false } {
+  let form: string;
+  try {
+    form = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return invalid('the body is not UTF-8');
+  }
+  const parameters = new Map<string, unknown>();
+  for (const [name, value] of new URLSearchParams(form)) {
+    const before = parameters.get(name);
+    if (before === undefined) parameters.set(name, value);
+    // RFC 6749 §3.2: once; only `resource` may come again (RFC 8707 §2).
+    else if (name === 'resource') parameters.set(name, [before, value].flat());
+    else invalid('a parameter is included more than once');
+  }
+  return { parameters, isCamelCase: false };
+}
+
+function readJson(bytes: Uint8Array): { parameters: Parameters; isCamelCase: boolean } {
+  const value = parseStrictJson(bytes);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return invalid('the body is not a JSON object');
+  }
+  const parameters = new Map<string, unknown>();
+  let isCamelCase = false;
+  for (const [name, member] of Object.entries(value)) {
+    const wireName = camelCaseNames.get(name) ?? name;
+    if (parameters.has(wireName)) invalid('a parameter is included in both spellings');
+    parameters.set(wireName, member);
+    isCamelCase ||= wireName !== name;
+  }
+  return { parameters, isCamelCase };
+}
+
+// RFC 6749 §3.2: a parameter without a value counts as omitted.
+function text(parameters: Parameters, name: string): string | undefined {
+  const value = parameters.get(name);
+  if (value === undefined || value === '') return undefined;
+  return typeof value === 'string' ? value : invalid(`${name} must be a string`);
+}
+
+function textOrList(parameters: Parameters, name: string): string | readonly string[] | undefined {
+  const value = parameters.get(name);
+  if (!Array.isArray(value)) return text(parameters, name);
+  if (!value.every((element) => typeof element === 'string')) invalid(`${name} must hold strings only`);
+  return value as string[];
+}
+
+function audiences(parameters: Parameters, name: string): readonly string[] {
+  const value = textOrList(parameters, name) ?? [];
+  return typeof value === 'string' ? value.split(' ').filter((one) => one !== '') : value;
+}
+
+function invalid(description: string): never {
+  throw new OAuthError('invalid_request', description);
+}

@@ -1,0 +1,157 @@
+import { createPrivateKey, generateKeyPair, type KeyObject, sign } from 'node:crypto';
+import { promisify } from 'node:util';
+import type {
+  AccessTokenClaims,
+  AccessTokenHeader,
+  JsonWebKeySet,
+  PublicJsonWebKey,
+  SigningAlgorithm,
+} from '@fleetgate/shared';
+import { calculateJwkThumbprint } from 'jose';
+import { auditEvent, issuerActor } from './audit.ts';
+import { openKeyEncryption } from './key-encryption.ts';
+import type { Registry, StoredSigningKey } from './registry/registry.ts';
+
+/** Milliseconds for which the published keys are not read again: another process may have added one. */
+const RELOAD_INTERVAL_MS = 1000;
+
+/** Bits of an RSA key (RFC 7518 §3.3 asks for 2048 or more; signing takes the cube of it). */
+const RSA_MODULUS_BITS = 2048;
+
+export interface SigningKeysOptions {
+  readonly registry: Registry;
+  readonly keyEncryptionKeyFile: string;
+  readonly algorithm: SigningAlgorithm;
+  readonly now: () => number;
+}
+
+export interface SigningKeys {
+  /** The claims as a compact JWS by the active key. */
+  sign(claims: AccessTokenClaims): string;
+  /** All public keys as they were read last. */
+  jwks(): JsonWebKeySet;
+  /** Reads the public keys again, so that those of another process on this database are published too. */
+  reload(): Promise<void>;
+}
+
+/**
+ * The signing keys of the registry. The first start makes one; so does a start with another algorithm than the active
+ * key's, and then the old public key stays published.
+ * @throws FleetgateError `key_file_invalid`, `registry_unavailable`
+ */
+export async function openSigningKeys(options: SigningKeysOptions): Promise<SigningKeys> {
+  const { registry, keyEncryptionKeyFile, algorithm, now } = options;
+  let stored = await registry.signingKeys();
+  const encryption = openKeyEncryption(keyEncryptionKeyFile, stored.length > 0);
+  if (activeOf(stored)?.algorithm !== algorithm) {
+    const { kid, publicJwk, privateJwk } = await generateKey(algorithm);
+    const event = auditEvent({ atMs: now(), actor: issuerActor, action: 'key.activate', target: kid });
+    const encryptedPrivateJwk = encryption.encrypt(JSON.stringify(privateJwk), kid);
+    await registry.activateSigningKey(
+      { kid, algorithm, publicJwk, encryptedPrivateJwk, createdAtMs: now() },
+      event,
+    );
+    // Of two processes that start at once the key of one is stored: both use what the registry says.
+    stored = await registry.signingKeys();
+  }
+  const active = stored.find((key) => key.state === 'active') ?? missing();
+  const privateJwk = JSON.parse(encryption.decrypt(active.encryptedPrivateJwk, active.kid)) as JsonWebKey;
+  const signer = compactSigner(active, createPrivateKey({ key: privateJwk, format: 'jwk' }));
+  let published = publish(stored);
+  let readAtMs = now();
+  let reading: Promise<void> | undefined;
+
+  return {
+    sign: signer,
+    jwks: () => published,
+    reload() {
+      // Also after a clock that was set back.
+      if (Math.abs(now() - readAtMs) < RELOAD_INTERVAL_MS) return Promise.resolve();
+      reading ??= registry
+        .signingKeys()
+        .then((keys) => {
+          published = publish(keys);
+          readAtMs = now();
+        })
+        .finally(() => {
+          reading = undefined;
+        });
+      return reading;
+    },
+  };
+}
+
+type JsonWebKey = Record<string, unknown>;
+
+const activeOf = (keys: readonly StoredSigningKey[]) => keys.find(({ state }) => state === 'active');
+
+function missing(): never {
+  throw new Error('the registry has no active signing key though one was stored');
+}
+
+function publish(keys: readonly StoredSigningKey[]): JsonWebKeySet {
+  return {
+    keys: keys.map(
+      ({ kid, algorithm, publicJwk }) =>
+        ({ ...publicJwk, kid, alg: algorithm, use: 'sig' }) as PublicJsonWebKey,
+    ),
+  };
+}
+
+/** A new key pair; `kid` is the thumbprint of the public key (RFC 7638), so it names this key and no other. */
+async function generateKey(algorithm: SigningAlgorithm) {
+  const { publicKey, privateKey } = await keyPairs[algorithm]();
+  const publicJwk = publicKey.export({ format: 'jwk' }) as JsonWebKey;
+  const privateJwk = privateKey.export({ format: 'jwk' }) as JsonWebKey;
+  return { kid: await calculateJwkThumbprint(publicJwk, 'sha256'), publicJwk, privateJwk };
+}
+
+interface KeyPair {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+}
+
+const generate = promisify(generateKeyPair);
+const keyPairs: Record<SigningAlgorithm, () => Promise<KeyPair>> = {
+  ES256: () => generate('ec', { namedCurve: 'P-256' }),
+  EdDSA: () => generate('ed25519'),
+  RS256: () => generate('rsa', { modulusLength: RSA_MODULUS_BITS }),
+};
+
+function compactSigner({ kid, algorithm }: StoredSigningKey, key: KeyObject) {
+  const header: AccessTokenHeader = { alg: algorithm, kid, typ: 'at+jwt' };
+  const encodedHeader = base64url(JSON.stringify(header));
+  const signature = signatures[algorithm];
+  return (claims: AccessTokenClaims): string => {
+    const input = `${encodedHeader}.${base64url(JSON.stringify(claims))}`;
+    return `${input}.${signature(Buffer.from(input), key).toString('base64url')}`;
+  };
+}
+
+const signatures: Record<SigningAlgorithm, (input: Buffer, key: KeyObject) => Buffer> = {
+  // Asking node:crypto for r‖s itself takes twice as long on Node 24.
+  ES256: (input, key) => joinedFromDer(sign('sha256', input, key)),
+  EdDSA: (input, key) => sign(null, input, key),
+  RS256: (input, key) => sign('sha256', input, key),
+};
+
+/** An ECDSA signature on P-256 as JWS wants it, r‖s of 32 bytes each (RFC 7518 §3.4), from DER. */
+export function joinedFromDer(der: Buffer): Buffer {
+  // SEQUENCE { INTEGER r, INTEGER s }, each with one length byte: below 128 bytes for this curve.
+  const joined = Buffer.alloc(64);
+  const rLength = der[3] as number;
+  const sLength = der[5 + rLength] as number;
+  copyInteger(der.subarray(4, 4 + rLength), joined, 32);
+  copyInteger(der.subarray(6 + rLength, 6 + rLength + sLength), joined, 64);
+  return joined;
+}
+
+// Right-aligned: DER drops leading zeros, and adds one where the first bit is set.
+function copyInteger(integer: Buffer, target: Buffer, end: number): void {
+  const significant = integer.length > 32 ? integer.subarray(integer.length - 32) : integer;
+  significant.copy(target, end - significant.length);
+}
+
+function base64url(text: string): string {
+  return Buffer.from(text).toString('base64url');
+}

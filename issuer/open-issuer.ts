@@ -1,0 +1,54 @@
+import type { JsonWebKeySet } from '@fleetgate/shared';
+import { type Clients, openClients } from './clients.ts';
+import { type TokenIssuer, tokenIssuer } from './issue.ts';
+import { openSigningKeys } from './keys.ts';
+import type { ResolvedOptions } from './options.ts';
+import { openSqliteRegistry } from './registry/sqlite/registry.ts';
+
+/** The issuer without any listener: what every transport in front of it calls. */
+export interface Issuer extends TokenIssuer {
+  readonly clients: Clients;
+  readonly defaultAudience: readonly string[];
+  /** `iss`. */
+  url(): string;
+  /** All public keys as they were read last. */
+  jwks(): JsonWebKeySet;
+  /** All public keys, also those another process on this database has made meanwhile. */
+  currentJwks(): Promise<JsonWebKeySet>;
+  /** Whether the registry can be read. */
+  isReady(): Promise<boolean>;
+  /** Finishes the acts that wait and closes the registry. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens registry and keys. `issuerUrl` is asked when a token is issued: a listener on port 0 knows its own late.
+ * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `key_file_invalid`
+ */
+export async function openIssuer(
+  options: Omit<ResolvedOptions, 'http' | 'url'>,
+  issuerUrl: () => string,
+): Promise<Issuer> {
+  const { databaseFile, keyEncryptionKeyFile, signingAlgorithm, defaultAudience, log, now } = options;
+  const registry = await openSqliteRegistry(databaseFile);
+  try {
+    const keys = await openSigningKeys({ registry, keyEncryptionKeyFile, algorithm: signingAlgorithm, now });
+    const defaults = { audience: defaultAudience, tokenLifetimeSeconds: options.tokenLifetimeSeconds };
+    return {
+      ...tokenIssuer({ registry, keys, issuerUrl, defaults, now, log }),
+      clients: openClients(registry, now),
+      defaultAudience,
+      url: issuerUrl,
+      jwks: () => keys.jwks(),
+      currentJwks: async () => {
+        await keys.reload();
+        return keys.jwks();
+      },
+      isReady: () => registry.isReadable(),
+      close: () => registry.close(),
+    };
+  } catch (error) {
+    await registry.close();
+    throw error;
+  }
+}

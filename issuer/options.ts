@@ -1,0 +1,114 @@
+import { FleetgateError, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
+import type { Logger } from 'pino';
+import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './clients.ts';
+
+export interface IssuerOptions {
+  /** Where the public listener accepts; port 0 picks a free one. */
+  readonly http: { readonly host: string; readonly port: number };
+  /**
+   * `iss` of the tokens, https unless the host is loopback; a slash at its end is dropped. Default: `http://host:port`
+   * with the actual port.
+   */
+  readonly url?: string;
+  /** SQLite file; made, with mode 0600, if it is missing. */
+  readonly databaseFile: string;
+  /** File of 32 bytes that encrypt the signing keys; made, with mode 0600, when the database is new. */
+  readonly keyEncryptionKeyFile: string;
+  /** Lifetime of tokens of clients registered without one. Default 900. */
+  readonly tokenLifetimeSeconds?: number;
+  /** Default ES256. */
+  readonly signingAlgorithm?: SigningAlgorithm;
+  /** Audience of tokens of clients registered without one. Default `['mqtt']`. */
+  readonly defaultAudience?: readonly string[];
+  /** Default: no log. */
+  readonly log?: Logger;
+  /** Milliseconds since 1970. Default `Date.now`. */
+  readonly now?: () => number;
+}
+
+const optionNames = [
+  'http',
+  'url',
+  'databaseFile',
+  'keyEncryptionKeyFile',
+  'tokenLifetimeSeconds',
+  'signingAlgorithm',
+  'defaultAudience',
+  'log',
+  'now',
+];
+
+/** Options with their defaults, checked and frozen. */
+export interface ResolvedOptions {
+  readonly http: { readonly host: string; readonly port: number };
+  readonly url: string | undefined;
+  readonly databaseFile: string;
+  readonly keyEncryptionKeyFile: string;
+  readonly tokenLifetimeSeconds: number;
+  readonly signingAlgorithm: SigningAlgorithm;
+  readonly defaultAudience: readonly string[];
+  readonly log: Logger | undefined;
+  readonly now: () => number;
+}
+
+/** @throws FleetgateError `config_invalid`, naming the option */
+export function resolveOptions(options: IssuerOptions): ResolvedOptions {
+  for (const name of Object.keys(options)) {
+    if (!optionNames.includes(name)) {
+      invalid(`unknown issuer option ${name}; known are ${optionNames.join(', ')}`);
+    }
+  }
+  const { tokenLifetimeSeconds = 900, signingAlgorithm = 'ES256', defaultAudience = ['mqtt'] } = options;
+  if (!isTokenLifetime(tokenLifetimeSeconds)) {
+    invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
+  }
+  if (!signingAlgorithms.includes(signingAlgorithm)) {
+    invalid(`signing_algorithm must be one of ${signingAlgorithms.join(', ')}`);
+  }
+  if (defaultAudience.length === 0 || defaultAudience.some((audience) => audience === '')) {
+    // A verifier that checks audiences accepts no token without one.
+    invalid('default_audience must name at least one audience');
+  }
+  return Object.freeze({
+    http: { ...options.http },
+    url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
+    databaseFile: options.databaseFile,
+    keyEncryptionKeyFile: options.keyEncryptionKeyFile,
+    tokenLifetimeSeconds,
+    signingAlgorithm,
+    defaultAudience: Object.freeze([...defaultAudience]),
+    log: options.log,
+    now: options.now ?? Date.now,
+  });
+}
+
+/**
+ * The issuer identifier (RFC 8414 §2) without a slash at its end.
+ * @throws FleetgateError `config_invalid` unless it is https, or http on a loopback host
+ */
+export function checkIssuerUrl(url: string): string {
+  const parsed = URL.parse(url);
+  if (parsed === null || !['http:', 'https:'].includes(parsed.protocol)) {
+    return invalid(`issuer.url must be an https URL`);
+  }
+  if (parsed.search !== '' || parsed.hash !== '' || parsed.username !== '' || parsed.password !== '') {
+    invalid('issuer.url must have no query, fragment or user');
+  }
+  if (!/^[A-Za-z0-9._~/-]*$/.test(parsed.pathname))
+    invalid('issuer.url has characters in its path that need escaping');
+  if (parsed.protocol === 'http:' && !isLoopback(parsed.hostname)) {
+    invalid(
+      `issuer.url must be https unless its host is loopback: over http anyone on the way to ${parsed.host} could ` +
+        'read secrets; set issuer.url to the https address of the proxy in front',
+    );
+  }
+  return url.replace(/\/+$/, '');
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
+function invalid(message: string): never {
+  throw new FleetgateError('config_invalid', message);
+}

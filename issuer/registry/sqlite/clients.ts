@@ -1,0 +1,100 @@
+import type { ClientRecord, NewClientRecord } from '../registry.ts';
+import type { Database } from './database.ts';
+
+interface ClientRow {
+  registration: number;
+  client_id: string;
+  name: string | null;
+  scope: string;
+  audience: string;
+  auth_method: string;
+  grant_types: string;
+  client_group: string | null;
+  labels: string;
+  metadata: string;
+  token_lifetime_seconds: number | null;
+  supertokens: string;
+  created_at_ms: number;
+  updated_at_ms: number;
+  hash_0: Buffer | null;
+  hash_1: Buffer | null;
+}
+
+const selectClients = `
+  SELECT clients.*, first.hash AS hash_0, second.hash AS hash_1
+  FROM clients
+  LEFT JOIN client_secrets AS first ON first.registration = clients.registration AND first.slot = 0
+  LEFT JOIN client_secrets AS second ON second.registration = clients.registration AND second.slot = 1`;
+
+export type ClientStatements = ReturnType<typeof clientStatements>;
+
+/** The statements on clients; each runs at once, in whatever transaction is open. */
+export function clientStatements(database: Database) {
+  const find = database.prepare<[string], ClientRow>(`${selectClients} WHERE clients.client_id = ?`);
+  const list = database.prepare<[string, number], ClientRow>(
+    `${selectClients} WHERE clients.client_id > ? ORDER BY clients.client_id LIMIT ?`,
+  );
+  const exists = database.prepare<[number], number>('SELECT 1 FROM clients WHERE registration = ?').pluck();
+  const remove = database.prepare<[string]>('DELETE FROM clients WHERE client_id = ?');
+  const insert = database.prepare<unknown[]>(`
+    INSERT INTO clients (client_id, name, scope, audience, auth_method, grant_types, client_group, labels, metadata,
+      token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (client_id) DO NOTHING`);
+  const insertSecret = database.prepare<[number | bigint, number, Uint8Array, number]>(
+    'INSERT INTO client_secrets (registration, slot, hash, created_at_ms) VALUES (?, ?, ?, ?)',
+  );
+
+  return {
+    find(clientId: string): ClientRecord | undefined {
+      const row = find.get(clientId);
+      return row === undefined ? undefined : toClient(row);
+    },
+    /** Every client id is greater than the empty string. */
+    list: (after: string, limit: number): ClientRecord[] => list.all(after, limit).map(toClient),
+    exists: (registration: number): boolean => exists.get(registration) !== undefined,
+    remove: (clientId: string): boolean => remove.run(clientId).changes > 0,
+    insert(client: NewClientRecord): boolean {
+      const { changes, lastInsertRowid } = insert.run(
+        client.clientId,
+        client.name ?? null,
+        client.scope,
+        JSON.stringify(client.audience),
+        client.authMethod,
+        JSON.stringify(client.grantTypes),
+        client.group ?? null,
+        JSON.stringify(client.labels),
+        JSON.stringify(client.metadata),
+        client.tokenLifetimeSeconds ?? null,
+        JSON.stringify(client.supertokens),
+        client.createdAtMs,
+        client.updatedAtMs,
+      );
+      if (changes === 0) return false;
+      client.secretHashes.forEach((hash, slot) => {
+        insertSecret.run(lastInsertRowid, slot, hash, client.createdAtMs);
+      });
+      return true;
+    },
+  };
+}
+
+function toClient(row: ClientRow): ClientRecord {
+  return {
+    registration: row.registration,
+    clientId: row.client_id,
+    name: row.name ?? undefined,
+    scope: row.scope,
+    audience: JSON.parse(row.audience) as string[],
+    authMethod: row.auth_method,
+    grantTypes: JSON.parse(row.grant_types) as string[],
+    group: row.client_group ?? undefined,
+    labels: JSON.parse(row.labels) as Record<string, string>,
+    metadata: JSON.parse(row.metadata) as Record<string, unknown>,
+    tokenLifetimeSeconds: row.token_lifetime_seconds ?? undefined,
+    secretHashes: [row.hash_0, row.hash_1].filter((hash) => hash !== null),
+    supertokens: JSON.parse(row.supertokens) as Record<string, unknown>,
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
+  };
+}

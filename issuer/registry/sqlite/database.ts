@@ -1,0 +1,131 @@
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FleetgateError } from '@fleetgate/shared';
+import Sqlite from 'better-sqlite3';
+import { migrations } from './migrations.ts';
+
+export type Database = Sqlite.Database;
+
+/** Marks a database file as ours (SQLite file header, offset 68): "FLTG". */
+const APPLICATION_ID = 0x464c5447;
+
+/** How long another process may hold the write lock while we serve. Ours: a wait stops the event loop. */
+const BUSY_TIMEOUT_MS = 1000;
+
+/** Tries to open while another process creates the same database. Ours: 100 tries of 50 ms, as a migration is short. */
+const OPEN_TRIES = 100;
+const OPEN_RETRY_MS = 50;
+
+/** Largest file that is checked page by page at the start. Ours: about 0.1 s; beyond, the check is not cheap. */
+const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Opens the database file, made 0600 with its -wal and -shm, with the newest schema.
+ * @throws FleetgateError `registry_schema_newer`, or `registry_unavailable` for a file that is damaged, foreign or
+ *   cannot be opened; the message names it
+ */
+export async function openDatabase(file: string): Promise<Database> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return openOnce(file);
+    } catch (error) {
+      // Two processes that start at once: turning on WAL does not wait for the lock as statements do.
+      const isBusy = error instanceof Sqlite.SqliteError && error.code.startsWith('SQLITE_BUSY');
+      if (!isBusy || attempt === OPEN_TRIES) throw asOpenError(file, error);
+      await sleep(OPEN_RETRY_MS);
+    }
+  }
+}
+
+/** Any failure of SQLite as `registry_unavailable`; other errors as they are. */
+export function asRegistryError(error: unknown): unknown {
+  if (!(error instanceof Sqlite.SqliteError)) return error;
+  return new FleetgateError('registry_unavailable', `the registry does not answer (${error.code})`, {
+    cause: error,
+  });
+}
+
+function openOnce(file: string): Database {
+  makePrivate(file);
+  const database = new Sqlite(file, { timeout: BUSY_TIMEOUT_MS });
+  try {
+    refuseForeign(database, file);
+    database.pragma('journal_mode = WAL');
+    // WAL's default, NORMAL, may lose the last commits on power loss; an answered act must not be lost.
+    database.pragma('synchronous = FULL');
+    database.pragma('foreign_keys = ON');
+    database.pragma('trusted_schema = OFF');
+    migrate(database, file);
+    checkPages(database, file);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+// SQLite gives -wal and -shm the mode of the database file.
+function makePrivate(file: string): void {
+  closeSync(openSync(file, 'a', 0o600));
+  for (const each of [file, `${file}-wal`, `${file}-shm`]) {
+    if (existsSync(each) && (statSync(each).mode & 0o077) !== 0) chmodSync(each, 0o600);
+  }
+}
+
+function refuseForeign(database: Database, file: string): void {
+  const id = database.pragma('application_id', { simple: true });
+  if (id === APPLICATION_ID) return;
+  const tables = database.prepare<[], number>('SELECT count(*) FROM sqlite_schema').pluck().get();
+  if (id !== 0 || tables !== 0) {
+    throw new FleetgateError(
+      'registry_unavailable',
+      `${file} is the database of another program; name another file for issuer.database`,
+    );
+  }
+}
+
+function migrate(database: Database, file: string): void {
+  const newest = migrations.length;
+  const version = () => database.pragma('user_version', { simple: true }) as number;
+  if (version() < newest) {
+    // The version is read again inside: another process may have migrated while we waited for the lock.
+    database
+      .transaction(() => {
+        for (let next = version() + 1; next <= newest; next += 1) {
+          database.exec(migrations[next - 1] as string);
+          database.pragma(`user_version = ${next}`);
+        }
+        database.pragma(`application_id = ${APPLICATION_ID}`);
+      })
+      .immediate();
+  }
+  if (version() > newest) {
+    throw new FleetgateError(
+      'registry_schema_newer',
+      `${file} has schema version ${version()}, this Fleetgate knows versions up to ${newest}; ` +
+        'start the newer Fleetgate that wrote it, or restore a backup from before the upgrade',
+    );
+  }
+}
+
+function checkPages(database: Database, file: string): void {
+  if (statSync(file).size > MAX_CHECKED_BYTES) return;
+  if (database.pragma('quick_check(1)', { simple: true }) !== 'ok') throw damaged(file);
+}
+
+function damaged(file: string, cause?: unknown): FleetgateError {
+  return new FleetgateError('registry_unavailable', `${file} is damaged; restore it from a backup`, {
+    cause,
+  });
+}
+
+function asOpenError(file: string, error: unknown): unknown {
+  if (error instanceof FleetgateError) return error;
+  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? 'unknown';
+  if (code.startsWith('SQLITE_CORRUPT')) return damaged(file, error);
+  const reason =
+    code === 'SQLITE_NOTADB'
+      ? `${file} is not a database; name another file for issuer.database or restore it from a backup`
+      : `cannot open the database ${file} (${code})`;
+  return new FleetgateError('registry_unavailable', reason, { cause: error });
+}

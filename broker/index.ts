@@ -1,1 +1,15 @@
-export {};
+export type { Attempt, Decision, Principal } from './authorization/decide.ts';
+export { decide } from './authorization/decide.ts';
+export type { GrantClaims, Grants, ListedGrants } from './authorization/grants.ts';
+export { listGrants } from './authorization/grants.ts';
+export type { Policy } from './authorization/policy.ts';
+export { compileGrants, examplePolicy, parsePolicy } from './authorization/policy.ts';
+export type { ListenerOptions } from './listeners.ts';
+export type { ClientIdBinding, Limits, Logger, PluginOptions } from './options.ts';
+export { defaultLimits } from './options.ts';
+export type { AedesHooks, Fleetgate } from './plugin.ts';
+export { fleetgate } from './plugin.ts';
+export type { Refusal, RefusalReason } from './refusal.ts';
+export type { BrokerOptions, RunningBroker } from './server.ts';
+export { startBroker } from './server.ts';
+export type { TrustedIssuer } from './verifier/issuer.ts';

@@ -1,0 +1,19 @@
+import type { Guard } from './guard.ts';
+
+/**
+ * A connection that has no session by the deadline is closed. The host stops its own timer at CONNECT, and an
+ * authentication that takes long would hold the socket for ever.
+ */
+export const connectDeadline: Guard = {
+  name: 'a connection without a session is closed in time',
+  accept(connection, { connectDeadlines, limits, monotonicMs, report }) {
+    const { stream } = connection;
+    const deadline = connectDeadlines.add(monotonicMs() + limits.connectTimeoutSeconds * 1000, () => {
+      if (connection.isEstablished) return;
+      report({ action: 'connect', reason: 'connect_timeout', address: connection.address });
+      stream.destroy();
+    });
+    stream.once('close', deadline.cancel);
+    connection.onEstablished.push(deadline.cancel);
+  },
+};

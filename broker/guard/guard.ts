@@ -1,0 +1,47 @@
+import type { ReasonCode } from '@fleetgate/shared';
+import type { ConnectPacket, Subscription } from 'aedes';
+import type { Decision } from '../authorization/decide.ts';
+import type { ConnectRefusal } from '../connect.ts';
+import type { Deadlines } from '../deadlines.ts';
+import type { Limits, Logger } from '../options.ts';
+import type { Report } from '../refusal.ts';
+import type { Connection, Session, Sessions } from '../session.ts';
+import type { HostBroker, HostClient } from './host.ts';
+
+/** What guards work with. */
+export interface GuardContext {
+  readonly broker: HostBroker;
+  readonly limits: Limits;
+  readonly sessions: Sessions;
+  /** On the clock that cannot be set. */
+  readonly connectDeadlines: Deadlines;
+  /** Milliseconds on that clock. */
+  readonly monotonicMs: () => number;
+  /** The decision on one subscription of a client, its limit counted. Asking twice changes nothing. */
+  readonly judgeSubscription: (client: object, subscription: Subscription) => Decision;
+  readonly report: Report;
+  readonly log: Logger;
+}
+
+export type Proceed = (refusal?: ConnectRefusal) => void;
+
+/**
+ * A stand in front of one defect of the host, in one file, complete in itself: taken out of the list, that defect
+ * and no other is back. Each part is called at its time, in the order of the list.
+ */
+export interface Guard {
+  /** The rule it holds, in a few words. */
+  readonly name: string;
+  /** Once, when the plugin is attached. */
+  readonly install?: (context: GuardContext) => void;
+  /** For each connection before the host sees it. */
+  readonly accept?: (connection: Connection, context: GuardContext) => void;
+  /** For each connection when the host has made its client, before a byte is read. */
+  readonly watch?: (client: HostClient, connection: Connection, context: GuardContext) => void;
+  /** On CONNECT before all else. A reason closes the connection without an answer. */
+  readonly connect?: (client: HostClient, packet: ConnectPacket) => ReasonCode | undefined;
+  /** On entering authentication; what it returns is called just before it succeeds. */
+  readonly authenticating?: (client: HostClient) => () => void;
+  /** When a session is about to enter; it waits until `proceed` is called, and is refused with what that is given. */
+  readonly enter?: (session: Session, context: GuardContext, proceed: Proceed) => void;
+}

@@ -1,0 +1,37 @@
+import { beforeAuthentication } from './before-authentication.ts';
+import { brokerErrors } from './broker-errors.ts';
+import { cleanSession } from './clean-session.ts';
+import { closedRegistration } from './closed-registration.ts';
+import { connectDeadline } from './connect-deadline.ts';
+import { connectForm } from './connect-form.ts';
+import { duplicateFilters } from './duplicate-filters.ts';
+import type { Guard } from './guard.ts';
+import { packetForm } from './packet-form.ts';
+import { packetSize } from './packet-size.ts';
+import { queueBound } from './queue-bound.ts';
+import { restoredSubscriptions } from './restored-subscriptions.ts';
+import { storedSubscriptions } from './stored-subscriptions.ts';
+import { takeover } from './takeover.ts';
+import { unsentMessages } from './unsent-messages.ts';
+import { websocketBuffer } from './websocket-buffer.ts';
+
+/** All that stands in front of the host. The order matters only where two wrap the same method. */
+export const guards: readonly Guard[] = Object.freeze([
+  brokerErrors,
+  connectDeadline,
+  packetSize,
+  websocketBuffer,
+  // Listeners are put in front of each other: the form is checked before duplicates are looked for.
+  duplicateFilters,
+  packetForm,
+  beforeAuthentication,
+  connectForm,
+  cleanSession,
+  takeover,
+  closedRegistration,
+  storedSubscriptions,
+  restoredSubscriptions,
+  // Wraps the clearing that unsentMessages corrects, and must see its result.
+  queueBound,
+  unsentMessages,
+]);

@@ -1,0 +1,76 @@
+import type { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
+import type { Aedes, AedesPublishPacket, Client, Subscription } from 'aedes';
+
+/** What the guards use of Aedes 1.2 beyond its type declarations. Checked at `attach` by {@link missingOfHost}. */
+export interface HostBroker extends Aedes {
+  readonly persistence: HostPersistence;
+  handle: Aedes['handle'];
+  registerClient: (client: HostClient) => void;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(...parameters: Parameters<Aedes['on']>): this;
+  on(event: string, listener: (...parameters: never[]) => void): this;
+}
+
+export interface HostClient extends Client {
+  clean: boolean;
+  conn: Duplex;
+  /** The will of the registered session. */
+  will?: HostWill | null;
+  /** The will of the CONNECT being worked on. */
+  _will?: HostWill | null;
+  readonly _parser: EventEmitter;
+  pause(): void;
+}
+
+export interface HostWill {
+  topic: string;
+  payload?: Uint8Array | string;
+  qos: 0 | 1 | 2;
+  retain: boolean;
+}
+
+type ById = { readonly id: string };
+
+/** The part of a persistence that is stood in front of; each method gives a promise (aedes-persistence 11). */
+export interface HostPersistence {
+  addSubscriptions(client: ById, subscriptions: readonly Subscription[]): Promise<void>;
+  removeSubscriptions(client: ById, topics: readonly string[]): Promise<void>;
+  subscriptionsByClient(client: ById): Promise<Subscription[]>;
+  outgoingEnqueue(subscription: { clientId: string }, packet: AedesPublishPacket): Promise<void>;
+  outgoingEnqueueCombi(subscriptions: { clientId: string }[], packet: AedesPublishPacket): Promise<void>;
+  outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
+  outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
+  delWill(will: { id: string; brokerId: string }): Promise<unknown>;
+}
+
+export interface QueuedPacket {
+  messageId?: number | undefined;
+  brokerId?: string;
+  brokerCounter?: number;
+}
+
+const neededOfBroker = ['handle', 'registerClient', 'on', 'close'];
+const neededOfPersistence = [
+  'addSubscriptions',
+  'removeSubscriptions',
+  'subscriptionsByClient',
+  'outgoingEnqueue',
+  'outgoingEnqueueCombi',
+  'outgoingUpdate',
+  'outgoingClearMessageId',
+  'delWill',
+];
+
+/** What a broker lacks of the above; a guard that silently does nothing is worse than none. */
+export function missingOfHost(broker: unknown): string[] {
+  const lacks = (object: unknown, names: string[], prefix: string) =>
+    names
+      .filter((name) => typeof (object as Record<string, unknown> | undefined)?.[name] !== 'function')
+      .map((name) => prefix + name);
+  const { persistence } = broker as { persistence?: unknown };
+  return [
+    ...lacks(broker, neededOfBroker, 'broker.'),
+    ...lacks(persistence, neededOfPersistence, 'persistence.'),
+  ];
+}

@@ -1,0 +1,157 @@
+import { FleetgateError, nearest } from '@fleetgate/shared';
+import type { Logger as PinoLogger } from 'pino';
+import type { Policy } from './authorization/policy.ts';
+import type { Refusal } from './refusal.ts';
+import type { TrustedIssuer } from './verifier/issuer.ts';
+
+/** What is used of a pino logger; any object with these four will do. */
+export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
+
+/** How the MQTT client id of a connection must relate to the client of its token. */
+export type ClientIdBinding = 'exact' | 'prefix' | 'none';
+
+/** Bounds on what one client, one address and all together may take. */
+export interface Limits {
+  /** The first packet of a connection. Default 16384: a token is at most 8192, and a will should be small. */
+  readonly maxConnectBytes: number;
+  /** Any packet after it, fixed header included. Default 1048576. */
+  readonly maxPacketBytes: number;
+  /** Default 100000. */
+  readonly maxConnections: number;
+  /** Of one IPv4 address or one IPv6 /64. Default 10000: a fleet behind one gateway shares an address. */
+  readonly maxConnectionsPerAddress: number;
+  /** Default 100. */
+  readonly maxSubscriptionsPerClient: number;
+  /** QoS 1 and 2 messages waiting for a client that is offline; newer ones are dropped. Default 1000. */
+  readonly maxQueuedMessagesPerClient: number;
+  /** A CONNECT with a longer keep alive, or none (0), is refused. Default 1200. */
+  readonly maxKeepaliveSeconds: number;
+  /** From the opening of the connection to CONNACK. Default 10. */
+  readonly connectTimeoutSeconds: number;
+  /** How long a slow reader may hold up others before it is cut off, and the patience of `close`. Default 10. */
+  readonly drainTimeoutSeconds: number;
+}
+
+export interface PluginOptions {
+  readonly issuers: readonly TrustedIssuer[];
+  /** What `aud` of a token must hold. Default `mqtt`. */
+  readonly audience?: string;
+  /** What named scopes mean. Without one only direct scopes grant anything. */
+  readonly policy?: Policy | undefined;
+  /** How far clocks may be apart. Default 5. */
+  readonly clockSkewSeconds?: number;
+  /**
+   * `exact` (default): the MQTT client id is the client. `prefix`: or begins with it and one of `. _ -`; then no
+   * client id of the fleet should be such a beginning of another. `none`: any client id.
+   */
+  readonly clientIdBinding?: ClientIdBinding;
+  /** What a refused PUBLISH leads to. Default `disconnect`; `drop` is not built yet and refused. */
+  readonly deniedPublish?: 'disconnect' | 'drop';
+  readonly limits?: Partial<Limits>;
+  /** Default: silence. */
+  readonly log?: Logger;
+  /** Called once for each refusal. What it throws is logged and otherwise ignored. */
+  readonly onRefusal?: (refusal: Refusal) => void;
+  /** Milliseconds since 1970. Default `Date.now`. */
+  readonly now?: () => number;
+}
+
+/** The options checked and with every default filled in. */
+export interface Settings {
+  readonly issuers: readonly TrustedIssuer[];
+  readonly audience: string;
+  readonly policy: Policy | undefined;
+  readonly clockSkewSeconds: number;
+  readonly clientIdBinding: ClientIdBinding;
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly onRefusal: (refusal: Refusal) => void;
+  readonly now: () => number;
+}
+
+export const defaultLimits: Limits = Object.freeze({
+  maxConnectBytes: 16_384,
+  maxPacketBytes: 1_048_576,
+  maxConnections: 100_000,
+  maxConnectionsPerAddress: 10_000,
+  maxSubscriptionsPerClient: 100,
+  maxQueuedMessagesPerClient: 1_000,
+  maxKeepaliveSeconds: 1_200,
+  connectTimeoutSeconds: 10,
+  drainTimeoutSeconds: 10,
+});
+
+/** A clock further off than this is broken; a larger skew would keep expired tokens alive. */
+const MAX_CLOCK_SKEW_SECONDS = 300;
+
+const optionNames = [
+  'issuers',
+  'audience',
+  'policy',
+  'clockSkewSeconds',
+  'clientIdBinding',
+  'deniedPublish',
+  'limits',
+  'log',
+  'onRefusal',
+  'now',
+];
+const clientIdBindings: readonly string[] = ['exact', 'prefix', 'none'];
+
+/**
+ * Checks the options of the plugin and fills in the defaults; the result is frozen.
+ * @throws TypeError for a caller's mistake, FleetgateError `not_supported` for what is not built yet
+ */
+export function prepareOptions(options: PluginOptions, otherNames: readonly string[] = []): Settings {
+  checkNames(options, [...optionNames, ...otherNames], '');
+  const { audience = 'mqtt', clockSkewSeconds = 5, clientIdBinding = 'exact' } = options;
+  if (!Array.isArray(options.issuers)) throw new TypeError('issuers must be an array');
+  if (typeof audience !== 'string' || audience === '') throw new TypeError('audience must be a string');
+  if (!(clockSkewSeconds >= 0 && clockSkewSeconds <= MAX_CLOCK_SKEW_SECONDS)) {
+    throw new TypeError(`clockSkewSeconds must be between 0 and ${MAX_CLOCK_SKEW_SECONDS}`);
+  }
+  if (!clientIdBindings.includes(clientIdBinding)) {
+    throw new TypeError(`clientIdBinding must be one of ${clientIdBindings.join(', ')}`);
+  }
+  const { deniedPublish = 'disconnect' } = options;
+  if (deniedPublish === 'drop') {
+    throw new FleetgateError('not_supported', 'deniedPublish: drop is not supported yet; use disconnect');
+  }
+  if (deniedPublish !== 'disconnect') throw new TypeError('deniedPublish must be disconnect or drop');
+  return Object.freeze({
+    issuers: Object.freeze([...options.issuers]),
+    audience,
+    policy: options.policy,
+    clockSkewSeconds,
+    clientIdBinding,
+    limits: prepareLimits(options.limits ?? {}),
+    log: options.log ?? silence,
+    onRefusal: options.onRefusal ?? ignore,
+    now: options.now ?? Date.now,
+  });
+}
+
+function prepareLimits(given: Partial<Limits>): Limits {
+  checkNames(given, Object.keys(defaultLimits), 'limits.');
+  const limits = { ...defaultLimits, ...given };
+  for (const [name, value] of Object.entries(limits)) {
+    // Keep alive and lengths are 16 bit and 28 bit on the wire, but any positive number bounds them.
+    if (!(Number.isFinite(value) && value > 0))
+      throw new TypeError(`limits.${name} must be a positive number`);
+  }
+  return Object.freeze(limits);
+}
+
+function checkNames(object: object, known: readonly string[], prefix: string): void {
+  for (const name of Object.keys(object)) {
+    if (known.includes(name)) continue;
+    const near = nearest(name, known);
+    throw new TypeError(
+      `unknown option ${prefix}${name}${near === undefined ? '' : `; did you mean ${prefix}${near}?`}`,
+    );
+  }
+}
+
+function ignore(): void {}
+
+const silence: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };

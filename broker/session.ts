@@ -1,0 +1,62 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ConnectPacket } from 'aedes';
+import type { Principal } from './authorization/decide.ts';
+import type { Deadline } from './deadlines.ts';
+import type { HostClient } from './guard/host.ts';
+
+/** One socket that was let in, from its first byte to its end. */
+export interface Connection {
+  readonly stream: Duplex;
+  /** Under a WebSocket, the socket that carries it. */
+  readonly socket: Socket | undefined;
+  /** `undefined` for streams that have none, as in tests. */
+  readonly address: string | undefined;
+  /** Let in only to be told to come back later. */
+  readonly isOverLimit: boolean;
+  /** CONNACK 0 was sent. */
+  isEstablished: boolean;
+  /** Called once, when that is so. */
+  readonly onEstablished: (() => void)[];
+  /** What the host made of it. */
+  client?: HostClient;
+  /** The CONNECT packet, once it came. */
+  connect?: ConnectPacket;
+}
+
+/** One connection whose token was verified. It exists only then: no session, no rights. */
+export interface Session {
+  readonly client: HostClient;
+  readonly connection: Connection;
+  readonly principal: Principal;
+  /** Moment of CONNECT, in milliseconds since 1970; a will is judged by it. */
+  readonly startedAtMs: number;
+  /** Filters it was granted and has not given up. */
+  readonly filters: Set<string>;
+  expiry?: Deadline;
+}
+
+/**
+ * What we know of connections and sessions. Keyed by the host's client objects, never by what they say of
+ * themselves; the only thing keyed by a client id is who owns it now.
+ */
+export interface Sessions {
+  readonly connections: WeakMap<object, Connection>;
+  readonly byClient: WeakMap<object, Session>;
+  /** Every open socket, also those the host has lost sight of. */
+  readonly open: Set<Connection>;
+  /** Verified and about to be registered by the host, by MQTT client id; at most one each. */
+  readonly entering: Map<string, Session>;
+  /** Registered by the host and not yet gone, by MQTT client id. */
+  readonly live: Map<string, Session>;
+}
+
+export function createSessions(): Sessions {
+  return {
+    connections: new WeakMap(),
+    byClient: new WeakMap(),
+    open: new Set(),
+    entering: new Map(),
+    live: new Map(),
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * The members of the JSON object `json` is, or `undefined` when it is no object or has a name twice at its top:
+ * a parser that takes the last and one that takes the first would read two different tokens. A Map, so that
+ * `__proto__` is a name like any other.
+ */
+export function parseJsonObject(json: string): ReadonlyMap<string, unknown> | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const members = new Map(Object.entries(value));
+  return countTopNames(json) === members.size ? members : undefined;
+}
+
+// The text is known to be a JSON object, so only strings and nesting need to be followed.
+function countTopNames(json: string): number {
+  let depth = 0;
+  let colons = 0;
+  for (let i = 0; i < json.length; i += 1) {
+    switch (json[i]) {
+      case '"':
+        i = stringEnd(json, i);
+        break;
+      case '{':
+      case '[':
+        depth += 1;
+        break;
+      case '}':
+      case ']':
+        depth -= 1;
+        break;
+      case ':':
+        if (depth === 1) colons += 1;
+        break;
+    }
+  }
+  return colons;
+}
+
+function stringEnd(json: string, start: number): number {
+  let i = start + 1;
+  while (json[i] !== '"') i += json[i] === '\\' ? 2 : 1;
+  return i;
+}

@@ -9,6 +9,8 @@ import { checkIssuerUrl, type IssuerOptions, resolveOptions } from './options.ts
 export interface RunningIssuer {
   /** `iss` of its tokens. */
   readonly url: string;
+  /** Actual port of the public listener. */
+  readonly port: number;
   /** The public keys, for a broker in the same process. */
   jwks(): JsonWebKeySet;
   /** The admin API as a Fastify plugin, for the admin listener that the composition root owns. */
@@ -37,6 +39,7 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
     url ??= urlOf(http.host, port);
     return {
       url,
+      port,
       jwks: () => issuer.jwks(),
       adminRoutes: ({ adminKey }) => adminRoutes(issuer, adminKey),
       isReady: () => issuer.isReady(),

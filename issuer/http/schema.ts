@@ -2,19 +2,28 @@ import { nearest, OAuthError } from '@fleetgate/shared';
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { Value } from 'typebox/value';
 
 /** Validates what a route's schema describes. What is wrong is refused naming the field, never quoting a value. */
 export const schemaCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const compiled = Compile(schema);
   return (input: unknown) => {
-    // Query and path come as text.
-    const value = httpPart === 'body' ? input : Value.Convert(schema, input);
+    const value = httpPart === 'body' ? input : withIntegers(schema, input);
     return compiled.Check(value)
       ? { value }
       : { error: new OAuthError('invalid_request', problem(schema, compiled.Errors(value))) };
   };
 };
+
+/** A query comes as text: the digits of an integer become one, and nothing else changes. */
+function withIntegers(schema: TSchema, input: unknown): unknown {
+  const { properties = {} } = schema as { properties?: Record<string, { type?: string }> };
+  return Object.fromEntries(
+    Object.entries(input as object).map(([name, value]) => {
+      const isInteger = properties[name]?.type === 'integer' && /^\d{1,15}$/.test(String(value));
+      return [name, isInteger && typeof value === 'string' ? Number(value) : value];
+    }),
+  );
+}
 
 /** The first problem, in words; an unknown field first, since it is the likely reason of the others. */
 function problem(schema: TSchema, errors: readonly SchemaError[]): string {

@@ -1,0 +1,187 @@
+import { MAX_SCOPE_LENGTH } from '@fleetgate/shared';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { checkRegisteredScope, grantFor } from '../../issuer/grant.ts';
+import type { ClientRecord } from '../../issuer/registry/registry.ts';
+import type { TokenRequest } from '../../issuer/token-request.ts';
+
+const defaults = { audience: ['mqtt'], tokenLifetimeSeconds: 900 };
+
+const client = (more: Partial<ClientRecord> = {}): ClientRecord => ({
+  registration: 1,
+  clientId: 'dev-1',
+  name: undefined,
+  scope: '',
+  audience: [],
+  authMethod: 'client_secret_basic',
+  grantTypes: ['client_credentials'],
+  group: undefined,
+  labels: {},
+  metadata: {},
+  tokenLifetimeSeconds: undefined,
+  secretHashes: [],
+  supertokens: {},
+  createdAtMs: 0,
+  updatedAtMs: 0,
+  ...more,
+});
+
+const request = (more: Partial<TokenRequest> = {}): TokenRequest => ({
+  caller: { address: undefined, requestId: undefined },
+  grantType: 'client_credentials',
+  clientId: undefined,
+  clientSecret: undefined,
+  authorization: undefined,
+  scope: undefined,
+  audience: [],
+  ...more,
+});
+
+function granted(registered: Partial<ClientRecord>, asked: Partial<TokenRequest>): unknown {
+  try {
+    const { scopes, audience } = grantFor(client(registered), request(asked), defaults);
+    return asked.audience === undefined ? scopes : audience;
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+}
+
+describe('scopes', () => {
+  test.each<[string, string, TokenRequest['scope'], unknown]>([
+    ['no scope means all that is registered', 'a b', undefined, ['a', 'b']],
+    ['an empty scope counts as none', 'a b', '', ['a', 'b']],
+    ['an empty list counts as none', 'a b', [], ['a', 'b']],
+    ['part of what is registered is given alone', 'a b', 'b', ['b']],
+    ['a list is as good as a string', 'a b', ['b', 'a'], ['b', 'a']],
+    ['a scope asked for twice is given once', 'a', ['a', 'a'], ['a']],
+    ['a scope that is not registered is refused', 'a', 'b', 'invalid_scope'],
+    ['one scope too many refuses all', 'a b', 'a c', 'invalid_scope'],
+    ['a client without scopes gets none', '', undefined, []],
+    ['a client without scopes may ask for none', '', 'a', 'invalid_scope'],
+    ['names are compared whole, not by prefix', 'event.create', 'event', 'invalid_scope'],
+    ['names are compared whole, not by substring', 'event.create.admin', 'event.create', 'invalid_scope'],
+    ['a star in a registered name is no wildcard', 'event.*', 'event.create', 'invalid_scope'],
+    ['a star asked for is no wildcard', 'event.create', 'event.*', 'invalid_scope'],
+    ['case counts', 'a', 'A', 'invalid_scope'],
+    ['two spaces are malformed', 'a b', 'a  b', 'invalid_scope'],
+    ['an element that is two scopes is malformed', 'a b', ['a b'], 'invalid_scope'],
+    ['an empty element is malformed', 'a', [''], 'invalid_scope'],
+    ['a quote is malformed', 'a', 'a"', 'invalid_scope'],
+    ['a control character is malformed', 'a', 'a\u0000', 'invalid_scope'],
+    ['too many scopes are refused', 'a', Array.from({ length: 200 }, (_, i) => `s${i}`), 'invalid_scope'],
+    ['a scope that is too long is refused', 'a', 'x'.repeat(MAX_SCOPE_LENGTH + 1), 'invalid_scope'],
+    ['a list that is too long is refused', 'a', ['x'.repeat(MAX_SCOPE_LENGTH), 'y'], 'invalid_scope'],
+    ['a narrower filter is covered', 'mqtt:publish:a/#', 'mqtt:publish:a/b', ['mqtt:publish:a/b']],
+    ['a filter equal to the grant is covered', 'mqtt:publish:a/+', 'mqtt:publish:a/+', ['mqtt:publish:a/+']],
+    ['a broader filter is refused', 'mqtt:publish:a/+', 'mqtt:publish:a/#', 'invalid_scope'],
+    ['subscribing is not publishing', 'mqtt:publish:a/#', 'mqtt:subscribe:a/b', 'invalid_scope'],
+    ['a named scope never allows a direct one', 'mqtt', 'mqtt:publish:a', 'invalid_scope'],
+    ['a wildcard never covers a $ topic', 'mqtt:subscribe:#', 'mqtt:subscribe:$SYS/#', 'invalid_scope'],
+    ['spellings of one filter are one', 'mqtt:publish:a%2Fb', 'mqtt:publish:a/b', ['mqtt:publish:a/b']],
+    ['the client id is filled in', 'mqtt:publish:d/{client_id}/#', undefined, ['mqtt:publish:d/dev-1/#']],
+    [
+      'a percent-encoded placeholder too',
+      'mqtt:publish:d/%7Bclient_id%7D',
+      undefined,
+      ['mqtt:publish:d/dev-1'],
+    ],
+    [
+      'asked for as registered',
+      'mqtt:publish:d/{client_id}/#',
+      'mqtt:publish:d/{client_id}/#',
+      ['mqtt:publish:d/dev-1/#'],
+    ],
+    [
+      'asked for filled in',
+      'mqtt:publish:d/{client_id}/#',
+      'mqtt:publish:d/dev-1/x',
+      ['mqtt:publish:d/dev-1/x'],
+    ],
+    [
+      "another client's topic is refused",
+      'mqtt:publish:d/{client_id}/#',
+      'mqtt:publish:d/dev-2/x',
+      'invalid_scope',
+    ],
+    [
+      'a prefix of the id is another client',
+      'mqtt:publish:d/{client_id}',
+      'mqtt:publish:d/dev-10',
+      'invalid_scope',
+    ],
+    ['without a group its scopes do not apply', 'a mqtt:publish:g/{group}/#', undefined, ['a']],
+    ['nor can they be asked for', 'a mqtt:publish:g/{group}/#', 'mqtt:publish:g/{group}/#', 'invalid_scope'],
+  ])('%s', (_rule, registered, asked, expected) => {
+    expect(granted({ scope: registered }, { scope: asked })).toEqual(expected);
+  });
+
+  test('the group is filled in', () => {
+    expect(granted({ scope: 'mqtt:subscribe:g/{group}/{client_id}', group: 'plant.7' }, {})).toEqual([
+      'mqtt:subscribe:g/plant.7/dev-1',
+    ]);
+  });
+
+  test('no client id or group can widen a filter', () => {
+    const identifier = fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/);
+    fc.assert(
+      fc.property(identifier, identifier, (clientId, group) => {
+        const scope = 'mqtt:publish:d/{client_id}/{group}/x';
+        const { scopes } = grantFor(client({ clientId, group, scope }), request(), defaults);
+        expect(scopes).toEqual([`mqtt:publish:d/${clientId}/${group}/x`]);
+        expect(scopes[0]).not.toMatch(/[+#{}]/);
+      }),
+    );
+  });
+});
+
+describe('audiences', () => {
+  test.each<[string, string[], string[], unknown]>([
+    ['none asked for: all that are registered', ['a', 'b'], [], ['a', 'b']],
+    ['none registered: the default', [], [], ['mqtt']],
+    ['the default may be asked for by name', [], ['mqtt'], ['mqtt']],
+    ['one of those registered', ['a', 'b'], ['b'], ['b']],
+    ['twice is once', ['a', 'b'], ['b', 'b'], ['b']],
+    ['another is refused', ['a'], ['b'], 'invalid_target'],
+    ['the default is not added to what is registered', ['a'], ['mqtt'], 'invalid_target'],
+    ['no prefix', ['mqtt2'], ['mqtt'], 'invalid_target'],
+    ['no longer one', ['mqtt'], ['mqtt2'], 'invalid_target'],
+    ['no empty one', ['mqtt'], [''], 'invalid_target'],
+    ['one too many refuses all', ['a'], ['a', 'b'], 'invalid_target'],
+  ])('%s', (_rule, registered, asked, expected) => {
+    expect(granted({ audience: registered }, { audience: asked })).toEqual(expected);
+  });
+});
+
+test('a grant type other than client_credentials is unsupported', () => {
+  expect(granted({}, { grantType: 'password' })).toBe('unsupported_grant_type');
+});
+
+test('a client registered for other grants only is unauthorized', () => {
+  expect(granted({ grantTypes: ['authorization_code'] }, {})).toBe('unauthorized_client');
+});
+
+test("the client's lifetime goes before the default", () => {
+  expect(grantFor(client(), request(), defaults).lifetimeSeconds).toBe(900);
+  expect(grantFor(client({ tokenLifetimeSeconds: 60 }), request(), defaults).lifetimeSeconds).toBe(60);
+});
+
+describe('at registration', () => {
+  test.each([
+    ['a named scope with braces', 'event.{x}'],
+    ['both placeholders', 'mqtt:publish:{group}/{client_id}/#'],
+    ['a placeholder within a level', 'mqtt:publish:dev-{client_id}/x'],
+  ])('%s is taken', (_rule, scope) => {
+    expect(() => checkRegisteredScope(scope)).not.toThrow();
+  });
+
+  test.each([
+    ['a misspelled placeholder', 'mqtt:publish:d/{clientid}/#'],
+    ['an empty placeholder', 'mqtt:publish:d/{}/#'],
+    ['a placeholder the broker alone knows', 'mqtt:publish:d/{claim:x}/#'],
+    ['a malformed filter', 'mqtt:publish:a#'],
+    ['an unknown action', 'mqtt:read:a'],
+    ['two spaces', 'a  b'],
+  ])('%s is refused', (_rule, scope) => {
+    expect(() => checkRegisteredScope(scope)).toThrow(expect.objectContaining({ code: 'scope_malformed' }));
+  });
+});

@@ -1,0 +1,154 @@
+import { copyFile, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { expect, onTestFinished, test } from 'vitest';
+import { auditEvent } from '../../issuer/audit.ts';
+import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
+import { temporaryDirectory } from '../support/issuer-fixture.ts';
+import { registryContract } from './registry-contract.ts';
+
+registryContract('SQLite', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const registry = await openSqliteRegistry(file);
+  return { registry, openAnother: () => openSqliteRegistry(file), dispose: () => registry.close() };
+});
+
+async function closedDatabase(): Promise<string> {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  await (await openSqliteRegistry(file)).close();
+  return file;
+}
+
+const refusal = (file: string) =>
+  openSqliteRegistry(file).then(
+    () => 'opened',
+    (error: { code: string; message: string }) => error,
+  );
+
+test('the database, -wal and -shm are for the owner only, also when they were not before', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  await writeFile(file, '', { mode: 0o644 });
+  const registry = await openSqliteRegistry(file);
+  await registry.recordEvent(auditEvent({ atMs: 1, actor: 'issuer', action: 'key.activate' }));
+  for (const each of [file, `${file}-wal`, `${file}-shm`]) {
+    expect([each, (await stat(each)).mode & 0o777]).toEqual([each, 0o600]);
+  }
+  await registry.close();
+});
+
+test('commits are durable: write-ahead log with synchronous FULL', async () => {
+  // A pragma of the connection, so it is read in the module's own way of opening.
+  const { openDatabase } = await import('../../issuer/registry/sqlite/database.ts');
+  const database = await openDatabase(join(await temporaryDirectory(), 'registry.db'));
+  expect(database.pragma('journal_mode', { simple: true })).toBe('wal');
+  expect(database.pragma('synchronous', { simple: true })).toBe(2);
+  expect(database.pragma('foreign_keys', { simple: true })).toBe(1);
+  database.close();
+});
+
+test('a database of a newer schema is refused naming both versions, and is not touched', async () => {
+  const file = await closedDatabase();
+  const database = new Sqlite(file);
+  const version = database.pragma('user_version', { simple: true }) as number;
+  database.pragma('user_version = 99');
+  database.close();
+  const error = await refusal(file);
+  expect(error).toMatchObject({ code: 'registry_schema_newer' });
+  expect(error).toMatchObject({ message: expect.stringMatching(new RegExp(`\\b99\\b.*\\b${version}\\b`)) });
+  const after = new Sqlite(file);
+  expect(after.pragma('user_version', { simple: true })).toBe(99);
+  after.close();
+});
+
+test('the database of another program is refused and left as it is', async () => {
+  const file = join(await temporaryDirectory(), 'other.db');
+  const other = new Sqlite(file);
+  other.exec('CREATE TABLE theirs (x)');
+  other.close();
+  expect(await refusal(file)).toMatchObject({ code: 'registry_unavailable' });
+  const after = new Sqlite(file);
+  expect(after.prepare('SELECT name FROM sqlite_schema').pluck().all()).toEqual(['theirs']);
+  after.close();
+});
+
+test.each([
+  [
+    'a text file',
+    (file: string) => writeFile(file, 'not a database, but long enough to have a header '.repeat(9)),
+  ],
+  [
+    'a directory',
+    (file: string) => rm(file).then(() => import('node:fs/promises').then((fs) => fs.mkdir(file))),
+  ],
+  ['a zeroed page', (file: string) => overwrite(file, 4096, Buffer.alloc(4096))],
+  ['a truncated file', async (file: string) => (await open(file, 'r+')).truncate(5000)],
+])('%s in its place is refused with one line that names the file', async (_name, damage) => {
+  const file = await closedDatabase();
+  await damage(file);
+  const error = (await refusal(file)) as { code: string; message: string };
+  expect(error).toMatchObject({ code: 'registry_unavailable' });
+  expect(error.message).toContain(file);
+  expect(error.message).not.toContain('\n');
+});
+
+test('a missing directory is refused with one line that names the file', async () => {
+  const file = join(await temporaryDirectory(), 'missing', 'registry.db');
+  expect(await refusal(file)).toMatchObject({
+    code: 'registry_unavailable',
+    message: expect.stringContaining(file),
+  });
+});
+
+test('a new database opened by many at once is made once, and all can use it', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const registries = await Promise.all(Array.from({ length: 8 }, () => openSqliteRegistry(file)));
+  for (const registry of registries) {
+    await registry.recordEvent(auditEvent({ atMs: 1, actor: 'issuer', action: 'key.activate' }));
+  }
+  expect(await registries[0]?.listEvents({ limit: 100 })).toHaveLength(8);
+  await Promise.all(registries.map((registry) => registry.close()));
+});
+
+test('an audit row cannot be changed', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const registry = await openSqliteRegistry(file);
+  await registry.recordEvent(auditEvent({ atMs: 1, actor: 'issuer', action: 'key.activate' }));
+  await registry.close();
+  const database = new Sqlite(file);
+  expect(() => database.exec("UPDATE audit SET actor = 'somebody else'")).toThrow(/never changed/);
+  database.close();
+});
+
+test('a registry whose file was deleted or replaced is not readable', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const registry = await openSqliteRegistry(file);
+  onTestFinished(() => registry.close());
+  expect(await registry.isReadable()).toBe(true);
+  await copyFile(file, `${file}.copy`);
+  await rm(file);
+  expect(await registry.isReadable()).toBe(false);
+  await copyFile(`${file}.copy`, file);
+  expect(await registry.isReadable()).toBe(false);
+});
+
+test('writes wait for another process that holds the lock, and are refused as unavailable when it keeps it', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const registry = await openSqliteRegistry(file);
+  const other = new Sqlite(file);
+  onTestFinished(async () => {
+    other.close();
+    await registry.close();
+  });
+  other.exec('BEGIN IMMEDIATE');
+  const event = auditEvent({ atMs: 1, actor: 'issuer', action: 'key.activate' });
+  await expect(registry.recordEvent(event)).rejects.toMatchObject({ code: 'registry_unavailable' });
+  other.exec('ROLLBACK');
+  await registry.recordEvent(event);
+  expect(await registry.listEvents({ limit: 10 })).toHaveLength(1);
+});
+
+async function overwrite(file: string, position: number, bytes: Buffer): Promise<void> {
+  const content = await readFile(file);
+  bytes.copy(content, position);
+  await writeFile(file, content);
+}

@@ -1,4 +1,4 @@
-import { FleetgateError, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
+import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './clients.ts';
 
@@ -54,9 +54,11 @@ export interface ResolvedOptions {
 /** @throws FleetgateError `config_invalid`, naming the option */
 export function resolveOptions(options: IssuerOptions): ResolvedOptions {
   for (const name of Object.keys(options)) {
-    if (!optionNames.includes(name)) {
-      invalid(`unknown issuer option ${name}; known are ${optionNames.join(', ')}`);
-    }
+    if (optionNames.includes(name)) continue;
+    const near = nearest(name, optionNames);
+    invalid(
+      `unknown issuer option ${name}; ${near === undefined ? `known are ${optionNames.join(', ')}` : `did you mean ${near}?`}`,
+    );
   }
   const { tokenLifetimeSeconds = 900, signingAlgorithm = 'ES256', defaultAudience = ['mqtt'] } = options;
   if (!isTokenLifetime(tokenLifetimeSeconds)) {

@@ -74,6 +74,23 @@ test('an act that ends the transaction unseen does not let the others be answere
   expect(rows()).toEqual([]);
 });
 
+test('when the commit itself fails, no act is answered as done', async () => {
+  database.pragma('foreign_keys = ON');
+  database.exec('CREATE TABLE children (value REFERENCES rows (value) DEFERRABLE INITIALLY DEFERRED)');
+  const results = await Promise.allSettled([
+    commits.run(insert(1)),
+    // A deferred constraint is looked at by COMMIT.
+    commits.run(() => database.exec('INSERT INTO children VALUES (99)')),
+  ]);
+  expect(results).toMatchObject([
+    { status: 'rejected', reason: { code: 'registry_unavailable' } },
+    { status: 'rejected', reason: { code: 'registry_unavailable' } },
+  ]);
+  expect(rows()).toEqual([]);
+  await commits.run(insert(5));
+  expect(rows()).toEqual([5]);
+});
+
 test('more acts than may wait are refused at once, and those that wait are done', async () => {
   const results = await Promise.allSettled(
     Array.from({ length: 110 }, (_, value) => commits.run(insert(value))),

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { type RunningIssuer, startIssuer } from '@fleetgate/issuer';
 import type { SigningAlgorithm } from '@fleetgate/shared';
 import Sqlite from 'better-sqlite3';
@@ -114,6 +116,19 @@ test('issuers that start at once on a fresh directory end with one active key, b
   const sets = issuers.map((issuer) => issuer.jwks());
   for (const set of sets) expect(set).toEqual(sets[0]);
   expect(sets[0]?.keys).toHaveLength(1);
+});
+
+test('so do processes of their own', async () => {
+  const directory = await temporaryDirectory();
+  const script = new URL('../support/issuer-process.ts', import.meta.url).pathname;
+  const outputs = await Promise.all(
+    Array.from({ length: 3 }, () =>
+      promisify(execFile)(process.execPath, ['--conditions=@fleetgate/source', script, directory]),
+    ),
+  );
+  const sets = outputs.map(({ stdout }) => JSON.parse(stdout) as unknown);
+  expect(sets[0]).toMatchObject({ keys: [{ alg: 'ES256' }] });
+  for (const set of sets) expect(set).toEqual(sets[0]);
 });
 
 test('a key another process made is published too', async () => {

@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'vitest';
+import { clientSecretBasic } from '../../issuer/client-auth/client-secret-basic.ts';
+import { clientSecretPost } from '../../issuer/client-auth/client-secret-post.ts';
+import { checkAuthMethod } from '../../issuer/client-auth/methods.ts';
+import type { ClientRecord } from '../../issuer/registry/registry.ts';
+import { generateSecret, hashSecret, isOneOf } from '../../issuer/secrets.ts';
+import type { TokenRequest } from '../../issuer/token-request.ts';
+
+const request = (more: Partial<TokenRequest>): TokenRequest => ({
+  caller: { address: undefined, requestId: undefined },
+  grantType: 'client_credentials',
+  clientId: undefined,
+  clientSecret: undefined,
+  authorization: undefined,
+  scope: undefined,
+  audience: [],
+  ...more,
+});
+const holding = (...secrets: string[]) =>
+  ({ secretHashes: secrets.map(hashSecret) }) as unknown as ClientRecord;
+
+describe('client_secret_basic', () => {
+  const basic = (text: string) =>
+    clientSecretBasic(request({ authorization: `Basic ${Buffer.from(text).toString('base64')}` }));
+
+  test.each([
+    ['a plus sign is a space', 'a+b:s+t', 'a b', 's t'],
+    ['percent-encoding is undone, colon included', 'a%3Ab:s%3At%25', 'a:b', 's:t%'],
+    ['UTF-8 is decoded, escaped or not', '%C3%BC:ü', 'ü', 'ü'],
+    ['only the first colon separates', 'a:s:t', 'a', 's:t'],
+    ['the secret may be empty', 'a:', 'a', ''],
+  ])('%s', (_rule, text, clientId, secret) => {
+    const attempt = basic(text);
+    expect(attempt?.clientId).toBe(clientId);
+    expect(attempt?.isProven(holding(secret))).toBe(true);
+    expect(attempt?.isProven(holding(`${secret}x`))).toBe(false);
+  });
+
+  test('is not used by a request without the header or with another scheme', () => {
+    expect(clientSecretBasic(request({}))).toBeUndefined();
+    expect(clientSecretBasic(request({ authorization: 'Bearer x' }))).toBeUndefined();
+    expect(clientSecretBasic(request({ authorization: 'Basically x' }))).toBeUndefined();
+  });
+});
+
+test('client_secret_post is used by whoever sends a secret, with or without an id', () => {
+  expect(clientSecretPost(request({ clientId: 'a' }))).toBeUndefined();
+  expect(clientSecretPost(request({ clientId: 'a', clientSecret: 's' }))?.isProven(holding('s'))).toBe(true);
+  expect(clientSecretPost(request({ clientSecret: 's' }))?.clientId).toBe('');
+});
+
+describe('a secret', () => {
+  test('is proven by either of two live ones, and by no other', () => {
+    const client = holding('old', 'new').secretHashes;
+    expect([isOneOf('old', client), isOneOf('new', client), isOneOf('other', client)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  test('proves nothing for a client without secrets or for no client', () => {
+    expect(isOneOf('', [])).toBe(false);
+    expect(clientSecretPost(request({ clientId: 'a', clientSecret: 's' }))?.isProven(undefined)).toBe(false);
+  });
+
+  test('has 256 bits', () => {
+    expect(Buffer.from(generateSecret(), 'base64url')).toHaveLength(32);
+  });
+});
+
+test('a method that does not exist is not supported, whatever it is called', () => {
+  for (const method of ['private_key_jwt', 'none', '', 'toString', '__proto__']) {
+    expect(() => checkAuthMethod(method)).toThrow(expect.objectContaining({ code: 'not_supported' }));
+  }
+});

@@ -109,6 +109,17 @@ test('a new database opened by many at once is made once, and all can use it', a
   await Promise.all(registries.map((registry) => registry.close()));
 });
 
+test('opening waits while another process makes the same database', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const other = new Sqlite(file);
+  other.exec('BEGIN EXCLUSIVE');
+  // The first try is over when this returns: the lock was held all the time.
+  const opening = openSqliteRegistry(file);
+  other.exec('ROLLBACK');
+  other.close();
+  await (await opening).close();
+});
+
 test('an audit row cannot be changed', async () => {
   const file = join(await temporaryDirectory(), 'registry.db');
   const registry = await openSqliteRegistry(file);

@@ -1,1 +1,10 @@
-export {};
+export type { AdminClient, ClientPage, ClientView, NewClient } from './admin-client.ts';
+export { adminClient } from './admin-client.ts';
+export type { ConfigOptions, LoadedConfig } from './config/load.ts';
+export { loadConfig } from './config/load.ts';
+export type { Config } from './config/schema.ts';
+export { configSchema } from './config/schema.ts';
+export type { DataDirectory } from './data-directory.ts';
+export { dataDirectory } from './data-directory.ts';
+export type { Ready, Role, Running } from './up.ts';
+export { up } from './up.ts';

@@ -1,15 +1,146 @@
-import type { Attempt, Decision, Principal } from './decide.ts';
-import { decide } from './decide.ts';
+import { nearest } from '@fleetgate/shared';
+import { type Attempt, type Decision, decideNoting, type Principal, type Witness } from './decide.ts';
+import type { DenyRule, Granted, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
 
+/** A decision with what led to it; plain data, for JSON as it stands. */
 export interface Explanation {
-  readonly attempt: Attempt;
   readonly decision: Decision;
+  readonly attempt: Attempt;
+  /** One sentence: the rule that allowed or refused, or that no rule did. */
+  readonly because: string;
+  /** For `no_rule`: the rule that shares most levels with the attempt, and where they part. */
+  readonly nearestMiss?: string;
+  /** Scopes and rules that grant nothing to this client, and why. */
+  readonly notes: readonly string[];
 }
 
+/** What {@link decide} says of an attempt, and why. Same code path. */
 export function explain(principal: Principal, attempt: Attempt, nowMs: number = Date.now()): Explanation {
-  return { attempt, decision: decide(principal, attempt, nowMs) };
+  const witness: Witness = {};
+  const decision = decideNoting(principal, attempt, nowMs, witness);
+  const isMiss = !decision.allowed && decision.reason === 'no_rule';
+  const miss = isMiss ? nearestMiss(principal, attempt) : undefined;
+  return {
+    decision,
+    attempt,
+    because: because(decision, witness),
+    ...(miss === undefined ? {} : { nearestMiss: miss }),
+    notes: principal.grants.unapplied.map((one) => noteOf(one, principal.grants.policy?.scopes.keys() ?? [])),
+  };
 }
 
-export function formatExplanation(explanation: Explanation): string {
-  return explanation.decision.allowed ? 'allowed' : `refused: ${explanation.decision.reason}`;
+/** The explanation as lines for people. */
+export function formatExplanation({ decision, attempt, because, nearestMiss, notes }: Explanation): string {
+  const what = `${attempt.action} ${attempt.action === 'subscribe' ? attempt.filter : attempt.topic}`;
+  const verdict = decision.allowed ? 'allowed' : `refused (${decision.reason})`;
+  return [
+    `${verdict}: ${what}`,
+    because,
+    ...(nearestMiss === undefined ? [] : [`nearest: ${nearestMiss}`]),
+    ...notes.map((note) => `note: ${note}`),
+  ].join('\n');
+}
+
+function because(decision: Decision, { rule, deny }: Witness): string {
+  if (decision.allowed) return rule === undefined ? 'allowed' : `${nameRule(rule)} allows it`;
+  const named = rule === undefined ? 'the rule' : nameRule(rule);
+  switch (decision.reason) {
+    case 'denied_by_rule':
+      return `${deny === undefined ? 'a deny' : nameDeny(deny)} refuses it${unlessWords(deny)}`;
+    case 'qos_too_high':
+      return `${named} allows QoS up to ${rule?.rule.maxQos}`;
+    case 'retain_not_allowed':
+      return `${named} allows no retained message`;
+    case 'payload_too_large':
+      return `${named} allows fewer bytes`;
+    case 'filter_broader_than_rule':
+      return `${named} is narrower than the filter; subscribe to a part of it, or set 'broader: filter' on the rule`;
+    case 'filter_not_exact':
+      return `${named} has 'broader: exact': only that very filter is accepted`;
+    case 'topic_reserved':
+      return '$SYS, $share and $fleetgate are always refused';
+    case 'topic_malformed':
+      return 'that is no topic name (MQTT 3.1.1 §4.7): a publish names one topic, without wildcards';
+    case 'filter_malformed':
+      return 'that is no topic filter (MQTT 3.1.1 §4.7)';
+    case 'no_rule':
+      return 'no rule of its scopes matches';
+    default:
+      return decision.reason;
+  }
+}
+
+function nameRule({ filter, rule }: Granted<PublishRule | SubscribeRule>): string {
+  const filled = filter === rule.written ? '' : ` (here ${filter})`;
+  const place = rule.source === undefined ? '' : ` at ${rule.source}`;
+  return `\`${rule.written}\`${filled} of scope ${rule.scope}${place}`;
+}
+
+function nameDeny({ filter, rule }: Granted<DenyRule>): string {
+  const filled = filter === rule.written ? '' : ` (here ${filter})`;
+  return `deny \`${rule.written}\`${filled}${rule.source === undefined ? '' : ` at ${rule.source}`}`;
+}
+
+function unlessWords(deny: Granted<DenyRule> | undefined): string {
+  const unless = deny?.rule.unless ?? [];
+  return unless.length === 0 ? '' : `; scope ${unless.join(' or ')} would lift it`;
+}
+
+function nearestMiss({ grants }: Principal, attempt: Attempt): string | undefined {
+  const asked = attempt.action === 'subscribe' ? attempt.filter : attempt.topic;
+  const rules: readonly Granted<PublishRule | SubscribeRule>[] =
+    attempt.action === 'publish' ? grants.publish : grants.subscribe;
+  let best: { granted: Granted<PublishRule | SubscribeRule>; parting: Parting } | undefined;
+  for (const granted of rules) {
+    const parting = partingOf(granted.filter, asked);
+    if (best === undefined || parting.level > best.parting.level) best = { granted, parting };
+  }
+  if (best === undefined) return undefined;
+  const verb = attempt.action === 'subscribe' ? 'does not cover it' : 'does not match';
+  const { written, scope } = best.granted.rule;
+  return `\`${written}\` of scope ${scope} ${verb} because ${best.parting.words}`;
+}
+
+interface Parting {
+  /** The first level, from 1, at which the two differ. */
+  level: number;
+  words: string;
+}
+
+function partingOf(filter: string, asked: string): Parting {
+  const granted = filter.split('/');
+  const levels = asked.split('/');
+  for (const [index, level] of granted.entries()) {
+    const actual = levels[index];
+    if (level === '#') break;
+    if (actual === undefined) {
+      return {
+        level: index + 1,
+        words: `it has only ${index} levels, and the rule asks for level ${index + 1}`,
+      };
+    }
+    if (level === '+' ? actual === '#' : level !== actual) {
+      return { level: index + 1, words: `level ${index + 1} is \`${actual}\`, not \`${level}\`` };
+    }
+  }
+  return { level: granted.length + 1, words: `it has more than the ${granted.length} levels of the rule` };
+}
+
+function noteOf(one: Unapplied, known: Iterable<string>): string {
+  switch (one.kind) {
+    case 'scope_unknown': {
+      const near = nearest(one.scope, known);
+      return `scope ${one.scope} is not in the policy${near === undefined ? '' : `; nearest is ${near}`}`;
+    }
+    case 'scope_malformed':
+      return `scope ${one.scope} grants nothing: ${one.problem}`;
+    case 'scope_reserved':
+      return `scope ${one.scope} grants nothing: ${one.filter} is reserved`;
+    case 'placeholder_unusable':
+      return `\`${one.rule.written}\` of scope ${one.scope} does not apply: {${one.placeholder}}: ${one.problem}`;
+    case 'deny_widened':
+      return `deny \`${one.rule.written}\` applies as ${one.filter}: {${one.placeholder}}: ${one.problem}`;
+    case 'too_many_grants':
+      return `only the first ${one.limit} rules of each kind grant`;
+  }
 }

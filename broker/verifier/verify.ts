@@ -1,8 +1,8 @@
 import { TokenError } from '@fleetgate/shared';
 import { compactVerify, errors } from 'jose';
+import { compileGrants } from '../authorization/compile.ts';
 import type { Principal } from '../authorization/decide.ts';
 import type { Policy } from '../authorization/policy.ts';
-import { compileGrants } from '../authorization/policy.ts';
 import { readClaims } from './claims.ts';
 import { parseTokenForm } from './form.ts';
 import type { Issuer, TrustedIssuer } from './issuer.ts';

@@ -1,0 +1,55 @@
+import { nearest } from '@fleetgate/shared';
+
+/** A topic filter that may hold placeholders: `{client_id}`, `{group}`, `{claim:NAME}`. */
+export interface Template {
+  /** The placeholders in it, without braces, in order. */
+  readonly placeholders: readonly string[];
+  /** The filter with each placeholder replaced by what `value` gives for it. */
+  fill(value: (placeholder: string) => string): string;
+  /** The filter with every level that holds a placeholder as `+`: what any value could have made of it. */
+  widened(): string;
+}
+
+const placeholderPattern = /\{([^{}]*)\}/;
+const claimPattern = /^claim:[^\s/+#]{1,64}$/;
+const names = ['client_id', 'group'];
+
+/** The template in `written`, or what is wrong with its braces, in words. */
+export function parseTemplate(written: string): Template | string {
+  // split with a group: literals at even places, placeholder names at odd ones.
+  const parts = written.split(new RegExp(placeholderPattern, 'g'));
+  const placeholders = parts.filter((_, index) => index % 2 === 1);
+  for (const placeholder of placeholders) {
+    if (names.includes(placeholder) || claimPattern.test(placeholder)) continue;
+    const near = nearest(placeholder, names);
+    return `unknown placeholder {${placeholder}}; ${
+      near === undefined ? 'known are {client_id}, {group} and {claim:NAME}' : `did you mean {${near}}?`
+    }`;
+  }
+  if (parts.some((part, index) => index % 2 === 0 && /[{}]/.test(part))) {
+    return 'a brace that is no placeholder; known are {client_id}, {group} and {claim:NAME}';
+  }
+  return Object.freeze({
+    placeholders: Object.freeze(placeholders),
+    fill: (value: (placeholder: string) => string) =>
+      parts.map((part, index) => (index % 2 === 1 ? value(part) : part)).join(''),
+    widened: () =>
+      written
+        .split('/')
+        .map((level) => (placeholderPattern.test(level) ? '+' : level))
+        .join('/'),
+  });
+}
+
+/**
+ * What makes `value` unusable for a placeholder, in words, or `undefined`. A value with `/`, `+` or `#` would change
+ * the levels of the filter, and one that begins with `$` would reach topics no wildcard does [MQTT-4.7.2-1].
+ */
+export function placeholderProblem(value: unknown): string | undefined {
+  if (value === undefined) return 'the token has no such value';
+  if (typeof value !== 'string') return 'the value is not a string';
+  if (value === '') return 'the value is empty';
+  if (/[/+#\0]/.test(value)) return "the value holds '/', '+', '#' or NUL";
+  if (value.startsWith('$')) return "the value begins with '$'";
+  return undefined;
+}

@@ -1,0 +1,61 @@
+import { readFileSync, statSync } from 'node:fs';
+import { FleetgateError, privateFileProblem } from '@fleetgate/shared';
+import type { Command } from 'commander';
+import { type AdminClient, adminClient } from '../admin-client.ts';
+import { loadConfig } from '../config/load.ts';
+import { dataDirectory, readRuntime } from '../data-directory.ts';
+
+/** Options by which a command finds the admin API. */
+export interface ConnectionOptions {
+  adminUrl?: string;
+  adminKeyFile?: string;
+  config?: string;
+  data?: string;
+}
+
+/** An issuer as a command reaches it, with what is known of the processes beside it. */
+export interface Connection {
+  readonly admin: AdminClient;
+  /** `mqtt://…` of the broker that runs on the same data directory. */
+  readonly brokerUrl?: string;
+}
+
+/** Adds the options of {@link ConnectionOptions} to a command. */
+export function withConnection(command: Command): Command {
+  return command
+    .option('--admin-url <url>', 'admin API (default: the running one of the data directory)')
+    .option('--admin-key-file <file>', 'file of the admin API key (default: admin.key in the data directory)')
+    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
+    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)');
+}
+
+/**
+ * The admin API named by the options, else by the data directory's running process, else by the configuration.
+ * @throws FleetgateError `key_file_invalid`
+ */
+export function connect(options: ConnectionOptions): Connection {
+  const { config, dataPath } = loadConfig(options);
+  const directory = dataDirectory(dataPath);
+  const running = readRuntime(directory);
+  const runningUrl = (key: string) =>
+    typeof running?.[key] === 'string' ? (running[key] as string) : undefined;
+  const url = options.adminUrl ?? runningUrl('admin') ?? `http://${config.admin.host}:${config.admin.port}`;
+  const brokerUrl = options.adminUrl === undefined ? runningUrl('mqtt') : undefined;
+  const admin = adminClient(url, readAdminKey(options.adminKeyFile ?? directory.adminKeyFile));
+  return { admin, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
+}
+
+function readAdminKey(file: string): string {
+  try {
+    const problem = privateFileProblem(file, statSync(file).mode);
+    if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (error instanceof FleetgateError) throw error;
+    throw new FleetgateError(
+      'key_file_invalid',
+      `cannot read the admin key ${file} (${(error as NodeJS.ErrnoException).code}); ` +
+        "name it with --admin-key-file, or the directory of 'fleetgate up' with --data",
+    );
+  }
+}

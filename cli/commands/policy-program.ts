@@ -1,0 +1,113 @@
+import { formatExplanation } from '@fleetgate/broker';
+import type { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
+import { dataDirectory } from '../data-directory.ts';
+import { EXIT_FAILED, UsageError } from '../exit.ts';
+import { formatJson, parseFormat } from '../output.ts';
+import { explainAttempt, loadPolicy } from './policy.ts';
+import { decodeToken, readToken } from './token.ts';
+
+interface ExplainFlags {
+  policy?: string;
+  config?: string;
+  data?: string;
+  clientId?: string;
+  group?: string;
+  scope?: string;
+  claim: string[];
+  tokenFile?: string;
+  qos: string;
+  retain?: boolean;
+  bytes: string;
+  format: string;
+}
+
+/** `fleetgate policy check|explain`. */
+export function addPolicyCommands(program: Command): void {
+  const policy = program
+    .command('policy')
+    .summary('check a topic policy and explain what it decides')
+    .description('Check a topic policy and explain what it decides.');
+
+  policy
+    .command('check [file]')
+    .summary('check a policy file')
+    .description('Check a policy file; each problem is a line with file, line and column.')
+    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
+    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
+    .addHelpText(
+      'after',
+      '\nExit 0: the broker would take it. Exit 2: it would not.\n\nExample:\n  fleetgate policy check policy.yaml',
+    )
+    .action((file: string | undefined, flags: { config?: string; data?: string }) => {
+      const path = file ?? policyInForce(flags);
+      loadPolicy(path);
+      process.stdout.write(`${path}: valid\n`);
+    });
+
+  policy
+    .command('explain <action> <topic>')
+    .summary('say which rule allows or refuses, and why')
+    .description('Say which rule of a policy allows or refuses one attempt, and what the nearest miss was.')
+    .option('--policy <file>', 'policy file (default: the one in force)')
+    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
+    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
+    .option('--client-id <id>', 'client the attempt is of')
+    .option('--scope <scope>', 'scopes of its token, separated by spaces')
+    .option('--group <group>', 'group of the client')
+    .option('--claim <name=value>', 'a claim of its token; may be given again', collect, [])
+    .option('--token-file <file>', "a token instead of the above; '-' is standard input")
+    .option('--qos <qos>', '0, 1 or 2', '0')
+    .option('--retain', 'a retained message')
+    .option('--bytes <number>', 'payload size', '0')
+    .option('--format <format>', 'table or json', 'table')
+    .addHelpText(
+      'after',
+      `
+The action is publish, subscribe or receive. Exit 0: allowed. Exit 1: refused.
+
+Examples:
+  fleetgate policy explain --client-id a --scope telemetry.write publish devices/b/telemetry/t
+  fleetgate policy explain --token-file token.jwt subscribe 'devices/#'`,
+    )
+    .action((action: string, topic: string, flags: ExplainFlags) => {
+      const format = parseFormat(flags.format);
+      const explanation = explainAttempt(
+        loadPolicy(flags.policy ?? policyInForce(flags)),
+        {
+          claim: flags.claim,
+          ...(flags.clientId === undefined ? {} : { clientId: flags.clientId }),
+          ...(flags.group === undefined ? {} : { group: flags.group }),
+          ...(flags.scope === undefined ? {} : { scope: flags.scope }),
+          ...(flags.tokenFile === undefined
+            ? {}
+            : { claims: decodeToken(readToken(flags.tokenFile)).claims }),
+        },
+        {
+          action,
+          topic,
+          qos: wholeNumber('--qos', flags.qos),
+          retain: flags.retain === true,
+          bytes: wholeNumber('--bytes', flags.bytes),
+        },
+      );
+      process.stdout.write(
+        format === 'json' ? formatJson(explanation) : `${formatExplanation(explanation)}\n`,
+      );
+      if (!explanation.decision.allowed) process.exitCode = EXIT_FAILED;
+    });
+}
+
+function policyInForce(flags: { config?: string; data?: string }): string {
+  const { config, dataPath } = loadConfig(flags);
+  return config.broker.policy_file ?? dataDirectory(dataPath).policyFile;
+}
+
+function wholeNumber(option: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`${option} takes a whole number, not '${text}'`);
+  return Number(text);
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}

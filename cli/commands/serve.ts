@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
+import { dataDirectory } from '../data-directory.ts';
+import { createLog } from '../log.ts';
+import type { Role } from '../up.ts';
+
+/** Seconds a stop may take before the process ends itself: the contract's 10 s, less a margin. */
+const STOP_SECONDS = 9.5;
+
+interface ServeOptions {
+  config?: string;
+  data?: string;
+  set: string[];
+  json?: boolean;
+}
+
+const serving: readonly { name: string; summary: string; roles: readonly Role[] }[] = [
+  { name: 'up', summary: 'run issuer and broker in one process', roles: ['issuer', 'broker'] },
+  { name: 'issuer', summary: 'run the issuer alone', roles: ['issuer'] },
+  { name: 'broker', summary: 'run the broker alone; it trusts broker.trusted_issuers', roles: ['broker'] },
+];
+
+/** `fleetgate up`, `issuer` and `broker`. */
+export function addServeCommands(program: Command): void {
+  for (const { name, summary, roles } of serving) {
+    program
+      .command(name)
+      .description(`${summary}.`)
+      .summary(summary)
+      .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
+      .option(
+        '--data <dir>',
+        "data directory (FLEETGATE_DATA_DIR), './fleetgate-data' by default; made at the first start",
+      )
+      .option('--set <key=value>', 'set one configuration key; may be given again', collect, [])
+      .option('--json', 'print the ready line as JSON')
+      .addHelpText(
+        'after',
+        `
+The ready line on stdout says that every listener accepts; log lines go to stderr.
+SIGTERM and SIGINT stop it: what is in flight is finished, then it exits 0, within 10 s.
+
+Examples:
+  fleetgate ${name} --data ./fleet
+  fleetgate ${name} --data ./fleet --json --set admin.port=0${roles.includes('broker') ? ' --set broker.listeners.0.port=0' : ''}
+  fleetgate ${name} --config fleetgate.yaml --set log.format=pretty`,
+      )
+      .action((options: ServeOptions) => serve(options, roles));
+  }
+}
+
+/** Runs the roles until a signal asks to stop. */
+async function serve(options: ServeOptions, roles: readonly Role[]): Promise<void> {
+  const { config, dataPath } = loadConfig(options, roles);
+  const log = createLog(config.log);
+  // Loaded here: commands that only talk to an API start without a database and a broker.
+  const { up } = await import('../up.ts');
+  const stopAsked = new Promise<string>((resolve) => {
+    process.once('SIGTERM', () => resolve('SIGTERM'));
+    process.once('SIGINT', () => resolve('SIGINT'));
+  });
+  const running = await up(config, dataDirectory(dataPath), log, roles);
+  process.stdout.write(options.json ? readyJson(running.ready) : readyText(running.ready));
+  const signal = await stopAsked;
+  log.info({ event: 'stopping', signal }, 'stopping');
+  setTimeout(() => {
+    log.error({ event: 'stop_timeout' }, 'not everything closed in time');
+    process.exit(1);
+  }, STOP_SECONDS * 1000).unref();
+  await running.close();
+  log.info({ event: 'stopped' }, 'stopped');
+}
+
+function readyJson(ready: object): string {
+  return `${JSON.stringify({ event: 'ready', ...ready })}\n`;
+}
+
+function readyText(ready: object): string {
+  const addresses = Object.entries(ready).map(([name, value]) => `${name} ${value}`);
+  return `ready: ${addresses.join(', ')}\n`;
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}

@@ -1,0 +1,171 @@
+import Type, { type Static } from 'typebox';
+
+/**
+ * The configuration file, `fleetgate.yaml`: every key is optional and has its default here. Keys are snake_case
+ * with the unit last. docs/configuration.md lists the same keys; a test compares them both ways.
+ */
+
+const closed = { additionalProperties: false };
+const host = (address: string) =>
+  Type.String({ minLength: 1, default: address, description: 'address to listen on' });
+const port = (number: number) =>
+  Type.Integer({ minimum: 0, maximum: 65_535, default: number, description: 'port; 0 picks a free one' });
+const file = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
+const url = (description: string) => Type.Optional(Type.String({ pattern: '^https?://', description }));
+const limit = (value: number, maximum: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum, default: value, description });
+const signingAlgorithm = Type.Enum(['ES256', 'EdDSA', 'RS256']);
+
+const issuer = Type.Object(
+  {
+    url: url('the `iss` of tokens; default: follows the HTTP listener; https unless loopback'),
+    http: Type.Object(
+      {
+        host: host('127.0.0.1'),
+        port: port(8080),
+        tls_cert_file: file('certificate chain, PEM'),
+        tls_key_file: file('private key, PEM'),
+        tls_client_ca_file: file('authorities of client certificates, PEM'),
+      },
+      { ...closed, default: {} },
+    ),
+    coap: Type.Object(
+      {
+        host: host('127.0.0.1'),
+        port: port(5683),
+        enabled: Type.Boolean({ default: false, description: 'token endpoint over CoAP' }),
+      },
+      { ...closed, default: {} },
+    ),
+    database: Type.String({
+      pattern: '^sqlite:.+',
+      default: 'sqlite:fleetgate.db',
+      description: 'registry; a relative path is in the data directory',
+    }),
+    token_lifetime_seconds: Type.Integer({
+      minimum: 1,
+      maximum: 86_400,
+      default: 900,
+      description: 'lifetime of access tokens where the client has none of its own',
+    }),
+    signing_algorithm: Type.Enum(['ES256', 'EdDSA', 'RS256'], {
+      default: 'ES256',
+      description: 'ES256, EdDSA or RS256',
+    }),
+    key_rotation_days: Type.Integer({
+      minimum: 1,
+      maximum: 3650,
+      default: 30,
+      description: 'age at which a signing key is replaced',
+    }),
+    default_audience: Type.Array(Type.String({ minLength: 1 }), {
+      minItems: 1,
+      maxItems: 16,
+      default: ['mqtt'],
+      description: 'audience of a client registered without one',
+    }),
+  },
+  { ...closed, default: {} },
+);
+
+const listener = Type.Object(
+  {
+    protocol: Type.Enum(['mqtt', 'mqtts', 'ws', 'wss'], { description: 'mqtt, mqtts, ws or wss' }),
+    host: host('127.0.0.1'),
+    port: port(1883),
+    tls_cert_file: file('certificate chain, PEM'),
+    tls_key_file: file('private key, PEM'),
+    tls_client_ca_file: file('authorities of client certificates, PEM'),
+    require_client_cert: Type.Optional(Type.Boolean({ description: 'refuse clients without a certificate' })),
+  },
+  closed,
+);
+
+const trustedIssuer = Type.Object(
+  {
+    issuer: Type.String({ pattern: '^https?://', description: 'exact `iss` of its tokens' }),
+    jwks_uri: url('its key set; https unless loopback'),
+    audience: Type.Optional(
+      Type.String({ minLength: 1, description: 'audience of its tokens; default: broker.audience' }),
+    ),
+    algorithms: Type.Optional(
+      Type.Array(signingAlgorithm, { minItems: 1, description: 'algorithms accepted; default: all three' }),
+    ),
+    profile: Type.Optional(
+      Type.Enum(['standard', 'supertokens'], { description: 'shape of its claims; default: standard' }),
+    ),
+    credentials_file: file('credentials for its revocation feed'),
+  },
+  closed,
+);
+
+const limits = Type.Object(
+  {
+    max_connect_bytes: limit(16_384, 1_048_576, 'bytes of a CONNECT packet'),
+    max_packet_bytes: limit(1_048_576, 268_435_455, 'bytes of any other packet'),
+    max_connections: limit(100_000, 10_000_000, 'connections in all'),
+    max_connections_per_address: limit(10_000, 10_000_000, 'connections from one address'),
+    max_subscriptions_per_client: limit(100, 10_000, 'subscriptions of one client'),
+    max_queued_messages_per_client: limit(1000, 1_000_000, 'messages kept for one client that is offline'),
+    max_keepalive_seconds: limit(1200, 65_535, 'keepalive a client may ask for; 0 is refused'),
+    connect_timeout_seconds: limit(10, 300, 'time from the connection to an accepted CONNECT'),
+    drain_timeout_seconds: limit(10, 300, 'time one slow reader may hold up a delivery'),
+  },
+  { ...closed, default: {} },
+);
+
+const broker = Type.Object(
+  {
+    listeners: Type.Array(listener, {
+      minItems: 1,
+      maxItems: 16,
+      default: [{ protocol: 'mqtt' }],
+      description: 'where devices connect',
+    }),
+    audience: Type.String({ minLength: 1, default: 'mqtt', description: 'audience a token must name' }),
+    trusted_issuers: Type.Array(trustedIssuer, {
+      maxItems: 16,
+      default: [],
+      description: 'issuers trusted beside the embedded one',
+    }),
+    policy_file: file('topic policy; default: policy.yaml in the data directory'),
+    clock_skew_seconds: Type.Integer({
+      minimum: 0,
+      maximum: 300,
+      default: 5,
+      description: 'how far clocks may differ',
+    }),
+    client_id_binding: Type.Enum(['exact', 'prefix', 'none'], {
+      default: 'exact',
+      description: 'how the MQTT client id must relate to the token: exact, prefix or none',
+    }),
+    denied_publish: Type.Enum(['disconnect', 'drop'], {
+      default: 'disconnect',
+      description: 'what a refused PUBLISH gets: disconnect or drop',
+    }),
+    limits,
+  },
+  { ...closed, default: {} },
+);
+
+export const configSchema = Type.Object(
+  {
+    issuer,
+    admin: Type.Object({ host: host('127.0.0.1'), port: port(8081) }, { ...closed, default: {} }),
+    broker,
+    log: Type.Object(
+      {
+        level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+          default: 'info',
+          description: 'least severe level that is logged',
+        }),
+        format: Type.Enum(['json', 'pretty'], { default: 'json', description: 'json or pretty' }),
+      },
+      { ...closed, default: {} },
+    ),
+  },
+  closed,
+);
+
+/** The configuration with every default filled in. */
+export type Config = Static<typeof configSchema>;

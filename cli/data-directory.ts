@@ -1,0 +1,93 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+import { FleetgateError } from '@fleetgate/shared';
+
+/** Files of a data directory; the directory is 0700, each file 0600. */
+export interface DataDirectory {
+  readonly path: string;
+  readonly adminKeyFile: string;
+  readonly keyEncryptionKeyFile: string;
+  readonly policyFile: string;
+  /** Where the running `fleetgate up` listens, as its ready line; absent when none runs. */
+  readonly runtimeFile: string;
+}
+
+/** Directory used when neither `--data` nor FLEETGATE_DATA_DIR names one. */
+export const DEFAULT_DATA_DIRECTORY = 'fleetgate-data';
+
+/** The files of the data directory at `path`, existing or not. */
+export function dataDirectory(path: string): DataDirectory {
+  const root = resolve(path);
+  return Object.freeze({
+    path: root,
+    adminKeyFile: join(root, 'admin.key'),
+    keyEncryptionKeyFile: join(root, 'key-encryption.key'),
+    policyFile: join(root, 'policy.yaml'),
+    runtimeFile: join(root, 'runtime.json'),
+  });
+}
+
+/**
+ * Makes the directory at the first start (0700).
+ * @throws FleetgateError `config_invalid` when the path is no directory or others may enter it
+ */
+export function prepareDataDirectory({ path }: DataDirectory): void {
+  try {
+    if (!existsSync(path)) {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      // A umask may have taken bits away, and a parent's default ACL may have added some.
+      chmodSync(path, 0o700);
+    }
+  } catch (error) {
+    throw new FleetgateError(
+      'config_invalid',
+      `cannot make the data directory ${path}: ${(error as Error).message}`,
+    );
+  }
+  const stat = statSync(path);
+  if (!stat.isDirectory())
+    throw new FleetgateError('config_invalid', `${path} is not a directory; name another with --data`);
+  if ((stat.mode & 0o022) !== 0) {
+    throw new FleetgateError('config_invalid', `others may write to ${path}; run: chmod 700 ${path}`);
+  }
+}
+
+/** Writes a file of the directory if it is not there yet. */
+export function writeOnce(file: string, text: string): void {
+  try {
+    writeFileSync(file, text, { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
+/** Says where this process listens, for commands on the same machine. */
+export function writeRuntime({ runtimeFile }: DataDirectory, ready: Readonly<Record<string, string>>): void {
+  const temporary = `${runtimeFile}.${process.pid}`;
+  writeFileSync(temporary, `${JSON.stringify({ ...ready, pid: process.pid })}\n`, { mode: 0o600 });
+  renameSync(temporary, runtimeFile);
+}
+
+/** Takes back {@link writeRuntime}, unless another process has written since. */
+export function removeRuntime(directory: DataDirectory): void {
+  if (readRuntime(directory)?.['pid'] === process.pid) rmSync(directory.runtimeFile, { force: true });
+}
+
+/** What the running process said, or `undefined`. It may have died since: an address here is a hint. */
+export function readRuntime({ runtimeFile }: DataDirectory): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(runtimeFile, 'utf8'));
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,31 @@
+import { FleetgateError } from '@fleetgate/shared';
+
+/** Exit codes of the `fleetgate` command. */
+export const EXIT_DONE = 0;
+export const EXIT_FAILED = 1;
+export const EXIT_USAGE = 2;
+
+const usageCodes: ReadonlySet<string> = new Set([
+  'config_invalid',
+  'policy_invalid',
+  'scope_malformed',
+  'not_supported',
+]);
+
+/** A mistake in the command line, told in one line; exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** The exit code an error ends the command with: 2 for bad usage or configuration, 1 for all else. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT_USAGE;
+  if (error instanceof FleetgateError && usageCodes.has(error.code)) return EXIT_USAGE;
+  return EXIT_FAILED;
+}
+
+/** What stderr says of an error: the message of an expected one, the stack of one that nobody expected. */
+export function describeError(error: unknown): string {
+  if (error instanceof UsageError || error instanceof FleetgateError) return `fleetgate: ${error.message}`;
+  return `fleetgate: unexpected error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+}

@@ -1,0 +1,43 @@
+import { UsageError } from './exit.ts';
+
+/** How a command prints its data on stdout. */
+export type Format = 'table' | 'json';
+export const formats: readonly Format[] = ['table', 'json'];
+
+export type Row = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+/** `--format` as given; a UsageError when it is neither `table` nor `json`. */
+export function parseFormat(value: string): Format {
+  if (value === 'table' || value === 'json') return value;
+  throw new UsageError(`--format takes table or json, not '${value}'`);
+}
+
+/** Rows as text: columns padded to their widest cell, the last one left as it is, a line each. */
+export function formatTable(columns: readonly string[], rows: readonly Row[]): string {
+  const cells = rows.map((row) => columns.map((column) => cell(row[column])));
+  const heads = columns.map((column) => column.toUpperCase().replaceAll('_', ' '));
+  const widths = heads.map((head, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
+  const line = (texts: readonly string[]) =>
+    texts
+      .map((text, i) => text.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd();
+  return `${[heads, ...cells].map(line).join('\n')}\n`;
+}
+
+/** A record as text: a line for each key that has a value. */
+export function formatRecord(record: Row): string {
+  const entries = Object.entries(record).filter(([, value]) => value !== undefined);
+  const width = Math.max(...entries.map(([key]) => key.length));
+  return entries.map(([key, value]) => `${key.padEnd(width)}  ${cell(value)}\n`).join('');
+}
+
+/** Any value as JSON, indented, ending in a newline. */
+export function formatJson(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+// What came over the wire may hold control characters; a terminal would obey them.
+function cell(value: Row[string]): string {
+  return String(value ?? '').replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
+}

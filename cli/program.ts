@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { addClientCommands } from './commands/client-program.ts';
+import { addPolicyCommands } from './commands/policy-program.ts';
+import { addServeCommands } from './commands/serve.ts';
+import { addTokenCommands } from './commands/token-program.ts';
+
+const { version } = JSON.parse(
+  readFileSync(
+    new URL(import.meta.url.endsWith('.ts') ? './package.json' : '../package.json', import.meta.url),
+    'utf8',
+  ),
+) as { version: string };
+
+/** The `fleetgate` command, its subcommands and their help. */
+export function createProgram(): Command {
+  const program = new Command('fleetgate')
+    .description('OAuth 2.0 access control for MQTT fleets.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help for a command')
+    .showHelpAfterError("('fleetgate --help' lists commands and options)")
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate up --data ./fleet                        issuer and broker in one process
+  fleetgate client create --data ./fleet --id sensor-1 \\
+      --scope "telemetry.write commands.read" --out sensor-1.json
+  fleetgate token inspect < token.jwt
+  fleetgate policy explain --policy fleet/policy.yaml --client-id sensor-1 \\
+      --scope telemetry.write publish devices/sensor-2/telemetry/t
+
+Exit codes: 0 done (also when nothing was to do), 1 failed, 2 bad usage or configuration.
+Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
+    );
+  addServeCommands(program);
+  addClientCommands(program);
+  addTokenCommands(program);
+  addPolicyCommands(program);
+  inheritSettings(program);
+  return program;
+}
+
+/** Subcommands made after their parent's settings do not have them; each gets them here. */
+function inheritSettings(command: Command): void {
+  for (const child of command.commands) {
+    child.copyInheritedSettings(command);
+    inheritSettings(child);
+  }
+}

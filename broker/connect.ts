@@ -21,6 +21,8 @@ export const returnCodes = Object.freeze({
 export interface ConnectRefusal {
   readonly returnCode: number;
   readonly reason: RefusalReason;
+  /** Once a token has shown it. */
+  readonly clientId?: string;
 }
 
 /** A CONNECT whose token has verified. */
@@ -97,7 +99,7 @@ export const connectChecks: readonly ConnectCheck[] = Object.freeze([
 
 /** The will as what it will be: a publish. */
 export function willAttempt({ topic, qos, retain, payload }: HostWill) {
-  const bytes = payload === undefined ? 0 : Buffer.byteLength(payload);
+  const bytes = payload?.length ?? 0;
   return { action: 'publish', topic, qos, retain, bytes } as const;
 }
 

@@ -60,9 +60,19 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
     disarm();
     const [first] = heap;
     if (first === undefined) return;
-    const delayMs = Math.max(0, Math.min(MAX_SLEEP_MS, first.atMs - now()));
+    const delayMs = Math.max(0, Math.min(MAX_SLEEP_MS, first.atMs - readClock()));
     timer = setTimer(meet, delayMs);
     timer.unref?.();
+  }
+
+  // A clock that throws meets nothing, and is asked again.
+  function readClock(): number {
+    try {
+      return now();
+    } catch (error) {
+      onError(error);
+      return Number.NEGATIVE_INFINITY;
+    }
   }
 
   function disarm(): void {
@@ -72,7 +82,7 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
 
   function meet(): void {
     timer = undefined;
-    const nowMs = now();
+    const nowMs = readClock();
     for (let met = 0; met < MAX_DUE_PER_TURN; met += 1) {
       const [first] = heap;
       if (first === undefined || first.atMs > nowMs) break;

@@ -87,17 +87,22 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
    * The one way from a hook to a decision. Whoever has no session of ours has no principal, whatever the host's
    * client object says; what is thrown on the way denies.
    */
-  function rule(client: object | null, attempt: Attempt, atMs = now()): Decision {
+  function rule(client: object | null, attempt: Attempt, isWill = false): Decision {
     try {
       const session = client === null || isClosed ? undefined : sessions.byClient.get(client);
-      return decide(session?.principal, attempt, atMs);
+      // A will is judged as of CONNECT: a session that ends at its expiry still leaves it.
+      return decide(
+        session?.principal,
+        attempt,
+        isWill && session !== undefined ? session.startedAtMs : now(),
+      );
     } catch (error) {
       onError(error);
       return refused.internal_error;
     }
   }
 
-  function reportOf(client: object | null, refusal: Omit<Refusal, 'clientId' | 'address'>): void {
+  function reportOf(client: object | null, refusal: Omit<Refusal, 'address'>): void {
     const session = client === null ? undefined : sessions.byClient.get(client);
     const address = (session?.connection ?? (client && sessions.connections.get(client)))?.address;
     // A topic is logged only of someone we know.
@@ -213,19 +218,20 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
       if (!(error instanceof FleetgateError)) onError(error);
       return refusalOfError(error);
     }
+    const { clientId } = session.principal;
     const refusal = checkConnect(session, packet);
-    if (refusal !== undefined) return refusal;
+    if (refusal !== undefined) return { ...refusal, clientId };
     if (client.closed || isClosed) return 'gone';
     for (const { enter } of parts.guards) {
       if (enter === undefined) continue;
       const refusal = await new Promise<ConnectRefusal | undefined>((proceed) => {
         enter(session, context as GuardContext, proceed);
       });
-      if (refusal !== undefined) return refusal;
+      if (refusal !== undefined) return { ...refusal, clientId };
     }
     if (client.closed || isClosed) return 'gone';
     const late = checkConnect(session, packet);
-    if (late !== undefined) return late;
+    if (late !== undefined) return { ...late, clientId };
     for (const complete of completions) complete?.();
     begin(session);
     return 'enter';
@@ -265,9 +271,8 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
     return rule(client, { action: 'publish', topic, qos, retain, bytes });
   }
 
-  /** As of the moment of CONNECT: a session that ends at its expiry still leaves its will. */
   function ruleWill(client: HostClient, will: HostWill): Decision {
-    return rule(client, willAttempt(will), sessions.byClient.get(client)?.startedAtMs ?? now());
+    return rule(client, willAttempt(will), true);
   }
 
   interface LostWill {

@@ -25,7 +25,7 @@ export interface HostClient extends Client {
 
 export interface HostWill {
   topic: string;
-  payload?: Uint8Array | string;
+  payload?: Uint8Array | null;
   qos: 0 | 1 | 2;
   retain: boolean;
 }

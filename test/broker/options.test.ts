@@ -1,0 +1,70 @@
+import { defaultLimits, fleetgate, startBroker } from '@fleetgate/broker';
+import { describe, expect, test } from 'vitest';
+import type { PluginOptions } from '../../broker/options.ts';
+import { prepareOptions } from '../../broker/options.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
+
+const issuer = testIssuer();
+const good: PluginOptions = { issuers: [{ issuer: issuer.name, keys: { jwks: issuer.jwks } }] };
+
+test('the defaults are those of the documentation', () => {
+  expect(prepareOptions(good)).toMatchObject({
+    audience: 'mqtt',
+    clockSkewSeconds: 5,
+    clientIdBinding: 'exact',
+  });
+  expect(defaultLimits).toEqual({
+    maxConnectBytes: 16_384,
+    maxPacketBytes: 1_048_576,
+    maxConnections: 100_000,
+    maxConnectionsPerAddress: 10_000,
+    maxSubscriptionsPerClient: 100,
+    maxQueuedMessagesPerClient: 1_000,
+    maxKeepaliveSeconds: 1_200,
+    connectTimeoutSeconds: 10,
+    drainTimeoutSeconds: 10,
+  });
+});
+
+test('the options are frozen once they are checked', () => {
+  const settings = prepareOptions(good);
+  expect([settings, settings.limits, settings.issuers].every(Object.isFrozen)).toBe(true);
+});
+
+test('a misspelled option names the right one', () => {
+  expect(() => fleetgate({ ...good, clockSkewSecond: 5 } as PluginOptions)).toThrow(/clockSkewSeconds/);
+  expect(() => fleetgate({ ...good, limits: { maxConnection: 5 } as never })).toThrow(
+    /limits\.maxConnections/,
+  );
+});
+
+describe('a mistake is a TypeError', () => {
+  test.each<[string, Record<string, unknown>]>([
+    ['no issuers', { issuers: undefined }],
+    ['an issuer twice', { issuers: [...good.issuers, ...good.issuers] }],
+    ['an issuer without a name', { issuers: [{ ...good.issuers[0], issuer: '' }] }],
+    ['an algorithm nobody knows', { issuers: [{ ...good.issuers[0], algorithms: ['none'] }] }],
+    ['a profile nobody knows', { issuers: [{ ...good.issuers[0], profile: 'other' }] }],
+    ['keys at no address', { issuers: [{ issuer: 'x', keys: { jwksUri: 'file:///etc/passwd' } }] }],
+    ['an empty audience', { audience: '' }],
+    ['a negative skew', { clockSkewSeconds: -1 }],
+    ['a skew of an hour', { clockSkewSeconds: 3600 }],
+    ['a skew that is no number', { clockSkewSeconds: Number.NaN }],
+    ['a binding nobody knows', { clientIdBinding: 'any' }],
+    ['a limit of 0', { limits: { maxConnections: 0 } }],
+    ['a limit that is no number', { limits: { maxConnections: '1' } }],
+    ['an unknown answer to a refused publish', { deniedPublish: 'ignore' }],
+  ])('%s', (_what, more) => {
+    expect(() => fleetgate({ ...good, ...more } as PluginOptions)).toThrow(TypeError);
+  });
+});
+
+test('what is not built yet says so', async () => {
+  expect(() => fleetgate({ ...good, deniedPublish: 'drop' })).toThrow(
+    expect.objectContaining({ code: 'not_supported' }),
+  );
+  for (const protocol of ['mqtts', 'wss'] as const) {
+    const listeners = [{ protocol, host: '127.0.0.1', port: 0 }];
+    await expect(startBroker({ ...good, listeners })).rejects.toMatchObject({ code: 'not_supported' });
+  }
+});

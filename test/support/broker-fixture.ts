@@ -1,0 +1,229 @@
+import { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Aedes, type AedesOptions } from 'aedes';
+import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt';
+import type { IConnectPacket, IPublishPacket, ISubackPacket } from 'mqtt-packet';
+import { expect, onTestFinished, test } from 'vitest';
+import { connectChecks } from '../../broker/connect.ts';
+import { guards } from '../../broker/guard/guards.ts';
+import { openListener } from '../../broker/listeners.ts';
+import type { PluginOptions } from '../../broker/options.ts';
+import { prepareOptions } from '../../broker/options.ts';
+import type { Fleetgate } from '../../broker/plugin.ts';
+import { createPlugin } from '../../broker/plugin.ts';
+import type { Refusal } from '../../broker/refusal.ts';
+import { connackOf, connectPacket, type RawClient, rawClient } from './broker-raw-client.ts';
+import { type TestIssuer, type TokenOverrides, testIssuer } from './broker-tokens.ts';
+
+/** The name of one guard or check to leave out: the tests named for it must fail then. */
+const leftOut = process.env['FLEETGATE_TEST_WITHOUT'];
+
+export interface TestBroker {
+  readonly aedes: Aedes;
+  readonly auth: Fleetgate;
+  readonly issuer: TestIssuer;
+  readonly mqtt: string;
+  readonly ws: string;
+  readonly refusals: readonly Refusal[];
+  /** Log lines as one text. */
+  log(): string;
+  /** A token that allows `clientId` all under `devices/<clientId>`. */
+  token(clientId: string, overrides?: TokenOverrides): string;
+  raw(): Promise<RawClient>;
+  /** A raw client whose CONNECT was accepted. */
+  session(clientId: string, connect?: Partial<IConnectPacket>, token?: string): Promise<RawClient>;
+  connack(
+    clientId: string,
+    token: string | undefined,
+    connect?: Partial<IConnectPacket>,
+  ): Promise<number | 'closed'>;
+  mqttClient(clientId: string, options?: IClientOptions & { token?: string }): MqttClient;
+  /** The first refusal that fits, also one that is still to come. */
+  refusal(part: Partial<Refusal>): Promise<Refusal>;
+  /** Fails unless another client can connect, subscribe, publish and receive. */
+  servesOthers(): Promise<void>;
+}
+
+export interface TestBrokerOptions extends Partial<PluginOptions> {
+  aedes?: AedesOptions;
+}
+
+export const ownScope = (clientId: string) => [
+  `mqtt:publish:devices/${clientId}/#`,
+  `mqtt:subscribe:devices/${clientId}/#`,
+];
+
+/** A broker of Aedes with the plugin on real sockets; it is gone when the test is over. */
+export async function startTestBroker({
+  aedes: aedesOptions,
+  ...options
+}: TestBrokerOptions = {}): Promise<TestBroker> {
+  const issuer = testIssuer();
+  const refusals: Refusal[] = [];
+  const seen = new EventEmitter();
+  const lines: string[] = [];
+  const note = (line: unknown, ...rest: unknown[]) => void lines.push(JSON.stringify([line, ...rest]));
+  const settings = prepareOptions({
+    issuers: [{ issuer: issuer.name, keys: { jwks: () => issuer.jwks() } }],
+    log: { debug: note, info: note, warn: note, error: note },
+    onRefusal(refusal) {
+      refusals.push(refusal);
+      seen.emit('refusal');
+    },
+    ...options,
+  });
+  const isLeftIn = ({ name }: { name: string }) => name !== leftOut;
+  const auth = createPlugin(settings, {
+    guards: guards.filter(isLeftIn),
+    connectChecks: connectChecks.filter(isLeftIn),
+  });
+  const aedes = await Aedes.createBroker({ ...auth.hooks, ...aedesOptions });
+  auth.attach(aedes);
+  const listeners = await Promise.all(
+    (['mqtt', 'ws'] as const).map((protocol) =>
+      openListener({ protocol, host: '127.0.0.1', port: 0 }, settings.limits, (stream, request) => {
+        aedes.handle(stream, request);
+      }),
+    ),
+  );
+  const [mqtt = '', ws = ''] = listeners.map(({ url }) => url);
+  const clients: MqttClient[] = [];
+  const raws: RawClient[] = [];
+
+  onTestFinished(async () => {
+    for (const client of clients) client.end(true);
+    for (const raw of raws) raw.stream.destroy();
+    for (const { stream } of auth.connections) stream.destroy();
+    await Promise.all(listeners.map((listener) => listener.close()));
+    await new Promise<void>((resolve) => aedes.close(resolve));
+    auth.close();
+  });
+
+  const token = (clientId: string, overrides: TokenOverrides = {}) =>
+    issuer.token({ clientId, scope: ownScope(clientId), ...overrides });
+  const raw = async () => {
+    const client = await rawClient(mqtt);
+    raws.push(client);
+    return client;
+  };
+  const connack: TestBroker['connack'] = async (clientId, ofToken, connect) => {
+    const client = await raw();
+    return connackOf(client, connectPacket(clientId, ofToken, connect));
+  };
+  const session: TestBroker['session'] = async (clientId, connect, ofToken = token(clientId)) => {
+    const client = await raw();
+    expect(await connackOf(client, connectPacket(clientId, ofToken, connect))).toBe(0);
+    return client;
+  };
+
+  return {
+    aedes,
+    auth,
+    issuer,
+    mqtt,
+    ws,
+    refusals,
+    log: () => lines.join('\n'),
+    token,
+    raw,
+    session,
+    connack,
+    mqttClient(clientId, { token: ofToken = token(clientId), ...more } = {}) {
+      const client = connectMqtt(mqtt, {
+        clientId,
+        username: clientId,
+        password: ofToken,
+        reconnectPeriod: 0,
+        ...more,
+      });
+      client.on('error', () => {});
+      clients.push(client);
+      return client;
+    },
+    async refusal(part) {
+      const fits = (refusal: Refusal) =>
+        Object.entries(part).every(([key, value]) => refusal[key as keyof Refusal] === value);
+      for (;;) {
+        const found = refusals.find(fits);
+        if (found !== undefined) return found;
+        await new Promise((resolve) => seen.once('refusal', resolve));
+      }
+    },
+    async servesOthers() {
+      const bystander = await session('bystander');
+      const topic = 'devices/bystander/echo';
+      expect(await subscribe(bystander, [topic])).toEqual([1]);
+      bystander.send({
+        cmd: 'publish',
+        topic,
+        payload: 'served',
+        qos: 1,
+        messageId: 2,
+        retain: false,
+        dup: false,
+      });
+      const echoed = (await bystander.next('publish')) as IPublishPacket;
+      expect(echoed.payload.toString()).toBe('served');
+      await bystander.end();
+    },
+  };
+}
+
+/** A test of an attack: whatever it did, the broker serves others afterwards. */
+export function attack(
+  name: string,
+  options: TestBrokerOptions,
+  run: (broker: TestBroker) => Promise<void>,
+): void {
+  test(name, async () => {
+    const broker = await startTestBroker(options);
+    await run(broker);
+    await broker.servesOthers();
+  });
+}
+
+let lastMessageId = 0;
+
+export function messageId(): number {
+  lastMessageId = (lastMessageId % 65_000) + 1;
+  return lastMessageId;
+}
+
+/** Subscribes at QoS 1 and gives the return codes. */
+export async function subscribe(
+  client: RawClient,
+  filters: readonly string[],
+  qos: 0 | 1 | 2 = 1,
+): Promise<number[]> {
+  const subscriptions = filters.map((topic) => ({ topic, qos }));
+  client.send({ cmd: 'subscribe', messageId: messageId(), subscriptions });
+  return ((await client.next('suback')) as ISubackPacket).granted as number[];
+}
+
+export function publishPacket(
+  topic: string,
+  payload: string | Buffer,
+  more: Partial<IPublishPacket> = {},
+): IPublishPacket {
+  const qos = more.qos ?? 0;
+  return {
+    cmd: 'publish',
+    topic,
+    payload,
+    qos,
+    retain: false,
+    dup: false,
+    ...(qos === 0 ? {} : { messageId: messageId() }),
+    ...more,
+  };
+}
+
+/** Waits until `condition` holds, by looking again; for what the host tells nobody. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await sleep(5);
+}
+
+export const payloads = (packets: readonly { cmd?: string }[]) =>
+  packets
+    .filter((packet): packet is IPublishPacket => packet.cmd === 'publish')
+    .map(({ payload }) => payload.toString());

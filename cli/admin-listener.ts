@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { FleetgateError } from '@fleetgate/shared';
-import Fastify, { type FastifyPluginAsync } from 'fastify';
+import Fastify, { type FastifyPluginAsync, LogController } from 'fastify';
 import type { Logger } from 'pino';
 
 /** Bytes of an admin request's body. Ours: a client with all its labels and metadata is far below. */
@@ -27,7 +27,7 @@ export interface RunningAdmin {
 export async function startAdmin({ host, port, log, isReady, routes }: AdminOptions): Promise<RunningAdmin> {
   const app = Fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_ADMIN_BODY_BYTES,
     forceCloseConnections: 'idle',
     requestTimeout: 30_000,

@@ -1,0 +1,131 @@
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts, runFleetgate, startFleetgate, temporaryDirectory } from '../support/fleetgate-process.ts';
+
+let data: ReturnType<typeof temporaryDirectory>;
+beforeEach(() => {
+  data = temporaryDirectory();
+});
+afterEach(() => data.remove());
+
+/** Starts with `args`, expects a refusal of one line, and answers the line. */
+async function refusal(args: readonly string[], code: number): Promise<string> {
+  const ended = await runFleetgate(['up', ...freePorts(data.path), ...args]);
+  const lines = ended.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
+  expect(lines, ended.stderr).toHaveLength(1);
+  expect(ended.code).toBe(code);
+  expect(ended.stdout).toBe('');
+  return lines[0] as string;
+}
+
+function file(name: string, text: string): string {
+  const path = join(dirname(data.path), name);
+  writeFileSync(path, text);
+  return path;
+}
+
+test('the first start makes a private data directory, and SIGTERM ends it with 0', async () => {
+  const running = await startFleetgate(['up', ...freePorts(data.path)]);
+  expect(statSync(data.path).mode & 0o777).toBe(0o700);
+  for (const name of ['admin.key', 'key-encryption.key', 'fleetgate.db', 'policy.yaml', 'runtime.json']) {
+    expect(statSync(join(data.path, name)).mode & 0o777, name).toBe(0o600);
+  }
+  expect(Object.keys(running.ready)).toEqual(['event', 'issuer', 'admin', 'mqtt', 'data_dir']);
+  expect(await running.stop()).toBe(0);
+});
+
+test('an unknown key names its place and the nearest valid key', async () => {
+  const config = file('fleetgate.yaml', 'issuer:\n  htpp: { port: 0 }\n');
+  const line = await refusal(['--config', config], 2);
+  expect(line).toContain(`${config}:2:3`);
+  expect(line).toContain("'http'");
+});
+
+test('a wrong --set names the option and the nearest valid key', async () => {
+  const line = await refusal(['--set', 'broker.client_id_bindin=exact'], 2);
+  expect(line).toContain("'client_id_binding'");
+});
+
+test.each([
+  ['issuer.coap.enabled=true', 'issuer.coap.enabled'],
+  ['broker.listeners.0.protocol=mqtts', 'mqtts'],
+  ['issuer.http.tls_cert_file=cert.pem', 'TLS'],
+])('%s is not built yet, and says so in one line', async (set, word) => {
+  const line = await refusal(['--set', set], 2);
+  expect(line).toContain(word);
+  expect(line).toContain('not built yet');
+});
+
+test('an unreadable policy names the file', async () => {
+  const line = await refusal(['--set', 'broker.policy_file=/nonexistent/policy.yaml'], 2);
+  expect(line).toContain('/nonexistent/policy.yaml');
+});
+
+test('a policy with a misspelled key names line, column and the nearest key', async () => {
+  const policy = file('policy.yaml', 'version: 1\nscopes:\n  a.b: { publisch: [ x ] }\n');
+  const line = await refusal(['--set', `broker.policy_file=${policy}`], 2);
+  expect(line).toContain(`${policy}:3:10`);
+  expect(line).toContain("'publish'");
+});
+
+test('a port in use names the port and the key', async () => {
+  const squatter = createServer();
+  await new Promise<void>((done) => {
+    squatter.listen(0, '127.0.0.1', done);
+  });
+  const { port } = squatter.address() as { port: number };
+  try {
+    for (const key of ['issuer.http.port', 'admin.port', 'broker.listeners.0.port']) {
+      const line = await refusal(['--set', `${key}=${port}`], 1);
+      expect(line).toContain(String(port));
+      expect(line).toContain('in use');
+    }
+  } finally {
+    squatter.close();
+  }
+});
+
+test.each(['admin.key', 'key-encryption.key'])(
+  '%s that others can read is refused with the chmod to run',
+  async (name) => {
+    await (await startFleetgate(['up', ...freePorts(data.path)])).stop();
+    chmodSync(join(data.path, name), 0o644);
+    expect(await refusal([], 1)).toContain(`chmod 600 ${join(data.path, name)}`);
+  },
+);
+
+test('a database of a newer schema is refused', async () => {
+  await (await startFleetgate(['up', ...freePorts(data.path)])).stop();
+  const database = new Database(join(data.path, 'fleetgate.db'));
+  database.pragma('user_version = 999');
+  database.close();
+  const line = await refusal([], 1);
+  expect(line).toContain('999');
+  expect(line).toContain('newer');
+});
+
+test('a directory others may write to is refused', async () => {
+  mkdirSync(data.path);
+  chmodSync(data.path, 0o777);
+  expect(await refusal([], 2)).toContain(`chmod 700 ${data.path}`);
+});
+
+test('a broker alone that trusts nobody is refused', async () => {
+  const { code, stderr } = await runFleetgate(['broker', '--data', data.path]);
+  expect(code).toBe(2);
+  expect(stderr).toContain('broker.trusted_issuers');
+});
+
+test('an unknown command or option ends with 2 and names the nearest', async () => {
+  expect(await runFleetgate(['clinet'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('client'),
+  });
+  expect(await runFleetgate(['up', '--dta', 'x'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--data'),
+  });
+});

@@ -92,7 +92,7 @@ const homes: readonly {
   { library: 'fastify', files: [/^issuer\/http\//, 'cli/admin-listener.ts'], types: [/^issuer\//] },
   { library: 'ws', files: ['broker/listeners.ts'], types: [/^broker\//] },
   { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },
-  { library: 'ajv', files: ['broker/document.ts'] },
+  { library: 'ajv', files: ['broker/schema-problems.ts'] },
   { library: 'commander', files: ['agent/cli.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//] },
   { library: 'pino', files: ['cli/log.ts'], types: [/^(broker|issuer|cli)\//] },
 ];

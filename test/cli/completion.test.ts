@@ -1,0 +1,3 @@
+import { test } from 'vitest';
+
+test.todo('fleetgate completion bash|zsh|fish prints a script that completes commands, options and files');

@@ -48,6 +48,8 @@ export interface Fleetgate {
   close(): void;
 }
 
+const HOST_TIMEOUT_MARGIN_MS = 5_000;
+
 /** What a test may leave out to see that it is needed. There is no such option for users. */
 export interface Parts {
   readonly guards: readonly Guard[];
@@ -115,7 +117,8 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
   }
 
   const hooks: AedesHooks = {
-    connectTimeout: limits.connectTimeoutSeconds * 1000,
+    // The host's own, which ends at CONNECT, after ours: only ours is reported.
+    connectTimeout: limits.connectTimeoutSeconds * 1000 + HOST_TIMEOUT_MARGIN_MS,
     drainTimeout: limits.drainTimeoutSeconds * 1000,
     // Only for MQTT 3.1, which is refused.
     maxClientsIdLength: 23,

@@ -76,7 +76,7 @@ async function check(
     [...needs, folder].map((name) => [nameOf(name), `file:${tarballs.get(name)}`]),
   );
   writeFileSync(join(home, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
-  execFileSync('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'], {
+  execFileSync('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: home,
     env,
     stdio: ['ignore', 'ignore', 'inherit'],

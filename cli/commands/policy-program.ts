@@ -70,7 +70,7 @@ Examples:
   fleetgate policy explain --client-id a --scope telemetry.write publish devices/b/telemetry/t
   fleetgate policy explain --token-file token.jwt subscribe 'devices/#'`,
     )
-    .action((action: string, topic: string, flags: ExplainFlags) => {
+    .action(async (action: string, topic: string, flags: ExplainFlags) => {
       const format = parseFormat(flags.format);
       const explanation = explainAttempt(
         loadPolicy(flags.policy ?? policyInForce(flags)),
@@ -81,7 +81,7 @@ Examples:
           ...(flags.scope === undefined ? {} : { scope: flags.scope }),
           ...(flags.tokenFile === undefined
             ? {}
-            : { claims: decodeToken(readToken(flags.tokenFile)).claims }),
+            : { claims: decodeToken(await readToken(flags.tokenFile)).claims }),
         },
         {
           action,

@@ -1,13 +1,41 @@
+import { FleetgateError } from '@fleetgate/shared';
 import type { Command } from 'commander';
-import { parseFormat } from '../output.ts';
+import { UsageError } from '../exit.ts';
+import { formatJson, parseFormat } from '../output.ts';
 import { decodeToken, formatToken, readToken } from './token.ts';
 
-/** `fleetgate token inspect`. */
+/** `fleetgate token request|inspect`. */
 export function addTokenCommands(program: Command): void {
   const token = program
     .command('token')
-    .summary('inspect access tokens')
-    .description('Inspect access tokens.');
+    .summary('request and inspect access tokens')
+    .description('Request and inspect access tokens.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate token request --credentials sensor-1.json
+  fleetgate token inspect --file token.jwt`,
+    );
+
+  token
+    .command('request')
+    .summary('ask the issuer for a token')
+    .description('Ask the issuer for one access token and print it: the token alone, or as JSON.')
+    .requiredOption('--credentials <file>', 'credentials file of the device, mode 0600')
+    .option('--format <format>', 'table (the token alone) or json', 'table')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate token request --credentials sensor-1.json | fleetgate token inspect
+  mosquitto_pub -i sensor-1 -u sensor-1 -P "$(fleetgate token request --credentials sensor-1.json)" \\
+      -t devices/sensor-1/telemetry/t -m 21.5`,
+    )
+    .action(async (flags: { credentials: string; format: string }) => {
+      const format = parseFormat(flags.format);
+      process.stdout.write(await requestToken(flags.credentials, format === 'json'));
+    });
 
   token
     .command('inspect')
@@ -25,8 +53,24 @@ A token is never an argument: arguments can be read by every user of the machine
 Example:
   fleetgate token inspect --file token.jwt`,
     )
-    .action((flags: { file: string; format: string }) => {
+    .action(async (flags: { file: string; format: string }) => {
       const format = parseFormat(flags.format);
-      process.stdout.write(formatToken(decodeToken(readToken(flags.file)), format));
+      process.stdout.write(formatToken(decodeToken(await readToken(flags.file)), format));
     });
+}
+
+async function requestToken(credentialsFile: string, asJson: boolean): Promise<string> {
+  // Only this command needs the agent; the others start without it.
+  const { createTokenSource, readCredentialsFile } = await import('@fleetgate/agent');
+  try {
+    const token = await createTokenSource(await readCredentialsFile(credentialsFile)).get();
+    if (!asJson) return `${token.value}\n`;
+    const expiresAt = new Date(Date.now() + token.expiresInSeconds() * 1000).toISOString();
+    return formatJson({ access_token: token.value, expires_at: expiresAt, scope: token.scope });
+  } catch (error) {
+    if (error instanceof FleetgateError && error.code === 'credentials_invalid') {
+      throw new UsageError(error.message);
+    }
+    throw error;
+  }
 }

@@ -1,14 +1,16 @@
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { text as readAll } from 'node:stream/consumers';
 import { MAX_TOKEN_LENGTH } from '@fleetgate/shared';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { UsageError } from '../exit.ts';
 import { type Format, formatJson, formatRecord } from '../output.ts';
 
 /** The token in a file, or on standard input for `-`. A token in argv could be read by every user of the machine. */
-export function readToken(file: string): string {
+export async function readToken(file: string): Promise<string> {
   let text: string;
   try {
-    text = readFileSync(file === '-' ? 0 : file, 'utf8').trim();
+    // A pipe may be empty for a while: read it as a stream, a synchronous read fails with EAGAIN.
+    text = (file === '-' ? await readAll(process.stdin) : await readFile(file, 'utf8')).trim();
   } catch (error) {
     throw new UsageError(
       `cannot read ${file} (${(error as NodeJS.ErrnoException).code}); name a file that holds a token, or - for standard input`,

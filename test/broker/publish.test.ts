@@ -7,7 +7,7 @@ import {
   subscribe,
   type TestBroker,
 } from '../support/broker-fixture.ts';
-import { field, type RawClient } from '../support/broker-raw-client.ts';
+import { connectPacket, field, type RawClient } from '../support/broker-raw-client.ts';
 
 async function watch(broker: TestBroker): Promise<RawClient> {
   const scope = ['mqtt:subscribe:#', 'mqtt:subscribe:devices/#'];
@@ -70,6 +70,20 @@ test('what was sent behind a refused publish is not published', async () => {
   const watcher = await watch(broker);
   const client = await broker.session('device-1');
   client.send(
+    publishPacket('devices/device-1/a', 'before'),
+    publishPacket('devices/device-2/a', 'forged'),
+    publishPacket('devices/device-1/a', 'behind'),
+  );
+  await client.closed;
+  expect(payloads([await watcher.next('publish'), ...(await watcher.settle())])).toEqual(['before']);
+});
+
+test('nor what was sent behind it before CONNACK', async () => {
+  const broker = await startTestBroker();
+  const watcher = await watch(broker);
+  const client = await broker.raw();
+  client.send(
+    connectPacket('device-1', broker.token('device-1')),
     publishPacket('devices/device-1/a', 'before'),
     publishPacket('devices/device-2/a', 'forged'),
     publishPacket('devices/device-1/a', 'behind'),

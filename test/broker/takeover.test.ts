@@ -6,9 +6,10 @@ import {
   publishPacket,
   startTestBroker,
   subscribe,
+  type TestBroker,
   until,
 } from '../support/broker-fixture.ts';
-import { connackOf, connectPacket } from '../support/broker-raw-client.ts';
+import { connackOf, connectPacket, type RawClient } from '../support/broker-raw-client.ts';
 
 /** Live clients as the host lists them. */
 const listed = (aedes: object) => Object.keys((aedes as { clients: object }).clients);
@@ -25,21 +26,18 @@ test.each([
     const clients = await Promise.all(Array.from({ length: 8 }, () => broker.raw()));
     const connect = connectPacket('device-1', broker.token('device-1'), { clean });
     for (const client of clients) client.send(connect);
-    await until(() => broker.auth.connections.size === 1);
+    const alive = () => clients.filter(({ stream }) => !stream.destroyed);
+    await until(() => alive().length === 1 && first.stream.destroyed);
+    const [last] = alive() as [RawClient];
+    await last.next('connack');
+    await subscribe(last, ['devices/device-1/#']);
     expect(listed(broker.aedes)).toEqual(['device-1']);
-    const alive = clients.filter(({ stream }) => !stream.destroyed && !stream.readableEnded);
-    expect(alive).toHaveLength(1);
-    await alive[0]?.next('connack');
-    await subscribe(alive[0] as (typeof clients)[number], ['devices/device-1/#']);
-    const publisher = await broker.session(
-      'publisher',
-      {},
-      broker.token('publisher', { scope: ['mqtt:publish:devices/#'] }),
-    );
+    expect(broker.auth.connections.size).toBe(1);
+    const scope = ['mqtt:publish:devices/#'];
+    const publisher = await broker.session('publisher', {}, broker.token('publisher', { scope }));
     publisher.send(publishPacket('devices/device-1/x', 'once', { qos: 1 }));
     await publisher.next('puback');
-    const got = await alive[0]?.settle();
-    expect(payloads(got ?? [])).toEqual(['once']);
+    expect(payloads([await last.next('publish'), ...(await last.settle())])).toEqual(['once']);
     expect(broker.aedes.connectedClients).toBe(2);
   },
 );
@@ -86,31 +84,56 @@ test('a CONNECT that is abandoned while it waits leaves the way free', async () 
   expect(broker.aedes.connectedClients).toBe(1);
 });
 
-test('a connection that closes on its way in is not left behind in the list of the host', async () => {
-  const broker = await startTestBroker();
+/** Holds every clean session that enters until `release`. */
+function holdEntering(broker: TestBroker) {
   const { persistence } = broker.aedes as unknown as {
     persistence: { cleanSubscriptions(client: object): Promise<void> };
   };
   const clean = persistence.cleanSubscriptions;
-  let isWaiting = false;
-  let release = () => {};
+  const waiting: (() => void)[] = [];
   persistence.cleanSubscriptions = async (client) => {
-    isWaiting = true;
-    await new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    await new Promise<void>((resolve) => waiting.push(resolve));
     return clean.call(persistence, client);
   };
+  return {
+    held: () => waiting.length,
+    release() {
+      persistence.cleanSubscriptions = clean;
+      for (const one of waiting) one();
+    },
+  };
+}
+
+test('a connection that closes on its way in is not left behind in the list of the host', async () => {
+  const broker = await startTestBroker();
+  const door = holdEntering(broker);
   const client = await broker.raw();
   client.send(connectPacket('device-1', broker.token('device-1')));
-  await until(() => isWaiting);
+  await until(() => door.held() === 1);
   client.stream.destroy();
   await until(() => broker.auth.connections.size === 0);
-  release();
-  persistence.cleanSubscriptions = clean;
+  door.release();
   await broker.servesOthers();
   expect(listed(broker.aedes)).not.toContain('device-1');
   await until(() => broker.aedes.connectedClients === 0);
+});
+
+test('a token that expires while it waits for another connection of its client is expired', async () => {
+  let aheadMs = 0;
+  const broker = await startTestBroker({ now: () => Date.now() + aheadMs });
+  const door = holdEntering(broker);
+  const first = await broker.raw();
+  first.send(connectPacket('device-1', broker.token('device-1')));
+  await until(() => door.held() === 1);
+  const second = await broker.raw();
+  second.send(connectPacket('device-1', broker.token('device-1', { expiresInSeconds: 60 })));
+  // Verified by then: another that came later has its answer.
+  expect(await broker.connack('device-2', 'x.y.z')).toBe(4);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  aheadMs = 66_000;
+  door.release();
+  expect(await second.next('connack')).toMatchObject({ returnCode: 4 });
+  expect(await broker.refusal({ reason: 'token_expired' })).toMatchObject({ clientId: 'device-1' });
 });
 
 attack('a refused CONNECT with clean=1 leaves the QoS 2 state of the device alone', {}, async (broker) => {

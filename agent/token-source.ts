@@ -1,0 +1,142 @@
+import { type Credentials, FleetgateError, type TokenResponse } from '@fleetgate/shared';
+import { AccessToken } from './access-token.ts';
+import { checkOptions } from './options.ts';
+import {
+  expiryMarginMs,
+  type Random,
+  refreshDelayMs,
+  retryDelayMs,
+  tokenFailureKind,
+} from './refresh-policy.ts';
+import { httpTransport } from './transport/http.ts';
+import { IssuerBusyError, type TokenRequest, type TokenTransport } from './transport/token-transport.ts';
+
+/** Where access tokens come from. At most one token request is under way, whoever asks. */
+export interface TokenSource {
+  /**
+   * A token that is valid now: the cached one without waiting, else a new one. From the refresh point on the
+   * next one is fetched meanwhile, so that nobody waits for it.
+   * @throws FleetgateError or OAuthError of the failed request; until its back-off has passed the issuer is not
+   * asked again and the same error is thrown at once. `stopped` after the signal.
+   */
+  get(): Promise<AccessToken>;
+  /** As `get`, but past the refresh point it waits for the new token, and rejects when there is none. */
+  renew(): Promise<AccessToken>;
+  /** Forgets this token because somebody refused it. A newer one is kept. */
+  invalidate(token: AccessToken): void;
+  /** Milliseconds until the issuer may be asked again after a failure; 0 when it may be asked now. */
+  readonly retryInMs: number;
+}
+
+export interface TokenSourceOptions {
+  /** How the issuer is asked. Default: by the credentials, HTTP. */
+  transport?: TokenTransport;
+  /** Gives up a request under way; afterwards every call rejects with `stopped`. */
+  signal?: AbortSignal;
+  /** Milliseconds of a clock that never jumps. Default `performance.now`. */
+  now?: () => number;
+  /** Chance for jitter. Default `Math.random`. */
+  random?: Random;
+}
+
+/**
+ * A token source for these credentials. It starts nothing by itself: no timer, no request before the first call.
+ *
+ *     const tokens = createTokenSource(await readCredentialsFile('device.json'));
+ *     await fetch(url, { headers: { authorization: `Bearer ${(await tokens.get()).value}` } });
+ *
+ * @throws FleetgateError `not_supported` when no transport knows the authentication method
+ */
+export function createTokenSource(credentials: Credentials, options: TokenSourceOptions = {}): TokenSource {
+  const known = ['transport', 'signal', 'now', 'random'] as const;
+  const {
+    transport = httpTransport(credentials),
+    signal = new AbortController().signal,
+    now = () => performance.now(),
+    random = Math.random,
+  } = checkOptions(options, known);
+  const request: TokenRequest = {
+    ...(credentials.scope === undefined ? {} : { scope: credentials.scope }),
+    ...(credentials.audience === undefined ? {} : { audience: credentials.audience }),
+  };
+
+  let cached: AccessToken | undefined;
+  let underWay: Promise<AccessToken> | undefined;
+  let failure: { error: unknown; count: number; retryAtMs: number } | undefined;
+
+  const usable = (): AccessToken | undefined =>
+    cached !== undefined && now() < cached.expiresAtMs - expiryMarginMs(cached.lifetimeSeconds * 1000)
+      ? cached
+      : undefined;
+  const retryInMs = () => Math.max(0, (failure?.retryAtMs ?? 0) - now());
+
+  function ask(): Promise<AccessToken> {
+    if (failure !== undefined && retryInMs() > 0) return Promise.reject(failure.error);
+    underWay ??= requestOnce().finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  }
+
+  async function requestOnce(): Promise<AccessToken> {
+    // Counted from before the request: the issuer's clock for this token started later.
+    const askedAtMs = now();
+    try {
+      cached = toAccessToken(await transport(request, signal), askedAtMs, random);
+      failure = undefined;
+      return cached;
+    } catch (error) {
+      throwIfStopped();
+      const count = failure?.count ?? 0;
+      const retryAfterMs = error instanceof IssuerBusyError ? error.retryAfterMs : undefined;
+      const delayMs = retryDelayMs({ kind: tokenFailureKind(error), attempt: count, retryAfterMs }, random);
+      failure = { error, count: count + 1, retryAtMs: now() + delayMs };
+      throw error;
+    }
+  }
+
+  async function waitFor(asked: Promise<AccessToken>): Promise<AccessToken> {
+    const token = await asked;
+    // It may have expired on the way here: a short lifetime, a long pause of the process.
+    if (now() < token.expiresAtMs) return token;
+    throw new FleetgateError(
+      'token_expired',
+      'the issuer gave a token that had expired before it could be used',
+    );
+  }
+
+  function throwIfStopped(): void {
+    if (signal.aborted) throw new FleetgateError('stopped', 'the token source was stopped');
+  }
+
+  return Object.freeze({
+    async get() {
+      throwIfStopped();
+      const token = usable();
+      if (token === undefined) return waitFor(ask());
+      if (now() >= token.refreshAtMs) ask().catch(() => undefined);
+      return token;
+    },
+    async renew() {
+      throwIfStopped();
+      const token = usable();
+      return token !== undefined && now() < token.refreshAtMs ? token : waitFor(ask());
+    },
+    invalidate(token: AccessToken) {
+      if (cached === token) cached = undefined;
+    },
+    get retryInMs() {
+      return retryInMs();
+    },
+  });
+}
+
+function toAccessToken(response: TokenResponse, askedAtMs: number, random: Random): AccessToken {
+  const lifetimeMs = response.expires_in * 1000;
+  const times = {
+    expiresAtMs: askedAtMs + lifetimeMs,
+    refreshAtMs: askedAtMs + refreshDelayMs(lifetimeMs, random),
+    lifetimeSeconds: response.expires_in,
+  };
+  return new AccessToken(response.access_token, times, response.scope);
+}

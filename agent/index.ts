@@ -1,6 +1,19 @@
 export { AccessToken } from './access-token.ts';
-export { refreshDelayMs, retryDelayMs } from './refresh-policy.ts';
+export { type Agent, type AgentOptions, createAgent, type PublishOptions } from './agent.ts';
+export type { AgentEvents, AgentPhase } from './agent-events.ts';
+export type { IncomingMessage, QoS } from './connection.ts';
+export {
+  connectRefusalKind,
+  type Failure,
+  type FailureKind,
+  type Random,
+  refreshDelayMs,
+  retryDelayMs,
+  tokenFailureKind,
+} from './refresh-policy.ts';
 export { readCredentialsFile } from './store.ts';
+export type { MessageHandler, Subscription } from './subscriptions.ts';
+export { keepTokenFresh, type TokenRenewalOptions } from './token-renewal.ts';
 export { createTokenSource, type TokenSource, type TokenSourceOptions } from './token-source.ts';
 export { type HttpTransportOptions, httpTransport } from './transport/http.ts';
 export { IssuerBusyError, type TokenRequest, type TokenTransport } from './transport/token-transport.ts';

@@ -1,0 +1,170 @@
+import type { AccessToken } from './access-token.ts';
+import type { AgentEvents, AgentPhase } from './agent-events.ts';
+import type { Connection, OpenOutcome } from './connection.ts';
+import type { Outbox } from './outbox.ts';
+import { connectRefusalKind, type Random, retryDelayMs } from './refresh-policy.ts';
+import type { Subscriptions } from './subscriptions.ts';
+import { nextToken } from './token-renewal.ts';
+import type { TokenSource } from './token-source.ts';
+import { unlessAborted, wait } from './waiting.ts';
+
+export interface SessionParts {
+  readonly connection: Connection;
+  readonly tokens: TokenSource;
+  readonly outbox: Outbox;
+  readonly subscriptions: Subscriptions;
+  readonly emit: <Name extends keyof AgentEvents>(name: Name, ...event: AgentEvents[Name]) => void;
+  readonly enter: (phase: AgentPhase) => void;
+  /** Time that messages under way are waited for before a connection is ended, in milliseconds. */
+  readonly drainTimeoutMs: number;
+  readonly random: Random;
+  readonly signal: AbortSignal;
+}
+
+/** A connection that lasted this long was sound: the back-off begins anew. A shorter one counts as a failure. */
+const STABLE_AFTER_MS = 10_000;
+
+/** What was counted since the last success. */
+interface Tally {
+  failures: number;
+  /** CONNECTs refused with 4, one after the other: the first may be the token's age, the second is not. */
+  refusedTokens: number;
+}
+
+/**
+ * Keeps the MQTT session until the signal: connects with a fresh token, reconnects with the next one before it
+ * expires, and is the only place that decides to try again and when.
+ */
+export async function keepSession(parts: SessionParts): Promise<void> {
+  const { connection, emit, signal } = parts;
+  const tally: Tally = { failures: 0, refusedTokens: 0 };
+  let isRenewal = false;
+  let token: AccessToken | undefined;
+  while (!signal.aborted) {
+    parts.enter('connecting');
+    const previous = token;
+    token = await tokenToConnectWith(parts);
+    if (token === undefined) break;
+    if (token !== previous) emit('token', tokenEvent(token));
+    const outcome = await connection.open(token.value, signal);
+    if (signal.aborted) {
+      await connection.close();
+      break;
+    }
+    if (outcome.kind !== 'open') {
+      if (isRenewal) emit('disconnected', { reason: 'could not reconnect with the new token' });
+      isRenewal = false;
+      await waitAfterFailure(parts, outcome, token, tally);
+      continue;
+    }
+    tally.refusedTokens = 0;
+    const openedAtMs = performance.now();
+    begin(parts, outcome.sessionPresent);
+    if (isRenewal) emit('renewed', tokenEvent(token));
+    else emit('connected', { sessionPresent: outcome.sessionPresent });
+
+    const end = await endOf(parts, outcome.closed, token);
+    parts.outbox.pause();
+    parts.subscriptions.offline();
+    if (performance.now() - openedAtMs >= STABLE_AFTER_MS || end.kind === 'renewal') tally.failures = 0;
+    isRenewal = end.kind === 'renewal';
+    if (end.kind !== 'closed') {
+      await leave(parts, outcome.closed);
+      if (end.kind === 'stop') emit('disconnected', { reason: 'stopped' });
+      continue;
+    }
+    const retryInMs = retryDelayMs({ kind: 'transient', attempt: tally.failures++ }, parts.random);
+    parts.enter('connecting');
+    emit('disconnected', { reason: end.reason, retryInMs });
+    await wait(retryInMs, signal);
+  }
+}
+
+/**
+ * A token not past its refresh point if the issuer gives one, else one that is still valid, else, when the issuer
+ * answers again, a new one. `undefined` when stopped.
+ */
+async function tokenToConnectWith({ tokens, emit, signal }: SessionParts): Promise<AccessToken | undefined> {
+  while (!signal.aborted) {
+    try {
+      return await unlessAborted(tokens.renew(), signal);
+    } catch (error) {
+      if (signal.aborted) break;
+      const valid = await tokens.get().catch(() => undefined);
+      if (valid !== undefined) return valid;
+      const retryInMs = Math.max(10, tokens.retryInMs);
+      emit('token_failed', { error, retryInMs });
+      await wait(retryInMs, signal);
+    }
+  }
+  return undefined;
+}
+
+function begin({ connection, outbox, subscriptions, enter }: SessionParts, sessionPresent: boolean): void {
+  enter('connected');
+  subscriptions.online(connection, sessionPresent);
+  outbox.resume((message) => connection.publish(message));
+}
+
+type End = { kind: 'closed'; reason: string } | { kind: 'renewal' } | { kind: 'stop' };
+
+/** How this connection ends: the broker's side closes it, the next token is there, or the agent is stopped. */
+async function endOf(parts: SessionParts, closed: Promise<string>, token: AccessToken): Promise<End> {
+  const { tokens, emit, signal } = parts;
+  const over = new AbortController();
+  const renewed = nextToken(tokens, token, {
+    signal: AbortSignal.any([signal, over.signal]),
+    // The session stays: its token is still good.
+    onFailure: (error, retryInMs) => emit('token_failed', { error, retryInMs }),
+  });
+  try {
+    return await Promise.race([
+      closed.then((reason): End => ({ kind: 'closed', reason })),
+      renewed.then((next): End => ({ kind: next === undefined ? 'stop' : 'renewal' })),
+    ]);
+  } finally {
+    over.abort();
+  }
+}
+
+// Two connections with one client id are impossible [MQTT-3.1.4-2], so the old one ends before the new one begins,
+// with what is under way acknowledged first.
+async function leave(
+  { connection, outbox, drainTimeoutMs }: SessionParts,
+  closed: Promise<string>,
+): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([outbox.idle(), wait(drainTimeoutMs, over.signal), closed]);
+  over.abort();
+  await connection.close();
+}
+
+async function waitAfterFailure(
+  { tokens, emit, random, signal }: SessionParts,
+  outcome: Exclude<OpenOutcome, { kind: 'open' }>,
+  token: AccessToken,
+  tally: Tally,
+): Promise<void> {
+  let retryInMs: number;
+  if (outcome.kind === 'unreachable') {
+    retryInMs = retryDelayMs({ kind: 'transient', attempt: tally.failures++ }, random);
+    emit('unreachable', { reason: outcome.reason, retryInMs });
+  } else {
+    const { returnCode } = outcome;
+    if (returnCode === 4) {
+      tokens.invalidate(token);
+      const attempt = tally.refusedTokens++ - 1;
+      retryInMs = attempt < 0 ? 0 : retryDelayMs({ kind: 'refused', attempt }, random);
+    } else {
+      retryInMs = retryDelayMs({ kind: connectRefusalKind(returnCode), attempt: tally.failures++ }, random);
+    }
+    const isPermanent = returnCode === 4 ? retryInMs > 0 : returnCode !== 3;
+    emit('refused', { returnCode, isPermanent, retryInMs });
+  }
+  await wait(retryInMs, signal);
+}
+
+function tokenEvent(token: AccessToken): { expiresInSeconds: number; scope?: string } {
+  const expiresInSeconds = token.expiresInSeconds();
+  return token.scope === undefined ? { expiresInSeconds } : { expiresInSeconds, scope: token.scope };
+}

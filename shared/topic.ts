@@ -87,6 +87,8 @@ export function matches(filter: string, topic: string): boolean {
 export function covers(granted: string, requested: string): boolean {
   if (requested.charCodeAt(0) === DOLLAR && granted.charCodeAt(0) !== DOLLAR) return false;
   if (requested === '#') return granted === '#' || granted === '+/#';
+  // The parent of `/#` is the empty topic, which does not exist [MQTT-4.7.3-1].
+  if (requested === '/#') return covers(granted, '/+/#');
   let g = 0;
   let r = 0;
   for (;;) {
@@ -118,8 +120,9 @@ export function overlaps(a: string, b: string): boolean {
     const bc = j < b.length ? b.charCodeAt(j) : -1;
     if (ac === HASH || bc === HASH) return true;
     if (ac !== PLUS && bc !== PLUS && !sameLevel(a, i, iEnd, b, j, jEnd)) return false;
-    if (iEnd === a.length) return jEnd === b.length || restIsHash(b, jEnd);
-    if (jEnd === b.length) return restIsHash(a, iEnd);
+    // `/#` and `+` would meet only in the empty topic, which does not exist [MQTT-4.7.3-1].
+    if (iEnd === a.length) return jEnd === b.length || (jEnd > 0 && restIsHash(b, jEnd));
+    if (jEnd === b.length) return iEnd > 0 && restIsHash(a, iEnd);
     i = iEnd + 1;
     j = jEnd + 1;
   }

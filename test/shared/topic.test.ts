@@ -78,6 +78,10 @@ describe('agreement with a model that tries every topic', () => {
       { numRuns },
     );
   });
+
+  test('the empty topic makes no filters overlap, and is nothing to be covered', () => {
+    expect([overlaps('/#', '+'), overlaps('+', '/#'), covers('+/+/#', '/#')]).toEqual([false, false, true]);
+  });
 });
 
 test('a filter that ends in /# matches its parent level', () => {

@@ -26,10 +26,11 @@ export function createProgram(): Command {
       'after',
       `
 Examples:
+  fleetgate demo                                     see it work, in a temporary directory
   fleetgate up --data ./fleet                        issuer and broker in one process
   fleetgate client create --data ./fleet --id sensor-1 \\
       --scope "telemetry.write commands.read" --out sensor-1.json
-  fleetgate token inspect < token.jwt
+  fleetgate token request --credentials sensor-1.json
   fleetgate policy explain --policy fleet/policy.yaml --client-id sensor-1 \\
       --scope telemetry.write publish devices/sensor-2/telemetry/t
 

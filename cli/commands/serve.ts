@@ -20,7 +20,7 @@ const serving: readonly { name: string; summary: string; roles: readonly Role[] 
   { name: 'broker', summary: 'run the broker alone; it trusts broker.trusted_issuers', roles: ['broker'] },
 ];
 
-/** `fleetgate up`, `issuer` and `broker`. */
+/** `fleetgate up`, `issuer`, `broker` and `demo`. */
 export function addServeCommands(program: Command): void {
   for (const { name, summary, roles } of serving) {
     program
@@ -47,6 +47,14 @@ Examples:
       )
       .action((options: ServeOptions) => serve(options, roles));
   }
+  program
+    .command('demo')
+    .summary('see a small fleet get tokens and be held to its topics')
+    .description('Run issuer, broker and a small fleet in a temporary directory, show each step, and end.')
+    .action(async () => {
+      const { demo } = await import('../demo/demo.ts');
+      await demo();
+    });
 }
 
 /** Runs the roles until a signal asks to stop. */

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Agent, createAgent, createTokenSource } from '@fleetgate/agent';
 import { type Credentials, FleetgateError } from '@fleetgate/shared';
 import { adminClient } from '../admin-client.ts';
@@ -14,6 +15,9 @@ const STEP_TIMEOUT_SECONDS = 30;
 
 /** Lifetime of the demo's tokens: long enough to see one used, short enough to see it renewed. */
 const TOKEN_LIFETIME_SECONDS = 5;
+
+/** Between two messages of the sensor. */
+const PUBLISH_INTERVAL_MS = 20;
 
 const toCome = [
   'a device that fetches its token over CoAP',
@@ -97,6 +101,8 @@ export async function demo(say: (line: string) => void = sayLine): Promise<void>
       while (!renewed) {
         await sensor.publish('devices/sensor-1/telemetry/count', `count ${sent}`, { qos: 1 });
         sent += 1;
+        // At a sensor's pace: a flood would overrun the bounded queue of a dashboard that is renewing too.
+        await delay(PUBLISH_INTERVAL_MS);
       }
       await until(() => received.size === sent + 1);
       return `${sent} of ${sent} messages received across the renewal`;
@@ -150,9 +156,7 @@ async function until(isSeen: () => boolean): Promise<void> {
   const end = performance.now() + STEP_TIMEOUT_SECONDS * 1000;
   while (!isSeen()) {
     if (performance.now() > end) throw new Error('it was not seen');
-    await new Promise((again) => {
-      setTimeout(again, 20);
-    });
+    await delay(20);
   }
 }
 

@@ -45,7 +45,9 @@ export function parseScope(scope: string): ScopeToken[] {
 export function parseScopeTokens(tokens: readonly string[]): ScopeToken[] {
   const unique = new Set(tokens);
   if (unique.size > MAX_SCOPE_TOKENS) malformed(`scope has more than ${MAX_SCOPE_TOKENS} tokens`);
-  return Array.from(unique, parseScopeToken);
+  // Two spellings of one direct scope are one token.
+  const parsed = Array.from(unique, (token) => parseScopeToken(token));
+  return Array.from(new Map(parsed.map((scope) => [scope.token, scope])).values());
 }
 
 /** The `scope` string of tokens, separated by single spaces. */

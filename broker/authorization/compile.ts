@@ -116,14 +116,19 @@ function fillDenies(
       continue;
     }
     const unusable = firstUnusable(template.placeholders, claims);
-    const exact =
-      unusable === undefined ? template.fill((name) => placeholderValue(name, claims) as string) : '';
+    const exact = template.fill((name) => {
+      const value = placeholderValue(name, claims);
+      return typeof value === 'string' ? value : '';
+    });
     if (unusable === undefined && isTopicFilter(exact)) {
       filled.push({ filter: exact, rule });
       continue;
     }
     const filter = template.widened();
     filled.push({ filter, rule });
+    // `+` in the first level does not reach topics that begin with `$` [MQTT-4.7.2-1]; what the value names still is denied.
+    if (filter.startsWith('+') && exact.startsWith('$') && isTopicFilter(exact))
+      filled.push({ filter: exact, rule });
     const [placeholder = ''] = template.placeholders;
     const why = unusable ?? { placeholder, problem: 'the value makes no valid topic filter' };
     unapplied.push({ kind: 'deny_widened', rule, filter, ...why });

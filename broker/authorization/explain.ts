@@ -1,6 +1,7 @@
-import { nearest } from '@fleetgate/shared';
+import { nearest, type ReasonCode } from '@fleetgate/shared';
 import { type Attempt, type Decision, decideNoting, type Principal, type Witness } from './decide.ts';
 import type { DenyRule, Granted, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
+import type { Policy } from './policy.ts';
 
 /** A decision with what led to it; plain data, for JSON as it stands. */
 export interface Explanation {
@@ -8,7 +9,7 @@ export interface Explanation {
   readonly attempt: Attempt;
   /** One sentence: the rule that allowed or refused, or that no rule did. */
   readonly because: string;
-  /** For `no_rule`: the rule that shares most levels with the attempt, and where they part. */
+  /** For `no_rule` and `filter_broader_than_rule`: the rule that comes nearest, and where the two part. */
   readonly nearestMiss?: string;
   /** Scopes and rules that grant nothing to this client, and why. */
   readonly notes: readonly string[];
@@ -18,16 +19,18 @@ export interface Explanation {
 export function explain(principal: Principal, attempt: Attempt, nowMs: number = Date.now()): Explanation {
   const witness: Witness = {};
   const decision = decideNoting(principal, attempt, nowMs, witness);
-  const isMiss = !decision.allowed && decision.reason === 'no_rule';
-  const miss = isMiss ? nearestMiss(principal, attempt) : undefined;
+  const miss =
+    !decision.allowed && missReasons.has(decision.reason) ? nearestMiss(principal, attempt) : undefined;
   return {
     decision,
     attempt,
-    because: because(decision, witness),
+    because: because(decision, attempt, witness),
     ...(miss === undefined ? {} : { nearestMiss: miss }),
-    notes: principal.grants.unapplied.map((one) => noteOf(one, principal.grants.policy?.scopes.keys() ?? [])),
+    notes: principal.grants.unapplied.map((one) => noteOf(one, principal.grants.policy)),
   };
 }
+
+const missReasons: ReadonlySet<ReasonCode> = new Set(['no_rule', 'filter_broader_than_rule']);
 
 /** The explanation as lines for people. */
 export function formatExplanation({ decision, attempt, because, nearestMiss, notes }: Explanation): string {
@@ -41,18 +44,18 @@ export function formatExplanation({ decision, attempt, because, nearestMiss, not
   ].join('\n');
 }
 
-function because(decision: Decision, { rule, deny }: Witness): string {
+function because(decision: Decision, attempt: Attempt, { rule, deny }: Witness): string {
   if (decision.allowed) return rule === undefined ? 'allowed' : `${nameRule(rule)} allows it`;
   const named = rule === undefined ? 'the rule' : nameRule(rule);
   switch (decision.reason) {
     case 'denied_by_rule':
       return `${deny === undefined ? 'a deny' : nameDeny(deny)} refuses it${unlessWords(deny)}`;
     case 'qos_too_high':
-      return `${named} allows QoS up to ${rule?.rule.maxQos}`;
+      return `${named} allows QoS up to ${rule?.rule.maxQos}${'qos' in attempt ? `, not ${attempt.qos}` : ''}`;
     case 'retain_not_allowed':
       return `${named} allows no retained message`;
     case 'payload_too_large':
-      return `${named} allows fewer bytes`;
+      return `${named} allows ${sizeWords(rule?.rule)}${'bytes' in attempt ? `, not ${attempt.bytes}` : ''}`;
     case 'filter_broader_than_rule':
       return `${named} is narrower than the filter; subscribe to a part of it, or set 'broader: filter' on the rule`;
     case 'filter_not_exact':
@@ -64,10 +67,18 @@ function because(decision: Decision, { rule, deny }: Witness): string {
     case 'filter_malformed':
       return 'that is no topic filter (MQTT 3.1.1 §4.7)';
     case 'no_rule':
-      return 'no rule of its scopes matches';
+      return `no ${attempt.action === 'publish' ? 'publish' : 'subscribe'} rule of its scopes matches`;
+    case 'session_expired':
+      return 'the token has expired';
     default:
       return decision.reason;
   }
+}
+
+function sizeWords(rule: PublishRule | SubscribeRule | undefined): string {
+  return rule !== undefined && 'maxPayloadBytes' in rule
+    ? `up to ${rule.maxPayloadBytes} bytes`
+    : 'fewer bytes';
 }
 
 function nameRule({ filter, rule }: Granted<PublishRule | SubscribeRule>): string {
@@ -93,7 +104,7 @@ function nearestMiss({ grants }: Principal, attempt: Attempt): string | undefine
   let best: { granted: Granted<PublishRule | SubscribeRule>; parting: Parting } | undefined;
   for (const granted of rules) {
     const parting = partingOf(granted.filter, asked);
-    if (best === undefined || parting.level > best.parting.level) best = { granted, parting };
+    if (best === undefined || isNearer(parting, best.parting)) best = { granted, parting };
   }
   if (best === undefined) return undefined;
   const verb = attempt.action === 'subscribe' ? 'does not cover it' : 'does not match';
@@ -104,32 +115,42 @@ function nearestMiss({ grants }: Principal, attempt: Attempt): string | undefine
 interface Parting {
   /** The first level, from 1, at which the two differ. */
   level: number;
+  /** Levels at which they agree, wherever: between rules that part at the same level the one with more is nearer. */
+  agreed: number;
   words: string;
 }
 
+function isNearer(one: Parting, other: Parting): boolean {
+  return one.level > other.level || (one.level === other.level && one.agreed > other.agreed);
+}
+
+/** Where a rule that does not match or cover `asked` parts from it. */
 function partingOf(filter: string, asked: string): Parting {
   const granted = filter.split('/');
   const levels = asked.split('/');
+  const agreed = granted.filter((level, index) => level === levels[index] || level === '+').length;
+  if (asked.startsWith('$') && !filter.startsWith('$')) {
+    const words = `level 1 is \`${levels[0]}\`, and only a rule that names it reaches a topic that begins with \`$\``;
+    return { level: 1, agreed: 0, words };
+  }
   for (const [index, level] of granted.entries()) {
     const actual = levels[index];
-    if (level === '#') break;
     if (actual === undefined) {
-      return {
-        level: index + 1,
-        words: `it has only ${index} levels, and the rule asks for level ${index + 1}`,
-      };
+      return { level: index + 1, agreed, words: `it ends before level ${index + 1}, \`${level}\`` };
     }
     if (level === '+' ? actual === '#' : level !== actual) {
-      return { level: index + 1, words: `level ${index + 1} is \`${actual}\`, not \`${level}\`` };
+      return { level: index + 1, agreed, words: `level ${index + 1} is \`${actual}\`, not \`${level}\`` };
     }
   }
-  return { level: granted.length + 1, words: `it has more than the ${granted.length} levels of the rule` };
+  const next = granted.length + 1;
+  return { level: next, agreed, words: `the rule ends before level ${next}, \`${levels[granted.length]}\`` };
 }
 
-function noteOf(one: Unapplied, known: Iterable<string>): string {
+function noteOf(one: Unapplied, policy: Policy | undefined): string {
   switch (one.kind) {
     case 'scope_unknown': {
-      const near = nearest(one.scope, known);
+      if (policy === undefined) return `scope ${one.scope} grants nothing: there is no policy`;
+      const near = nearest(one.scope, policy.scopes.keys());
       return `scope ${one.scope} is not in the policy${near === undefined ? '' : `; nearest is ${near}`}`;
     }
     case 'scope_malformed':

@@ -52,21 +52,18 @@ const subscribeOptions = Type.Object(
   },
   closed,
 );
+const scopeRules = Type.Object(
+  {
+    publish: Type.Optional(Type.Array(Type.Union([topic, publishOptions]))),
+    subscribe: Type.Optional(Type.Array(Type.Union([topic, subscribeOptions]))),
+  },
+  closed,
+);
 const policySchema = Type.Object(
   {
     version: Type.Literal(1),
-    scopes: Type.Optional(
-      Type.Record(
-        Type.String(),
-        Type.Object(
-          {
-            publish: Type.Optional(Type.Array(Type.Union([topic, publishOptions]))),
-            subscribe: Type.Optional(Type.Array(Type.Union([topic, subscribeOptions]))),
-          },
-          closed,
-        ),
-      ),
-    ),
+    // TypeBox makes of Type.String() a pattern that no key with a line break matches.
+    scopes: Type.Optional(Type.Record(Type.String(), scopeRules, { additionalProperties: scopeRules })),
     deny: Type.Optional(
       Type.Array(
         Type.Object(
@@ -193,7 +190,7 @@ function reviewPolicy(file: PolicyFile, review: DocumentReview): void {
 }
 
 function scopeProblem(scope: string): string | undefined {
-  if (scope.startsWith('mqtt:')) return 'scopes that begin with mqtt: are direct and cannot be defined here';
+  if (scope.startsWith('mqtt:')) return 'scopes that begin with mqtt: are direct and cannot be named here';
   try {
     parseScopeTokens([scope]);
     return undefined;

@@ -11,7 +11,8 @@ export interface Template {
 }
 
 const placeholderPattern = /\{([^{}]*)\}/;
-const claimPattern = /^claim:[^\s/+#]{1,64}$/;
+// A claim may be named by a URL (RFC 7519 §4.2), so the name may hold slashes.
+const claimPattern = /^claim:\S{1,128}$/;
 const names = ['client_id', 'group'];
 
 /** The template in `written`, or what is wrong with its braces, in words. */
@@ -29,14 +30,22 @@ export function parseTemplate(written: string): Template | string {
   if (parts.some((part, index) => index % 2 === 0 && /[{}]/.test(part))) {
     return 'a brace that is no placeholder; known are {client_id}, {group} and {claim:NAME}';
   }
+  const [start = ''] = parts;
+  if (start.startsWith('$') && !start.includes('/') && placeholders.length > 0) {
+    // A deny falls back on `+`, which does not reach such topics.
+    return "a first level that begins with '$' cannot hold a placeholder";
+  }
   return Object.freeze({
     placeholders: Object.freeze(placeholders),
     fill: (value: (placeholder: string) => string) =>
       parts.map((part, index) => (index % 2 === 1 ? value(part) : part)).join(''),
+    // NUL stands where a placeholder was: its name may hold slashes, and no filter can hold NUL.
     widened: () =>
-      written
+      parts
+        .map((part, index) => (index % 2 === 1 ? '\0' : part))
+        .join('')
         .split('/')
-        .map((level) => (placeholderPattern.test(level) ? '+' : level))
+        .map((level) => (level.includes('\0') ? '+' : level))
         .join('/'),
   });
 }

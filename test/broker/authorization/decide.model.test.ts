@@ -1,0 +1,208 @@
+import { compileGrants, decide, explain, parsePolicy } from '@fleetgate/broker';
+import { directScopeToken } from '@fleetgate/shared';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { allFilters, allTopics } from '../../shared/topic-model.ts';
+import {
+  type ModelAttempt,
+  type ModelPolicy,
+  type ModelRule,
+  type ModelToken,
+  modelDecide,
+} from './model.ts';
+
+// Two levels and a wildcard are enough for rules, denies and requests to meet in every way; short ones meet often.
+const plainFilter = fc.oneof(
+  fc.constantFrom('#', 'a/#', '+/#', 'a/+', '+', 'a/b'),
+  fc.constantFrom(...allFilters),
+);
+const written = fc.oneof(
+  plainFilter,
+  fc
+    .array(fc.constantFrom('a', 'b', '+', '', '{client_id}', '{group}', '{claim:site}'), {
+      minLength: 1,
+      maxLength: 2,
+    })
+    .chain((levels) => fc.constantFrom(levels, [...levels, '#']))
+    .map((levels) => levels.join('/'))
+    .filter((filter) => filter !== ''),
+);
+const qos = fc.constantFrom<0 | 1 | 2>(0, 1, 2);
+const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
+const publishRule = fc.record({
+  topic: written,
+  max_qos: optional(qos),
+  retain: optional(fc.boolean()),
+  max_payload_bytes: optional(fc.constantFrom(0, 1, 10)),
+});
+const subscribeRule = fc.record({
+  topic: written,
+  max_qos: optional(qos),
+  broader: optional(fc.constantFrom<'refuse' | 'filter' | 'exact'>('refuse', 'filter', 'exact')),
+});
+const scopeName = fc.constantFrom('s1', 's2', 'lift');
+const policies: fc.Arbitrary<ModelPolicy> = fc
+  .record({
+    version: fc.constant(1 as const),
+    scopes: fc.dictionary(
+      scopeName,
+      fc.record({
+        publish: fc.array(publishRule, { maxLength: 3 }),
+        subscribe: fc.array(subscribeRule, { maxLength: 3 }),
+      }),
+      { noNullPrototype: true },
+    ),
+    deny: fc.array(
+      fc.record({
+        publish: fc.array(written, { maxLength: 2 }),
+        subscribe: fc.array(written, { maxLength: 2 }),
+        unless: fc.array(scopeName, { maxLength: 1 }),
+      }),
+      { maxLength: 2 },
+    ),
+  })
+  // As a file holds it: what is undefined is not there.
+  .map((policy) => JSON.parse(JSON.stringify(policy)) as ModelPolicy);
+const directScope = fc
+  .tuple(fc.constantFrom<'publish' | 'subscribe'>('publish', 'subscribe'), plainFilter)
+  .map(([action, filter]) => directScopeToken(action, filter));
+const tokens: fc.Arbitrary<ModelToken> = fc
+  .record({
+    clientId: fc.constantFrom('a', 'b'),
+    group: optional(fc.constantFrom('a', 'b', '', '+', '#', 'a/b')),
+    scopes: fc.uniqueArray(
+      fc.oneof({ weight: 3, arbitrary: scopeName }, directScope, fc.constant('unknown')),
+      { maxLength: 4 },
+    ),
+    claims: fc.oneof(
+      fc.record({
+        site: fc.constantFrom<unknown>('a', 'b', '', '+', 'a/#', 'a\0', 1, null, ['a'], { a: 'a' }),
+      }),
+      fc.constant({}),
+      fc.constant(Object.create({ site: 'a' }) as Record<string, unknown>),
+    ),
+  })
+  .map(({ group, ...token }) => (group === undefined ? token : { ...token, group }));
+const topic = fc.oneof(fc.constantFrom('a', 'b', 'a/b', 'a/a', 'a/b/a', '$x'), fc.constantFrom(...allTopics));
+const attempts: fc.Arbitrary<ModelAttempt> = fc.oneof(
+  fc.record({
+    action: fc.constant('publish' as const),
+    topic,
+    qos,
+    retain: fc.boolean(),
+    bytes: fc.constantFrom(0, 1, 2, 11),
+  }),
+  fc.record({ action: fc.constant('subscribe' as const), filter: plainFilter, qos }),
+  fc.record({ action: fc.constant('receive' as const), topic }),
+);
+
+function principal(policy: ModelPolicy, token: ModelToken) {
+  const grants = compileGrants(parsePolicy(JSON.stringify(policy), 'policy.yaml'), token);
+  return { clientId: token.clientId, issuer: 'http://issuer', tokenId: 'id', expiresAtMs: 1, grants };
+}
+
+test('decide says of every policy, token and attempt what the model says, and explain says the same', () => {
+  const met = new Map<string, number>();
+  fc.assert(
+    fc.property(
+      policies,
+      tokens,
+      fc.array(attempts, { minLength: 8, maxLength: 8 }),
+      (policy, token, tries) => {
+        const who = principal(policy, token);
+        for (const attempt of tries) {
+          const decision = decide(who, attempt, 0);
+          const outcome = decision.allowed ? 'allowed' : decision.reason;
+          expect(outcome).toBe(modelDecide(policy, token, attempt));
+          expect(explain(who, attempt, 0).decision).toBe(decision);
+          met.set(`${attempt.action} ${outcome}`, (met.get(`${attempt.action} ${outcome}`) ?? 0) + 1);
+        }
+      },
+    ),
+    { numRuns: 3000 },
+  );
+  // The generators must reach every outcome, or the agreement above says little.
+  expect(Array.from(met.keys()).sort()).toEqual([
+    'publish allowed',
+    'publish denied_by_rule',
+    'publish no_rule',
+    'publish payload_too_large',
+    'publish qos_too_high',
+    'publish retain_not_allowed',
+    'receive allowed',
+    'receive denied_by_rule',
+    'receive no_rule',
+    'subscribe allowed',
+    'subscribe denied_by_rule',
+    'subscribe filter_broader_than_rule',
+    'subscribe filter_not_exact',
+    'subscribe no_rule',
+    'subscribe qos_too_high',
+  ]);
+});
+
+// Texts a value would have to become to reach further than its own level.
+const hostile = fc.oneof(
+  fc.anything(),
+  fc.string({ unit: 'binary' }),
+  fc.stringMatching(/^[ab/+#$\0{}]{0,6}$/),
+  fc.constantFrom('{client_id}', '{claim:site}', '$SYS', '$share/g', '\ud800', '\uffff', 'a'.repeat(70_000)),
+);
+const rule: ModelRule[] = [
+  { topic: 'p/{claim:site}/q' },
+  { topic: 'p/x{claim:site}y/#' },
+  { topic: '{claim:site}/z' },
+];
+const wide: ModelPolicy = { version: 1, scopes: { s: { publish: rule, subscribe: rule } }, deny: [] };
+
+/** Whether `text` is what one of the rules above says with `value` put in as it is. */
+function isLiteral(text: string, value: unknown): boolean {
+  if (typeof value !== 'string' || /[/+#\0]/.test(value) || value === '') return false;
+  const levels = text.split('/');
+  if (text === `p/${value}/q` || (text === `${value}/z` && !value.startsWith('$'))) return true;
+  return levels[0] === 'p' && levels[1] === `x${value}y`;
+}
+
+test('a placeholder never widens: only the very text with its value put in is granted', () => {
+  fc.assert(
+    fc.property(hostile, fc.constantFrom('a', 'b', 'a/b', '', '+', '#', '$SYS'), (value, other) => {
+      const who = principal(wide, { clientId: 'a', scopes: ['s'], claims: { site: value } });
+      const put = typeof value === 'string' ? value : 'a';
+      for (const middle of [put, other, `${put}/${other}`, `${other}${put}`]) {
+        for (const text of [
+          `p/${middle}/q`,
+          `p/x${middle}y`,
+          `p/x${middle}y/t`,
+          `${middle}/z`,
+          middle,
+          'p/#',
+          '#',
+          '+/z',
+        ]) {
+          const tries = [
+            { action: 'publish', topic: text, qos: 0, retain: false, bytes: 0 },
+            { action: 'subscribe', filter: text, qos: 0 },
+            { action: 'receive', topic: text },
+          ] as const;
+          for (const attempt of tries) {
+            if (decide(who, attempt, 0).allowed) expect([text, isLiteral(text, value)]).toEqual([text, true]);
+          }
+        }
+      }
+    }),
+    { numRuns: 600 },
+  );
+});
+
+test('a value that is one plain level is put in', () => {
+  fc.assert(
+    fc.property(fc.stringMatching(/^[A-Za-z0-9._{}é-]{1,20}$/), (value) => {
+      const who = principal(wide, { clientId: 'a', scopes: ['s'], claims: { site: value } });
+      for (const text of [`p/${value}/q`, `p/x${value}y/t`, `${value}/z`]) {
+        expect(
+          decide(who, { action: 'publish', topic: text, qos: 0, retain: false, bytes: 0 }, 0).allowed,
+        ).toBe(true);
+      }
+    }),
+  );
+});

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   attack,
+  messageId,
   payloads,
   publishPacket,
   startTestBroker,
@@ -84,6 +85,8 @@ test('nor what was sent behind it before CONNACK', async () => {
   const client = await broker.raw();
   client.send(
     connectPacket('device-1', broker.token('device-1')),
+    // With a subscription the host needs a turn of the event loop to close.
+    { cmd: 'subscribe', messageId: messageId(), subscriptions: [{ topic: 'devices/device-1/b', qos: 0 }] },
     publishPacket('devices/device-1/a', 'before'),
     publishPacket('devices/device-2/a', 'forged'),
     publishPacket('devices/device-1/a', 'behind'),

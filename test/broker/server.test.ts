@@ -141,6 +141,12 @@ test('a text message over WebSocket ends the connection', async () => {
   const socket = new WebSocket(broker.urls.ws as string, ['mqtt']);
   socket.on('error', () => {});
   await once(socket, 'open');
-  socket.send(generate(connectPacket('device-1', token('device-1'))).toString('latin1'));
-  await once(socket, 'close');
+  socket.send(generate(connectPacket('device-1', token('device-1'))));
+  await once(socket, 'message');
+  const closed = once(socket, 'close');
+  // A PUBLISH that is ASCII throughout, and in a binary message would be taken.
+  const publish = generate(publishPacket('devices/device-1/x', 'x'));
+  expect([...publish].every((byte) => byte < 0x80)).toBe(true);
+  socket.send(publish.toString('latin1'));
+  await closed;
 });

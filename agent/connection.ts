@@ -106,6 +106,8 @@ export function createConnection(options: ConnectionOptions): Connection {
       // Comes after CONNACK and after everything in flight has been repeated and acknowledged.
       const onConnect = () => {
         isOpen = true;
+        // From here on it is ended in order, by `close`.
+        signal.removeEventListener('abort', onAbort);
         closed = ended.promise;
         resolve({ kind: 'open', sessionPresent: connack?.sessionPresent ?? false, closed });
       };

@@ -1,9 +1,18 @@
 import { readFileSync } from 'node:fs';
-import { FleetgateError } from '@fleetgate/shared';
-import { Command, CommanderError } from 'commander';
-import type { AccessToken } from './access-token.ts';
-import { readCredentialsFile } from './store.ts';
-import { createTokenSource } from './token-source.ts';
+import {
+  type CompletionShell,
+  commandShape,
+  completionScript,
+  completionShells,
+  FleetgateError,
+} from '@fleetgate/shared';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { UsageError } from './commands/device.ts';
+import { type PublishFlags, publish } from './commands/publish.ts';
+import { type RunFlags, run } from './commands/run.ts';
+import { type SubscribeFlags, subscribe } from './commands/subscribe.ts';
+import { printToken, type TokenFlags } from './commands/token.ts';
+import type { QoS } from './connection.ts';
 
 const { version } = JSON.parse(
   readFileSync(
@@ -27,7 +36,7 @@ export async function runAgentCommand(argv: readonly string[]): Promise<0 | 1 | 
 
 function createProgram(): Command {
   const program = new Command('fleetgate-agent')
-    .description('Device agent: access tokens for MQTT devices.')
+    .description('Device agent: access tokens and MQTT sessions for devices.')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help for a command')
@@ -38,17 +47,26 @@ function createProgram(): Command {
       `
 Examples:
   fleetgate-agent token --credentials device.json
-  fleetgate-agent token --credentials device.json --format json
+  fleetgate-agent run --credentials device.json --sink-file /run/device/token
+  echo 21.5 | fleetgate-agent publish --credentials device.json devices/d1/telemetry/t --qos 1
+  fleetgate-agent subscribe --credentials device.json 'devices/d1/commands/#'
 
 Exit codes: 0 done, 1 failed, 2 bad usage or credentials.
-Data goes to stdout, all else to stderr.`,
+Data goes to stdout, all else to stderr. A secret or token is never an argument.`,
     );
-  const token = program
-    .command('token')
-    .summary('print one access token')
+  addToken(program);
+  addRun(program);
+  addPublish(program);
+  addSubscribe(program);
+  addCompletion(program);
+  for (const command of program.commands) command.copyInheritedSettings(program);
+  return program;
+}
+
+function addToken(program: Command): void {
+  deviceCommand(program, 'token', 'print one access token')
     .description('Ask the issuer for one access token and print it.')
-    .requiredOption('--credentials <file>', 'credentials file of the device, mode 0600')
-    .option('--format <format>', 'text (the token alone) or json', 'text')
+    .addOption(formatOption('text (the token alone) or json'))
     .addHelpText(
       'after',
       `
@@ -57,28 +75,162 @@ Examples:
   mosquitto_pub -i sensor-1 -u sensor-1 -P "$(fleetgate-agent token --credentials sensor-1.json)" \\
       -t devices/sensor-1/telemetry/t -m 21.5`,
     )
-    .action(async (flags: { credentials: string; format: string }) => {
-      if (flags.format !== 'text' && flags.format !== 'json') {
-        token.error(`error: --format takes text or json, not '${flags.format}'`);
-      }
-      const accessToken = await createTokenSource(await readCredentialsFile(flags.credentials)).get();
-      process.stdout.write(flags.format === 'json' ? formatTokenJson(accessToken) : `${accessToken.value}\n`);
-    });
-  token.copyInheritedSettings(program);
-  return program;
+    .action((flags: TokenFlags) => printToken(flags));
 }
 
-function formatTokenJson(token: AccessToken): string {
-  const expiresAt = new Date(Date.now() + token.expiresInSeconds() * 1000).toISOString();
-  return `${JSON.stringify({ access_token: token.value, expires_at: expiresAt, scope: token.scope }, null, 2)}\n`;
+function addRun(program: Command): void {
+  withBroker(deviceCommand(program, 'run', 'keep a fresh token, for a file or an MQTT session'))
+    .description(
+      'Keep a fresh token: written to a file, used for an MQTT session, or both. Runs until SIGTERM or SIGINT.',
+    )
+    .option('--sink-file <path>', 'write each token to this file, atomically, mode 0600, without a newline')
+    .option('--mqtt', 'hold the MQTT session of the device')
+    .option('--health <host:port>', 'serve /livez and /readyz over HTTP (default: off)', parseHostAndPort)
+    .option('--once', 'write --sink-file once and end')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate-agent run --credentials device.json --sink-file /run/device/token
+  fleetgate-agent run --credentials device.json --mqtt --health 127.0.0.1:9090
+  fleetgate-agent run --credentials device.json --sink-file token --once      # for cron
+
+A token is replaced between 70 % and 80 % of its lifetime; while the issuer is away the one that is still valid
+stays in use. /livez answers 200 always, /readyz 200 while everything asked for has a valid token, else 503.`,
+    )
+    .action((flags: RunFlags) => run(flags));
 }
+
+function addPublish(program: Command): void {
+  withBroker(deviceCommand(program, 'publish', 'publish one message'))
+    .description('Publish one message, from --message, --file or standard input, and end.')
+    .argument('<topic>', 'topic name')
+    .option('-m, --message <text>', 'the message')
+    .option('-f, --file <file>', "file that holds the message; '-' is standard input")
+    .addOption(qosOption())
+    .option('--retain', 'the broker keeps it for those who subscribe later')
+    .option('--timeout-seconds <n>', 'give up after this time', parseCount, 30)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate-agent publish --credentials device.json devices/d1/telemetry/t -m 21.5 --qos 1
+  fleetgate-agent publish --credentials device.json devices/d1/photo -f photo.jpg --qos 1 --retain
+
+With QoS 0 it ends when the message is written: a broker that refuses it is noticed with --qos 1 only.
+${sameClientIdNote}`,
+    )
+    .action((topic: string, flags: PublishFlags) => publish(topic, flags));
+}
+
+function addSubscribe(program: Command): void {
+  withBroker(deviceCommand(program, 'subscribe', 'print messages'))
+    .description('Print the messages of one or more topic filters, one line each, until told to stop.')
+    .argument('<topic...>', 'topic filters')
+    .addOption(qosOption())
+    .option('--count <n>', 'end after this many messages', parseCount)
+    .option(
+      '--timeout-seconds <n>',
+      'end after this time; with --count, exit code 1 when it was not reached',
+      parseCount,
+    )
+    .addOption(formatOption('text (topic and payload) or json (one object a line)'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate-agent subscribe --credentials device.json 'devices/d1/commands/#'
+  fleetgate-agent subscribe --credentials device.json devices/d1/config --count 1 --timeout-seconds 10 --format json
+
+${sameClientIdNote}`,
+    )
+    .action((filters: string[], flags: SubscribeFlags) => subscribe(filters, flags));
+}
+
+function addCompletion(program: Command): void {
+  program
+    .command('completion')
+    .summary('print a completion script for a shell')
+    .description('Print a script that completes commands, options and files in a shell.')
+    .addArgument(new Argument('<shell>', 'the shell').choices(completionShells))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  source <(fleetgate-agent completion bash)
+  fleetgate-agent completion zsh > "\${fpath[1]}/_fleetgate-agent"
+  fleetgate-agent completion fish > ~/.config/fish/completions/fleetgate-agent.fish`,
+    )
+    .action((shell: CompletionShell) => {
+      process.stdout.write(completionScript(shell, commandShape(program)));
+    });
+}
+
+const sameClientIdNote = `It connects with the device's own client id: an agent of the same device that runs is cut off, and its session
+forgotten. Where the broker binds client ids by prefix, --client-id ID.cli keeps them apart.`;
+
+function deviceCommand(program: Command, name: string, summary: string): Command {
+  return program
+    .command(name)
+    .summary(summary)
+    .requiredOption('--credentials <file>', 'credentials file of the device, mode 0600')
+    .option('--token-endpoint <url>', 'over the one of the credentials or the issuer');
+}
+
+function withBroker(command: Command): Command {
+  return command
+    .option('--broker <url>', 'mqtt://, mqtts://, ws:// or wss:// address, over the one of the credentials')
+    .option('--client-id <id>', 'MQTT client id (default: the client_id of the credentials)');
+}
+
+function formatOption(description: string): Option {
+  return new Option('--format <format>', description).choices(['text', 'json']).default('text');
+}
+
+function qosOption(): Option {
+  return new Option('--qos <n>', 'quality of service')
+    .choices(['0', '1', '2'])
+    .argParser((text) => {
+      if (!['0', '1', '2'].includes(text)) throw new InvalidArgumentError('It is 0, 1 or 2.');
+      return Number(text) as QoS;
+    })
+    .default(0);
+}
+
+function parseCount(text: string): number {
+  // A million: as a number of seconds eleven days, and below the longest timer.
+  if (!/^[1-9]\d{0,6}$/.test(text) || Number(text) > 1_000_000) {
+    throw new InvalidArgumentError('It is a whole number from 1 to 1000000.');
+  }
+  return Number(text);
+}
+
+function parseHostAndPort(text: string): { host: string; port: number } {
+  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || Number(port) > 65_535) {
+    throw new InvalidArgumentError('It is HOST:PORT, as 127.0.0.1:9090; port 0 picks a free one.');
+  }
+  return { host, port: Number(port) };
+}
+
+const usageCodes = [
+  'credentials_invalid',
+  'not_supported',
+  'topic_malformed',
+  'filter_malformed',
+  'config_invalid',
+];
 
 function isUsageError(error: unknown): boolean {
-  return error instanceof FleetgateError && ['credentials_invalid', 'not_supported'].includes(error.code);
+  return error instanceof UsageError || (error instanceof FleetgateError && usageCodes.includes(error.code));
 }
 
-// The message of an expected error, the stack of one that nobody expected.
+// The message of an expected error, the stack of one that nobody expected. A file system error is expected.
 function describeError(error: unknown): string {
-  if (error instanceof FleetgateError) return `fleetgate-agent: ${error.message}`;
-  return `fleetgate-agent: unexpected error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  if (error instanceof FleetgateError || error instanceof UsageError)
+    return `fleetgate-agent: ${error.message}`;
+  if (!(error instanceof Error)) return 'fleetgate-agent: unexpected error';
+  if ('syscall' in error) return `fleetgate-agent: ${error.message}`;
+  return `fleetgate-agent: unexpected error: ${error.stack ?? error.message}`;
 }

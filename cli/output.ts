@@ -1,16 +1,8 @@
-import { UsageError } from './exit.ts';
-
 /** How a command prints its data on stdout. */
 export type Format = 'table' | 'json';
 export const formats: readonly Format[] = ['table', 'json'];
 
 export type Row = Readonly<Record<string, string | number | boolean | null | undefined>>;
-
-/** `--format` as given; a UsageError when it is neither `table` nor `json`. */
-export function parseFormat(value: string): Format {
-  if (value === 'table' || value === 'json') return value;
-  throw new UsageError(`--format takes table or json, not '${value}'`);
-}
 
 /** Rows as text: columns padded to their widest cell, the last one left as it is, a line each. */
 export function formatTable(columns: readonly string[], rows: readonly Row[]): string {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addClientCommands } from './commands/client-program.ts';
+import { addCompletionCommand } from './commands/completion.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
 import { addServeCommands } from './commands/serve.ts';
 import { addTokenCommands } from './commands/token-program.ts';
@@ -41,6 +42,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addClientCommands(program);
   addTokenCommands(program);
   addPolicyCommands(program);
+  addCompletionCommand(program);
   inheritSettings(program);
   return program;
 }

@@ -1,3 +1,4 @@
+export * from './completion.ts';
 export * from './credentials.ts';
 export * from './errors.ts';
 export * from './identifier.ts';

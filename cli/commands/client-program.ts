@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import type { NewClient } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
-import { formatJson, parseFormat } from '../output.ts';
+import { type Format, formatJson } from '../output.ts';
 import { createClient, formatClient, formatClients, listClients, parseLabels } from './client.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
+import { formatOption } from './format-option.ts';
 
 interface CreateFlags extends ConnectionOptions {
   id?: string;
@@ -16,11 +17,11 @@ interface CreateFlags extends ConnectionOptions {
   tokenLifetimeSeconds?: string;
   brokerUrl?: string;
   out?: string;
-  format: string;
+  format: Format;
 }
 
 interface ListFlags extends ConnectionOptions {
-  format: string;
+  format: Format;
   quiet?: boolean;
 }
 
@@ -44,7 +45,7 @@ export function addClientCommands(program: Command): void {
     .option('--token-lifetime-seconds <seconds>', "lifetime of its tokens (default: the issuer's)")
     .option('--broker-url <url>', 'broker written into the credentials file (default: the running one)')
     .option('--out <file>', 'write a credentials file (0600) instead of printing the secret')
-    .option('--format <format>', 'table or json', 'table')
+    .addOption(formatOption())
     .addHelpText(
       'after',
       `
@@ -55,7 +56,6 @@ Examples:
   fleetgate client create --id press-7 --scope "mqtt:publish:plant/{client_id}/#" --format json`,
     )
     .action(async (flags: CreateFlags) => {
-      const format = parseFormat(flags.format);
       const { admin, brokerUrl } = connect(flags);
       const url = flags.brokerUrl ?? brokerUrl;
       const created = await createClient(admin, {
@@ -63,7 +63,7 @@ Examples:
         ...(flags.out === undefined ? {} : { out: flags.out }),
         ...(url === undefined ? {} : { brokerUrl: url }),
       });
-      process.stdout.write(formatClient(created, format));
+      process.stdout.write(formatClient(created, flags.format));
       if (flags.out !== undefined) process.stderr.write(`credentials written to ${flags.out}\n`);
     });
 
@@ -71,25 +71,23 @@ Examples:
     .summary('list the machines')
     .description('List the machines, ordered by client id.')
     .option('-q, --quiet', 'print client ids only')
-    .option('--format <format>', 'table or json', 'table')
+    .addOption(formatOption())
     .addHelpText(
       'after',
       '\nExamples:\n  fleetgate client list\n  fleetgate client list --format json | jq length',
     )
     .action(async (flags: ListFlags) => {
-      const format = parseFormat(flags.format);
       const clients = await Array.fromAsync(listClients(connect(flags).admin));
       if (flags.quiet) process.stdout.write(clients.map(({ client_id }) => `${client_id}\n`).join(''));
-      else process.stdout.write(formatClients(clients, format));
+      else process.stdout.write(formatClients(clients, flags.format));
     });
 
   withConnection(client.command('show <client-id>'))
     .summary('show one machine')
     .description('Show one machine; its secret is never shown again.')
-    .option('--format <format>', 'table or json', 'table')
+    .addOption(formatOption())
     .action(async (clientId: string, flags: ListFlags) => {
-      const format = parseFormat(flags.format);
-      process.stdout.write(formatClient(await connect(flags).admin.getClient(clientId), format));
+      process.stdout.write(formatClient(await connect(flags).admin.getClient(clientId), flags.format));
     });
 
   withConnection(client.command('delete <client-id...>'))
@@ -97,9 +95,8 @@ Examples:
     .description(
       'Delete machines. Their next token request is refused; tokens already issued live until they expire.',
     )
-    .option('--format <format>', 'table or json', 'table')
+    .addOption(formatOption())
     .action(async (clientIds: string[], flags: ListFlags) => {
-      const format = parseFormat(flags.format);
       const { admin } = connect(flags);
       const results = [];
       for (const clientId of clientIds) {
@@ -107,7 +104,7 @@ Examples:
         results.push({ client_id: clientId, deleted });
         if (!deleted) process.stderr.write(`no client '${clientId}' is registered; nothing to delete\n`);
       }
-      if (format === 'json') process.stdout.write(formatJson(results));
+      if (flags.format === 'json') process.stdout.write(formatJson(results));
       else
         process.stdout.write(
           results

@@ -1,9 +1,10 @@
 import { formatExplanation } from '@fleetgate/broker';
-import type { Command } from 'commander';
+import { Argument, type Command, Option } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { EXIT_FAILED, UsageError } from '../exit.ts';
-import { formatJson, parseFormat } from '../output.ts';
+import { type Format, formatJson } from '../output.ts';
+import { formatOption } from './format-option.ts';
 import { explainAttempt, loadPolicy } from './policy.ts';
 import { decodeToken, readToken } from './token.ts';
 
@@ -19,7 +20,7 @@ interface ExplainFlags {
   qos: string;
   retain?: boolean;
   bytes: string;
-  format: string;
+  format: Format;
 }
 
 /** `fleetgate policy check|explain`. */
@@ -46,7 +47,9 @@ export function addPolicyCommands(program: Command): void {
     });
 
   policy
-    .command('explain <action> <topic>')
+    .command('explain')
+    .addArgument(new Argument('<action>', 'what is tried').choices(['publish', 'subscribe', 'receive']))
+    .argument('<topic>', 'topic name, or topic filter of a subscribe')
     .summary('say which rule allows or refuses, and why')
     .description('Say which rule of a policy allows or refuses one attempt, and what the nearest miss was.')
     .option('--policy <file>', 'policy file (default: the one in force)')
@@ -57,10 +60,10 @@ export function addPolicyCommands(program: Command): void {
     .option('--group <group>', 'group of the client')
     .option('--claim <name=value>', 'a claim of its token; may be given again', collect, [])
     .option('--token-file <file>', "a token instead of the above; '-' is standard input")
-    .option('--qos <qos>', '0, 1 or 2', '0')
+    .addOption(new Option('--qos <qos>', 'quality of service').choices(['0', '1', '2']).default('0'))
     .option('--retain', 'a retained message')
     .option('--bytes <number>', 'payload size', '0')
-    .option('--format <format>', 'table or json', 'table')
+    .addOption(formatOption())
     .addHelpText(
       'after',
       `
@@ -71,7 +74,6 @@ Examples:
   fleetgate policy explain --token-file token.jwt subscribe 'devices/#'`,
     )
     .action(async (action: string, topic: string, flags: ExplainFlags) => {
-      const format = parseFormat(flags.format);
       const explanation = explainAttempt(
         loadPolicy(flags.policy ?? policyInForce(flags)),
         {
@@ -92,7 +94,7 @@ Examples:
         },
       );
       process.stdout.write(
-        format === 'json' ? formatJson(explanation) : `${formatExplanation(explanation)}\n`,
+        flags.format === 'json' ? formatJson(explanation) : `${formatExplanation(explanation)}\n`,
       );
       if (!explanation.decision.allowed) process.exitCode = EXIT_FAILED;
     });

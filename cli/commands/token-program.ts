@@ -1,7 +1,8 @@
 import { FleetgateError } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { UsageError } from '../exit.ts';
-import { formatJson, parseFormat } from '../output.ts';
+import { type Format, formatJson } from '../output.ts';
+import { formatOption } from './format-option.ts';
 import { decodeToken, formatToken, readToken } from './token.ts';
 
 /** `fleetgate token request|inspect`. */
@@ -23,7 +24,7 @@ Examples:
     .summary('ask the issuer for a token')
     .description('Ask the issuer for one access token and print it: the token alone, or as JSON.')
     .requiredOption('--credentials <file>', 'credentials file of the device, mode 0600')
-    .option('--format <format>', 'table (the token alone) or json', 'table')
+    .addOption(formatOption('table (the token alone) or json'))
     .addHelpText(
       'after',
       `
@@ -32,9 +33,8 @@ Examples:
   mosquitto_pub -i sensor-1 -u sensor-1 -P "$(fleetgate token request --credentials sensor-1.json)" \\
       -t devices/sensor-1/telemetry/t -m 21.5`,
     )
-    .action(async (flags: { credentials: string; format: string }) => {
-      const format = parseFormat(flags.format);
-      process.stdout.write(await requestToken(flags.credentials, format === 'json'));
+    .action(async (flags: { credentials: string; format: Format }) => {
+      process.stdout.write(await requestToken(flags.credentials, flags.format === 'json'));
     });
 
   token
@@ -44,7 +44,7 @@ Examples:
       'Print header and claims of a token read from standard input or a file. Nothing is verified.',
     )
     .option('--file <file>', "file that holds the token; '-' is standard input", '-')
-    .option('--format <format>', 'table or json', 'table')
+    .addOption(formatOption())
     .addHelpText(
       'after',
       `
@@ -53,9 +53,8 @@ A token is never an argument: arguments can be read by every user of the machine
 Example:
   fleetgate token inspect --file token.jwt`,
     )
-    .action(async (flags: { file: string; format: string }) => {
-      const format = parseFormat(flags.format);
-      process.stdout.write(formatToken(decodeToken(await readToken(flags.file)), format));
+    .action(async (flags: { file: string; format: Format }) => {
+      process.stdout.write(formatToken(decodeToken(await readToken(flags.file)), flags.format));
     });
 }
 

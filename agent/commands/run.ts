@@ -1,0 +1,89 @@
+import type { AccessToken } from '../access-token.ts';
+import { createAgent } from '../agent.ts';
+import { startHealthServer } from '../health.ts';
+import { writeFileAtomically } from '../sinks/file.ts';
+import { keepTokenFresh } from '../token-renewal.ts';
+import { createTokenSource } from '../token-source.ts';
+import { wait } from '../waiting.ts';
+import {
+  agentOptions,
+  type DeviceFlags,
+  deviceCredentials,
+  errorMessage,
+  narrate,
+  note,
+  UsageError,
+  untilSignal,
+} from './device.ts';
+
+export interface RunFlags extends DeviceFlags {
+  sinkFile?: string;
+  mqtt?: true;
+  health?: { host: string; port: number };
+  once?: true;
+}
+
+/** Time between tries to write the sink file: a full disk is emptied by somebody, or it is not. */
+const SINK_RETRY_MS = 5000;
+
+/** `fleetgate-agent run`: keeps a token fresh, for a file, an MQTT session or both, until it is told to stop. */
+export async function run(flags: RunFlags): Promise<void> {
+  const { sinkFile, mqtt, health, once } = flags;
+  if (sinkFile === undefined && mqtt === undefined) {
+    throw new UsageError("give --sink-file PATH, --mqtt or both; 'fleetgate-agent token' prints one token");
+  }
+  if (once && (sinkFile === undefined || mqtt)) {
+    throw new UsageError('--once writes --sink-file once and ends; it does not go with --mqtt');
+  }
+  const credentials = await deviceCredentials(flags);
+  using signal = untilSignal();
+  const tokens = createTokenSource(credentials, { signal });
+  if (once && sinkFile !== undefined) {
+    await writeFileAtomically(sinkFile, (await tokens.get()).value);
+    return;
+  }
+
+  const agent = mqtt === undefined ? undefined : createAgent(credentials, { ...agentOptions(flags), tokens });
+  // What is ready: every output asked for holds a token that is valid now.
+  let inUse: AccessToken | undefined;
+  const isReady = () =>
+    inUse !== undefined &&
+    performance.now() < inUse.expiresAtMs &&
+    (agent === undefined || agent.phase === 'connected');
+  const server = health && (await startHealthServer(health, isReady));
+  if (server !== undefined) note(`health at ${server.url}`);
+  if (agent !== undefined) {
+    narrate(agent);
+    agent.start();
+  }
+
+  await keepTokenFresh(
+    tokens,
+    async (token) => {
+      if (sinkFile !== undefined) await writeUntilDone(sinkFile, token, signal);
+      inUse = token;
+      note(`new token, expires in ${token.expiresInSeconds()} s`);
+    },
+    {
+      signal,
+      onFailure: (error, retryInMs) => {
+        // The agent says the same of the same request.
+        if (agent === undefined)
+          note(`no new token: ${errorMessage(error)}; next try in ${Math.ceil(retryInMs / 1000)} s`);
+      },
+    },
+  );
+  await agent?.stop();
+  await server?.[Symbol.asyncDispose]();
+}
+
+async function writeUntilDone(path: string, token: AccessToken, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && performance.now() < token.refreshAtMs) {
+    try {
+      return await writeFileAtomically(path, token.value);
+    } catch (error) {
+      note(`${path} cannot be written (${errorMessage(error)}); next try in ${SINK_RETRY_MS / 1000} s`);
+      await wait(SINK_RETRY_MS, signal);
+    }
+  }
+}

@@ -1,0 +1,18 @@
+import type { AccessToken } from '../access-token.ts';
+import { createTokenSource } from '../token-source.ts';
+import { type DeviceFlags, deviceCredentials } from './device.ts';
+
+export interface TokenFlags extends DeviceFlags {
+  format: 'text' | 'json';
+}
+
+/** `fleetgate-agent token`: asks once, and prints the token alone or as JSON. */
+export async function printToken(flags: TokenFlags): Promise<void> {
+  const token = await createTokenSource(await deviceCredentials(flags)).get();
+  process.stdout.write(flags.format === 'json' ? formatTokenJson(token) : `${token.value}\n`);
+}
+
+function formatTokenJson(token: AccessToken): string {
+  const expiresAt = new Date(Date.now() + token.expiresInSeconds() * 1000).toISOString();
+  return `${JSON.stringify({ access_token: token.value, expires_at: expiresAt, scope: token.scope }, null, 2)}\n`;
+}

@@ -1,0 +1,260 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { formatCredentials } from '@fleetgate/shared';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { deviceCredentials, startBroker, startIssuer } from '../support/agent-fixture.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+
+interface Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly ended: Promise<{ code: number | null; stdout: string; stderr: string }>;
+  /** What it said so far. */
+  output(): string;
+  /** Resolves when stdout or stderr holds this text. */
+  says(text: string): Promise<void>;
+}
+
+function start(args: readonly string[], input?: string): Running {
+  const main = join(root, 'agent/main.ts');
+  const child = spawn(process.execPath, ['--conditions=@fleetgate/source', main, ...args], { cwd: root });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  if (input === undefined) child.stdin.end();
+  else child.stdin.end(input);
+  return {
+    child,
+    ended: new Promise((done) => child.once('close', (code) => done({ code, stdout, stderr }))),
+    output: () => `${stdout}${stderr}`,
+    says: (text) => expect.poll(() => `${stdout}${stderr}`, { timeout: 15_000 }).toContain(text),
+  };
+}
+
+async function device(issuer: string, broker = 'mqtt://127.0.0.1:1') {
+  const folder = await mkdtemp(join(tmpdir(), 'fleetgate-agent-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, 'device.json');
+  await writeFile(path, formatCredentials(deviceCredentials(issuer, broker)), { mode: 0o600 });
+  return { folder, path, sink: join(folder, 'token') };
+}
+
+describe('run', { timeout: 60_000 }, () => {
+  test('--once writes the token, mode 0600, alone and without a newline, and ends', async () => {
+    const issuer = await startIssuer();
+    const { path, sink, folder } = await device(issuer.origin);
+    await writeFile(sink, 'old', { mode: 0o644 });
+    const ended = await start(['run', '--credentials', path, '--sink-file', sink, '--once']).ended;
+    expect(ended).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await readFile(sink, 'utf8')).toBe('canary-token-1');
+    expect((await stat(sink)).mode & 0o777).toBe(0o600);
+    expect((await readdir(folder)).sort()).toEqual(['device.json', 'token']);
+  });
+
+  test('each new token replaces the one in the file until SIGTERM, which ends it with 0', async () => {
+    const issuer = await startIssuer(2);
+    const { path, sink } = await device(issuer.origin);
+    const running = start(['run', '--credentials', path, '--sink-file', sink]);
+    const content = () => readFile(sink, 'utf8').catch(() => '');
+    await expect.poll(content, { timeout: 15_000 }).toBe('canary-token-1');
+    await expect.poll(content, { timeout: 15_000 }).toBe('canary-token-2');
+    running.child.kill('SIGTERM');
+    const { code, stdout, stderr } = await running.ended;
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+    expect(stderr).not.toContain('canary');
+  });
+
+  test('/livez is 200 always, /readyz only while there is a valid token and the session', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    await broker.stop();
+    const { path } = await device(issuer.origin, broker.url);
+    const running = start(['run', '--credentials', path, '--mqtt', '--health', '127.0.0.1:0']);
+    await running.says('health at http://127.0.0.1:');
+    await running.says('cannot be reached');
+    const [, url] = /health at (http:\S+)/.exec(running.output()) ?? [];
+    const status = async (place: string) => (await fetch(`${url}${place}`)).status;
+    expect(await status('/livez')).toBe(200);
+    expect(await status('/readyz')).toBe(503);
+    expect(await status('/token')).toBe(404);
+    await broker.start();
+    await expect.poll(() => status('/readyz'), { timeout: 15_000 }).toBe(200);
+    running.child.kill('SIGINT');
+    expect((await running.ended).code).toBe(0);
+  });
+
+  test('an issuer that is away is waited for', async () => {
+    const issuer = await startIssuer();
+    const token = issuer.answer;
+    issuer.answer = () => ({ status: 500, body: {} });
+    const { path, sink } = await device(issuer.origin);
+    const running = start(['run', '--credentials', path, '--sink-file', sink]);
+    await running.says('no new token');
+    issuer.answer = token;
+    await running.says('new token, expires in');
+    running.child.kill('SIGTERM');
+    expect((await running.ended).code).toBe(0);
+  });
+
+  test('without an output, or --once with --mqtt, it ends with 2; a --health that is taken with 1', async () => {
+    const issuer = await startIssuer();
+    const { path, sink } = await device(issuer.origin);
+    const run = (...args: string[]) => start(['run', '--credentials', path, ...args]).ended;
+    expect((await run()).code).toBe(2);
+    expect((await run('--once', '--mqtt')).code).toBe(2);
+    expect((await run('--sink-file', sink, '--health', 'nonsense')).code).toBe(2);
+    const taken = new URL(issuer.origin).host;
+    const ended = await run('--sink-file', sink, '--health', taken);
+    expect(ended.code).toBe(1);
+    expect(ended.stderr).toContain(taken);
+  });
+});
+
+describe('publish and subscribe', { timeout: 60_000 }, () => {
+  test('a message from an option, a file or standard input arrives, and each command ends with 0', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    const { path, folder } = await device(issuer.origin, broker.url);
+    const file = join(folder, 'message');
+    await writeFile(file, Buffer.from([0xff, 0x00]));
+    const to = ['--credentials', path, 'devices/d1/t'];
+    const subscriber = start([
+      'subscribe',
+      ...to,
+      'devices/+/t',
+      '--client-id',
+      'd1.cli',
+      '--count',
+      '3',
+      '--format',
+      'json',
+    ]);
+    await subscriber.says('connected');
+    await expect.poll(() => broker.aedes.connectedClients).toBe(1);
+    // SUBACK is not noted; a retained message is there whether it came before or after.
+    const publish = (args: string[], input?: string) => start(['publish', ...to, ...args], input).ended;
+    expect(await publish(['-m', '21.5', '--qos', '1', '--retain'])).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
+    expect((await publish(['-f', file, '--qos', '2'])).code).toBe(0);
+    expect((await publish([], 'from stdin')).code).toBe(0);
+    const { code, stdout } = await subscriber.ended;
+    expect(code).toBe(0);
+    expect(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toMatchObject([
+      { topic: 'devices/d1/t', payload: '21.5' },
+      { payload_base64: '/wA=' },
+      { payload: 'from stdin' },
+    ]);
+  });
+
+  test('text is topic and payload, and SIGINT ends it with 0', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    await new Promise<void>((done) => {
+      const packet = {
+        cmd: 'publish',
+        topic: 'a',
+        payload: 'kept',
+        qos: 0,
+        retain: true,
+        dup: false,
+      } as const;
+      broker.aedes.publish(packet, () => done());
+    });
+    const { path } = await device(issuer.origin, broker.url);
+    const running = start(['subscribe', '--credentials', path, 'a']);
+    await running.says('a kept\n');
+    running.child.kill('SIGINT');
+    expect(await running.ended).toMatchObject({ code: 0, stdout: 'a kept\n' });
+  });
+
+  test('what the broker or the issuer refuses for good ends with 1 without waiting, and shows no secret', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker(() => 5, {});
+    const { path } = await device(issuer.origin, broker.url);
+    const publish = () => start(['publish', '--credentials', path, 'a', '-m', 'x']).ended;
+    const subscribe = () => start(['subscribe', '--credentials', path, 'a']).ended;
+    const refused = await Promise.all([publish(), subscribe()]);
+    issuer.answer = () => ({ status: 401, body: { error: 'invalid_client' } });
+    const unknown = await publish();
+    expect([...refused, unknown].map(({ code, stdout }) => ({ code, stdout }))).toEqual(
+      [1, 2, 3].map(() => ({ code: 1, stdout: '' })),
+    );
+    expect([...refused, unknown].map(({ stderr }) => stderr).join('')).not.toContain('canary');
+  });
+
+  test('a filter the broker refuses ends with 1', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker(() => 0, {
+      authorizeSubscribe: (_client, _asked, done) => done(null, null),
+    });
+    const { path } = await device(issuer.origin, broker.url);
+    const ended = await start(['subscribe', '--credentials', path, '#']).ended;
+    expect(ended.code).toBe(1);
+  });
+
+  test('a broker that is away ends publish with 1 at its time limit, and subscribe --count too', async () => {
+    const issuer = await startIssuer();
+    const { path } = await device(issuer.origin);
+    const limit = ['--timeout-seconds', '1'];
+    const ended = await Promise.all([
+      start(['publish', '--credentials', path, 'a', '-m', 'x', ...limit]).ended,
+      start(['subscribe', '--credentials', path, 'a', '--count', '1', ...limit]).ended,
+    ]);
+    expect(ended.map(({ code }) => code)).toEqual([1, 1]);
+  });
+
+  test('bad usage ends with 2', async () => {
+    const issuer = await startIssuer();
+    const { path } = await device(issuer.origin);
+    const uses = [
+      ['publish', '--credentials', path],
+      ['publish', '--credentials', path, 'a/#', '-m', 'x'],
+      ['publish', '--credentials', path, 'a', '-m', 'x', '-f', path],
+      ['publish', '--credentials', path, 'a', '-f', `${path}.none`],
+      ['publish', '--credentials', path, 'a', '-m', 'x', '--qos', '3'],
+      ['publish', '--credentials', path, 'a', '-m', 'x', '--broker', 'http://127.0.0.1'],
+      ['publish', '--credentials', path, 'a', '-m', 'x', '--broker', 'mqtt://u:p@127.0.0.1'],
+      ['subscribe', '--credentials', path, 'a#'],
+      ['subscribe', '--credentials', path, 'a', '--count', '0'],
+    ];
+    const ended = await Promise.all(uses.map((args) => start(args).ended));
+    expect(ended.map(({ code }) => code)).toEqual(uses.map(() => 2));
+  });
+
+  test('a credentials file that others may read is refused with 2 before anything is asked', async () => {
+    const issuer = await startIssuer();
+    const { path, sink } = await device(issuer.origin);
+    await chmod(path, 0o640);
+    const ended = await start(['run', '--credentials', path, '--sink-file', sink, '--once']).ended;
+    expect(ended.code).toBe(2);
+    expect(issuer.requests()).toBe(0);
+  });
+
+  test('debug logging of the MQTT libraries shows no token', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    const { path } = await device(issuer.origin, broker.url);
+    process.env['DEBUG'] = '*';
+    onTestFinished(() => void delete process.env['DEBUG']);
+    const ended = await start(['publish', '--credentials', path, 'a', '-m', 'x', '--qos', '1']).ended;
+    expect(ended.code).toBe(0);
+    expect(ended.stderr).toContain('mqtt-packet');
+    expect(ended.stderr).not.toContain('canary');
+  });
+});

@@ -67,7 +67,7 @@ function because(decision: Decision, attempt: Attempt, { rule, deny }: Witness):
     case 'filter_malformed':
       return 'that is no topic filter (MQTT 3.1.1 §4.7)';
     case 'no_rule':
-      return `no ${attempt.action === 'publish' ? 'publish' : 'subscribe'} rule of its scopes matches`;
+      return 'no rule of its scopes matches';
     case 'session_expired':
       return 'the token has expired';
     default:

@@ -1,4 +1,4 @@
-import { directScopeToken, nearest, parseCredentials, parseScope } from '@fleetgate/shared';
+import { directScopeToken, MAX_SCOPE_TOKENS, nearest, parseCredentials, parseScope } from '@fleetgate/shared';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
@@ -13,6 +13,17 @@ test('a filter survives percent-encoding, in one spelling', () => {
 
 test('another spelling of a direct scope becomes the one spelling', () => {
   expect(parseScope('mqtt:publish:%61%2Fb')[0]?.token).toBe('mqtt:publish:a/b');
+});
+
+test('two spellings of one scope are one token, in the order of the first', () => {
+  const tokens = parseScope('mqtt:publish:%61 b mqtt:publish:a b').map(({ token }) => token);
+  expect(tokens).toEqual(['mqtt:publish:a', 'b']);
+});
+
+test('no more tokens than the limit', () => {
+  const tokens = Array.from({ length: MAX_SCOPE_TOKENS + 1 }, (_, n) => `s${n}`);
+  expect(parseScope(tokens.slice(1).join(' '))).toHaveLength(MAX_SCOPE_TOKENS);
+  expect(() => parseScope(tokens.join(' '))).toThrow(expect.objectContaining({ code: 'scope_malformed' }));
 });
 
 test.each([

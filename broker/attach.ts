@@ -1,0 +1,102 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Aedes } from 'aedes';
+import type { Core } from './core.ts';
+import type { GuardContext } from './guard/guard.ts';
+import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts';
+import { type AedesHooks, decidingHooks } from './hooks.ts';
+import type { Connection } from './session.ts';
+import { judgeSubscription } from './subscription.ts';
+
+/**
+ * Puts the guards in front of a broker made with `hooks`.
+ * @throws TypeError when that was done before, or this is no Aedes 1.2 broker made with these hooks
+ */
+export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
+  const { parts, settings, sessions, connectDeadlines, monotonicMs, report } = core;
+  if (core.guardContext !== undefined) throw new TypeError('attach was called before');
+  const missing = missingOfHost(aedes);
+  if (missing.length > 0) throw new TypeError(`this is no Aedes 1.2 broker: it lacks ${missing.join(', ')}`);
+  for (const name of decidingHooks) {
+    if (aedes[name] !== hooks[name]) throw new TypeError(`the broker was not made with our ${name}`);
+  }
+  const broker = aedes as HostBroker;
+  const context: GuardContext = {
+    broker,
+    limits: settings.limits,
+    sessions,
+    connectDeadlines,
+    monotonicMs,
+    judgeSubscription: (client, subscription) => judgeSubscription(core, client, subscription),
+    report,
+    log: settings.log,
+  };
+  core.guardContext = context;
+  followSessions(core, broker);
+  for (const guard of parts.guards) guard.install?.(context);
+  const handle = broker.handle;
+  broker.handle = (stream, request) => {
+    const connection = open(core, stream, request?.socket);
+    // The declared return type knows no refusal; callers of `handle` do not use it.
+    if (connection === undefined) return undefined as never;
+    for (const guard of parts.guards) guard.accept?.(connection, context);
+    const client = handle.call(broker, stream, request) as HostClient;
+    connection.client = client;
+    sessions.connections.set(client, connection);
+    for (const guard of parts.guards) guard.watch?.(client, connection, context);
+    return client;
+  };
+}
+
+function open(core: Core, stream: Duplex, socket: Socket | undefined): Connection | undefined {
+  const { gate, report, sessions } = core;
+  const address = socket?.remoteAddress ?? (stream as { remoteAddress?: string }).remoteAddress;
+  const admission = gate.admit(address);
+  if (admission.verdict === 'closed' || core.isClosed) {
+    report({ action: 'connect', reason: 'too_many_connections', address });
+    stream.on('error', () => {});
+    stream.destroy();
+    return undefined;
+  }
+  const connection: Connection = {
+    stream,
+    socket,
+    address,
+    isOverLimit: admission.verdict === 'over_limit',
+    isEstablished: false,
+    onEstablished: [],
+  };
+  sessions.open.add(connection);
+  stream.once('close', () => {
+    sessions.open.delete(connection);
+    admission.release();
+  });
+  return connection;
+}
+
+function followSessions({ sessions, reportOf }: Core, broker: HostBroker): void {
+  broker.on('client', (client: object) => {
+    const session = sessions.byClient.get(client);
+    if (session === undefined) return;
+    sessions.entering.delete(session.client.id);
+    sessions.live.set(session.client.id, session);
+  });
+  broker.on('clientDisconnect', (client: object) => {
+    const session = sessions.byClient.get(client);
+    if (session === undefined || sessions.live.get(session.client.id) !== session) return;
+    sessions.live.delete(session.client.id);
+  });
+  broker.on('connackSent', (packet: { returnCode?: number }, client: object) => {
+    const connection = sessions.connections.get(client);
+    if (connection === undefined) return;
+    // Said by the host itself, before it asks us.
+    if (packet.returnCode === 1) reportOf(client, { action: 'connect', reason: 'protocol_refused' });
+    if (packet.returnCode !== 0) return;
+    connection.isEstablished = true;
+    for (const listener of connection.onEstablished.splice(0)) listener();
+  });
+  broker.on('unsubscribe', (filters: string[], client: object) => {
+    const granted = sessions.byClient.get(client)?.filters;
+    for (const filter of filters) granted?.delete(filter);
+  });
+}

@@ -1,0 +1,83 @@
+import { FleetgateError } from '@fleetgate/shared';
+import type { ConnectPacket } from 'aedes';
+import { type ConnectRefusal, refusalOfError, returnCodes } from './connect.ts';
+import type { Core } from './core.ts';
+import type { HostClient } from './guard/host.ts';
+import type { Session } from './session.ts';
+
+/** `gone`: the client needs no answer any more, and the host expects none. */
+export type ConnectAnswer = 'enter' | 'gone' | ConnectRefusal;
+
+/** From the password of a CONNECT to a session, or to the answer why not: each step in its order. */
+export async function authenticate(
+  core: Core,
+  client: HostClient,
+  password: Uint8Array | undefined,
+): Promise<ConnectAnswer> {
+  const { parts, sessions, settings } = core;
+  const completions = parts.guards.map((guard) => guard.authenticating?.(client));
+  const connection = sessions.connections.get(client);
+  const packet = connection?.connect;
+  const context = core.guardContext;
+  if (connection === undefined || packet === undefined || context === undefined) {
+    return { returnCode: returnCodes.notAllowed, reason: 'internal_error' };
+  }
+  if (connection.isOverLimit) {
+    return { returnCode: returnCodes.unavailable, reason: 'too_many_connections' };
+  }
+  let session: Session;
+  try {
+    const principal = await core.verify(password);
+    session = { client, connection, principal, startedAtMs: settings.now(), filters: new Set() };
+  } catch (error) {
+    if (!(error instanceof FleetgateError)) core.onError(error);
+    return refusalOfError(error);
+  }
+  const isGone = () => client.closed || core.isClosed;
+  const { clientId } = session.principal;
+  const refusal = checkConnect(core, session, packet);
+  if (refusal !== undefined) return { ...refusal, clientId };
+  if (isGone()) return 'gone';
+  for (const { enter } of parts.guards) {
+    if (enter === undefined) continue;
+    const refusal = await new Promise<ConnectRefusal | undefined>((proceed) => {
+      enter(session, context, proceed);
+    });
+    if (refusal !== undefined) return { ...refusal, clientId };
+  }
+  if (isGone()) return 'gone';
+  // It may have waited long.
+  const late = checkConnect(core, session, packet);
+  if (late !== undefined) return { ...late, clientId };
+  for (const complete of completions) complete?.();
+  begin(core, session);
+  return 'enter';
+}
+
+function checkConnect(
+  { parts, settings }: Core,
+  { client, principal }: Session,
+  packet: ConnectPacket,
+): ConnectRefusal | undefined {
+  const will = client._will ?? undefined;
+  const attempt = { principal, packet, will, nowMs: settings.now(), settings };
+  for (const check of parts.connectChecks) {
+    const refusal = check.refuse(attempt);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+function begin({ sessions, expiries, reportOf }: Core, session: Session): void {
+  const { client, connection, principal } = session;
+  sessions.byClient.set(client, session);
+  sessions.entering.set(client.id, session);
+  const expiry = expiries.add(principal.expiresAtMs, () => {
+    reportOf(client, { action: 'session', reason: 'session_expired' });
+    client.close();
+  });
+  connection.stream.once('close', () => {
+    expiry.cancel();
+    if (sessions.entering.get(client.id) === session) sessions.entering.delete(client.id);
+  });
+}

@@ -1,0 +1,94 @@
+import { createGate, type Gate } from './admission.ts';
+import { type Attempt, type Decision, decide, refused } from './authorization/decide.ts';
+import type { ConnectCheck } from './connect.ts';
+import { createDeadlines, type Deadlines } from './deadlines.ts';
+import type { Guard, GuardContext } from './guard/guard.ts';
+import type { Settings } from './options.ts';
+import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
+import { createSessions, type Sessions } from './session.ts';
+import { createVerifier, type VerifyToken } from './verifier/verify.ts';
+
+/** What a test may leave out to see that it is needed. There is no such option for users. */
+export interface Parts {
+  readonly guards: readonly Guard[];
+  readonly connectChecks: readonly ConnectCheck[];
+}
+
+/** What the parts of one plugin share. */
+export interface Core {
+  readonly settings: Settings;
+  readonly parts: Parts;
+  readonly sessions: Sessions;
+  readonly gate: Gate;
+  readonly verify: VerifyToken;
+  /** Of sessions, on the clock tokens are judged by. */
+  readonly expiries: Deadlines;
+  /** Of connections without a session, on the clock that cannot be set. */
+  readonly connectDeadlines: Deadlines;
+  /** Milliseconds on that clock. */
+  readonly monotonicMs: () => number;
+  readonly report: Report;
+  /** The same, with client and address filled in from the host's client. */
+  readonly reportOf: (client: object | null, refusal: Omit<Refusal, 'address'>) => void;
+  /** Logs what nobody expected. */
+  readonly onError: (error: unknown) => void;
+  /**
+   * The one way from a hook to a decision. Whoever has no session of ours has no principal, whatever the host's
+   * client object says; what is thrown on the way denies.
+   */
+  readonly rule: (client: object | null, attempt: Attempt, isWill?: boolean) => Decision;
+  /** Set by `attach`; until then everything is refused. */
+  guardContext: GuardContext | undefined;
+  /** Set by `close`; from then on everything is refused. */
+  isClosed: boolean;
+}
+
+export function createCore(settings: Settings, parts: Parts): Core {
+  const { limits, log, now } = settings;
+  const sessions = createSessions();
+  const report = createReport(log, settings.onRefusal);
+  const onError = (error: unknown) => logQuietly(log, error);
+  const monotonicMs = () => performance.now();
+
+  function rule(client: object | null, attempt: Attempt, isWill = false): Decision {
+    try {
+      const session = client === null || core.isClosed ? undefined : sessions.byClient.get(client);
+      // A will is judged as of CONNECT: a session that ends at its expiry still leaves it.
+      const atMs = isWill && session !== undefined ? session.startedAtMs : now();
+      return decide(session?.principal, attempt, atMs);
+    } catch (error) {
+      onError(error);
+      return refused.internal_error;
+    }
+  }
+
+  function reportOf(client: object | null, refusal: Omit<Refusal, 'address'>): void {
+    const session = client === null ? undefined : sessions.byClient.get(client);
+    const address = (session?.connection ?? (client && sessions.connections.get(client)))?.address;
+    // A topic is logged only of someone we know.
+    const { topic, ...rest } = refusal;
+    report(
+      session === undefined
+        ? { ...rest, address }
+        : { ...rest, topic, clientId: session.principal.clientId, address },
+    );
+  }
+
+  const core: Core = {
+    settings,
+    parts,
+    sessions,
+    gate: createGate(limits),
+    verify: createVerifier(settings),
+    expiries: createDeadlines({ now, onError }),
+    connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
+    monotonicMs,
+    report,
+    reportOf,
+    onError,
+    rule,
+    guardContext: undefined,
+    isClosed: false,
+  };
+  return core;
+}

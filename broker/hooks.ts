@@ -1,0 +1,164 @@
+import type { AedesOptions, AuthenticateError, ConnectPacket } from 'aedes';
+import { authenticate } from './authenticate.ts';
+import { type Decision, refused } from './authorization/decide.ts';
+import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
+import type { Core } from './core.ts';
+import type { HostClient, HostWill } from './guard/host.ts';
+import { judgeSubscription } from './subscription.ts';
+
+/** What is given to Aedes when it is made: its hooks, and those of its own limits that follow ours. */
+export type AedesHooks = Required<
+  Pick<
+    AedesOptions,
+    | 'preConnect'
+    | 'authenticate'
+    | 'authorizePublish'
+    | 'authorizeSubscribe'
+    | 'authorizeForward'
+    | 'connectTimeout'
+    | 'drainTimeout'
+    | 'maxClientsIdLength'
+  >
+>;
+
+/** The hooks of them that decide; `attach` wants them in the broker. */
+export const decidingHooks = [
+  'preConnect',
+  'authenticate',
+  'authorizePublish',
+  'authorizeSubscribe',
+  'authorizeForward',
+] as const satisfies (keyof AedesHooks)[];
+
+const HOST_TIMEOUT_MARGIN_MS = 5_000;
+
+/** Aedes' hooks: its callback shapes on one side, `rule` on the other. None throws or rejects into the host. */
+export function createHooks(core: Core): AedesHooks {
+  const { sessions, onError, reportOf, rule } = core;
+  const { limits } = core.settings;
+
+  return Object.freeze<AedesHooks>({
+    // The host's own, which ends at CONNECT, after ours: only ours is reported.
+    connectTimeout: limits.connectTimeoutSeconds * 1000 + HOST_TIMEOUT_MARGIN_MS,
+    drainTimeout: limits.drainTimeoutSeconds * 1000,
+    // Only for MQTT 3.1, which is refused.
+    maxClientsIdLength: 23,
+
+    preConnect(client, packet, callback) {
+      const reason = screenConnect(core, client as HostClient, packet);
+      if (reason === undefined) return callback(null, true);
+      reportOf(client, { action: 'connect', reason });
+      callback(denial(reason), false);
+    },
+
+    authenticate(client, _userName, password, callback) {
+      const host = client as HostClient;
+      authenticate(core, host, password)
+        .then(
+          (answer) => {
+            if (answer === 'gone') return;
+            if (answer === 'enter') return callback(null, true);
+            reportOf(client, { action: 'connect', ...answer });
+            callback(connectError(answer), false);
+          },
+          (error) => {
+            onError(error);
+            callback(connectError({ returnCode: returnCodes.unavailable, reason: 'internal_error' }), false);
+          },
+        )
+        .catch((error) => {
+          onError(error);
+          host.conn.destroy();
+        });
+    },
+
+    authorizePublish(client, packet, callback) {
+      const host = client as HostClient | null;
+      if (host === null) return callback(refuseWillOfLostPeer(core, packet as unknown as LostWill));
+      const isWill = host.will !== undefined && host.will === (packet as unknown as HostWill);
+      const decision = isWill
+        ? rule(host, willAttempt(host.will as HostWill), true)
+        : judgePublish(core, host, packet);
+      if (decision.allowed) return callback(null);
+      const { reason } = decision;
+      reportOf(client, { action: isWill ? 'will' : 'publish', reason, topic: packet.topic });
+      callback(denial(reason));
+    },
+
+    authorizeSubscribe(client, subscription, callback) {
+      const decision = judgeSubscription(core, client, subscription);
+      if (decision.allowed) return callback(null, subscription);
+      const { reason } = decision;
+      reportOf(client, { action: 'subscribe', reason, topic: subscription.topic });
+      // An error closes the connection; a refusal is return code 0x80 for this filter.
+      if (reason === 'filter_malformed' || !sessions.byClient.has(client)) return callback(denial(reason));
+      callback(null, null);
+    },
+
+    authorizeForward(client, packet) {
+      const decision = rule(client, { action: 'receive', topic: packet.topic });
+      if (decision.allowed) return packet;
+      reportOf(client, { action: 'receive', reason: decision.reason, topic: packet.topic });
+      return null;
+    },
+  });
+}
+
+function screenConnect(
+  { sessions, parts, onError, isClosed }: Core,
+  client: HostClient,
+  packet: ConnectPacket,
+) {
+  try {
+    const connection = sessions.connections.get(client);
+    // Not attached, or a connection that went past the guards.
+    if (connection === undefined || isClosed) return 'internal_error';
+    connection.connect = { ...packet };
+    for (const guard of parts.guards) {
+      const reason = guard.connect?.(client, packet);
+      if (reason !== undefined) return reason;
+    }
+    return undefined;
+  } catch (error) {
+    onError(error);
+    return 'internal_error';
+  }
+}
+
+function judgePublish(
+  { rule }: Core,
+  client: HostClient,
+  packet: { topic: string; qos: 0 | 1 | 2; retain: boolean; payload: Uint8Array | string },
+): Decision {
+  // What a closing client still had in the air was not accepted before.
+  if (client.closed) return refused.not_authenticated;
+  const { topic, qos, retain, payload } = packet;
+  const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? Infinity);
+  return rule(client, { action: 'publish', topic, qos, retain, bytes });
+}
+
+interface LostWill {
+  readonly clientId: string;
+  readonly brokerId: string;
+}
+
+/**
+ * The will of a client of a broker that is gone. Nobody here knows what that client was granted, so it is not
+ * published, and not kept: the host would stumble over it again and again, and over those behind it never.
+ */
+function refuseWillOfLostPeer(
+  { report, guardContext, onError }: Core,
+  { clientId, brokerId }: LostWill,
+): Error {
+  report({ action: 'will', reason: 'not_authenticated' });
+  guardContext?.broker.persistence.delWill({ id: clientId, brokerId }).catch(onError);
+  return denial('not_authenticated');
+}
+
+function denial(reason: string): Error {
+  return new Error(`refused: ${reason}`);
+}
+
+function connectError({ returnCode, reason }: ConnectRefusal): AuthenticateError {
+  return Object.assign(denial(reason), { returnCode }) as AuthenticateError;
+}

@@ -27,8 +27,8 @@ export async function authenticate(
   }
   let session: Session;
   try {
-    const principal = await core.verify(password);
-    session = { client, connection, principal, startedAtMs: settings.now(), filters: new Set() };
+    const admitted = await core.authority.admit(password, {});
+    session = { client, connection, ...admitted, startedAtMs: settings.now(), filters: new Set() };
   } catch (error) {
     if (!(error instanceof FleetgateError)) core.onError(error);
     return refusalOfError(error);

@@ -1,4 +1,5 @@
 import { createGate, type Gate } from './admission.ts';
+import { type Authority, createAuthority } from './authority.ts';
 import { type Attempt, type Decision, decide, refused } from './authorization/decide.ts';
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
@@ -6,7 +7,7 @@ import type { Guard, GuardContext } from './guard/guard.ts';
 import type { Settings } from './options.ts';
 import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
 import { createSessions, type Sessions } from './session.ts';
-import { createVerifier, type VerifyToken } from './verifier/verify.ts';
+import { createVerifier } from './verifier/verify.ts';
 
 /** What a test may leave out to see that it is needed. There is no such option for users. */
 export interface Parts {
@@ -20,7 +21,7 @@ export interface Core {
   readonly parts: Parts;
   readonly sessions: Sessions;
   readonly gate: Gate;
-  readonly verify: VerifyToken;
+  readonly authority: Authority;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
@@ -79,7 +80,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     parts,
     sessions,
     gate: createGate(limits),
-    verify: createVerifier(settings),
+    authority: createAuthority(createVerifier(settings), settings),
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,

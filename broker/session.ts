@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
-import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
+import type { VerifiedToken } from './verifier/verified-token.ts';
 
 /** One socket that was let in, from its first byte to its end. */
 export interface Connection {
@@ -28,12 +28,14 @@ export interface Connection {
 export interface Session {
   readonly client: HostClient;
   readonly connection: Connection;
-  readonly principal: Principal;
+  /** What its token says; a renewal replaces both. */
+  token: VerifiedToken;
+  /** What that grants under the policy in force. */
+  principal: Principal;
   /** Moment of CONNECT, in milliseconds since 1970; a will is judged by it. */
   readonly startedAtMs: number;
   /** Filters it was granted and has not given up. */
   readonly filters: Set<string>;
-  expiry?: Deadline;
 }
 
 /**

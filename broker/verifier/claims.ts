@@ -14,6 +14,7 @@ export const MAX_TOKEN_ID_LENGTH = 256;
 export interface ReadClaims {
   readonly clientId: string;
   readonly tokenId: string;
+  readonly issuedAtSeconds: number;
   readonly expiresAtSeconds: number;
   readonly scopes: readonly string[];
   readonly group: string | undefined;
@@ -43,8 +44,8 @@ export function readClaims(
     throw new TokenError('token_audience_refused', `aud does not name ${issuer.audience}`);
   }
   const scopes = readScopes(claims);
-  const expiresAtSeconds = readTimes(claims, nowSeconds, skewSeconds);
-  return { clientId, tokenId, expiresAtSeconds, scopes, group };
+  const times = readTimes(claims, nowSeconds, skewSeconds);
+  return { clientId, tokenId, ...times, scopes, group };
 }
 
 function readClientId(claims: Claims, issuer: Issuer): string {
@@ -87,7 +88,11 @@ function readScopes(claims: Claims): readonly string[] {
   return [...scopes];
 }
 
-function readTimes(claims: Claims, nowSeconds: number, skewSeconds: number): number {
+function readTimes(
+  claims: Claims,
+  nowSeconds: number,
+  skewSeconds: number,
+): { issuedAtSeconds: number; expiresAtSeconds: number } {
   const expiresAt = claims.get('exp');
   const issuedAt = claims.get('iat');
   const notBefore = claims.get('nbf') ?? issuedAt;
@@ -102,7 +107,7 @@ function readTimes(claims: Claims, nowSeconds: number, skewSeconds: number): num
     throw new TokenError('token_not_yet_valid', 'iat or nbf lies in the future');
   }
   if (expiresAt + skewSeconds <= nowSeconds) throw new TokenError('token_expired', 'the token has expired');
-  return expiresAt;
+  return { issuedAtSeconds: issuedAt, expiresAtSeconds: expiresAt };
 }
 
 function isTime(value: unknown): value is number {

@@ -1,21 +1,18 @@
 import { TokenError } from '@fleetgate/shared';
 import { compactVerify, errors } from 'jose';
-import { compileGrants } from '../authorization/compile.ts';
-import type { Principal } from '../authorization/decide.ts';
-import type { Policy } from '../authorization/policy.ts';
 import { readClaims } from './claims.ts';
 import { parseTokenForm } from './form.ts';
 import type { Issuer, TrustedIssuer } from './issuer.ts';
 import { prepareIssuers } from './issuer.ts';
 import type { KeyName } from './keys.ts';
+import type { Peer, VerifiedToken } from './verified-token.ts';
 
-/** The principal a token makes. Rejects with a `TokenError`. */
-export type VerifyToken = (token: Uint8Array | undefined) => Promise<Principal>;
+/** What a token says, once it has verified. Rejects with a `TokenError`. */
+export type VerifyToken = (token: Uint8Array | undefined, peer?: Peer) => Promise<VerifiedToken>;
 
 export interface VerifierOptions {
   readonly issuers: readonly TrustedIssuer[];
   readonly audience: string;
-  readonly policy: Policy | undefined;
   readonly clockSkewSeconds: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -25,37 +22,27 @@ export interface VerifierOptions {
 const MAX_KEY_ID_LENGTH = 256;
 
 /**
- * Makes the one function that turns a token into a principal. The cheap checks come first: form, header and claims
+ * Makes the one function that verifies tokens. The cheap checks come first: form, header and claims
  * cost microseconds, so that a stale or foreign token does not cost a signature check.
  */
 export function createVerifier(options: VerifierOptions): VerifyToken {
   const issuers = prepareIssuers(options.issuers, options.audience);
-  const { clockSkewSeconds, policy } = options;
+  const { clockSkewSeconds } = options;
 
-  return async (token) => {
+  return async (token, _peer) => {
     const { text, header, claims } = parseTokenForm(token);
     const issuer = issuers.get(claims.get('iss') as string);
     if (issuer === undefined) throw new TokenError('token_issuer_unknown', 'iss is not a trusted issuer');
     const name = readHeader(header, issuer);
-    const { clientId, tokenId, expiresAtSeconds, scopes, group } = readClaims(
-      claims,
-      issuer,
-      options.now() / 1000,
-      clockSkewSeconds,
-    );
+    const nowSeconds = options.now() / 1000;
+    const { group, ...read } = readClaims(claims, issuer, nowSeconds, clockSkewSeconds);
     await checkSignature(text, issuer, name);
-    const grants = compileGrants(policy, {
-      clientId,
-      ...(group === undefined ? {} : { group }),
-      scopes,
-      claims: withoutPrototype(claims),
-    });
     return Object.freeze({
-      clientId,
+      ...read,
+      ...(group === undefined ? {} : { group }),
       issuer: issuer.issuer,
-      tokenId,
-      expiresAtMs: (expiresAtSeconds + clockSkewSeconds) * 1000,
-      grants,
+      keyId: name.kid,
+      claims: withoutPrototype(claims),
     });
   };
 }

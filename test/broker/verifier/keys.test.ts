@@ -25,7 +25,6 @@ function codes(issuer: string, keys: { jwksUri: string } | { jwks: () => JsonWeb
   const verify = createVerifier({
     issuers: [{ issuer, keys }],
     audience: 'mqtt',
-    policy: undefined,
     clockSkewSeconds: 5,
     now: Date.now,
   });

@@ -11,7 +11,6 @@ function verifier(more: Partial<TrustedIssuer> = {}) {
   return createVerifier({
     issuers: [{ issuer: issuer.name, keys: { jwks: issuer.jwks }, ...more }],
     audience: 'mqtt',
-    policy: undefined,
     clockSkewSeconds: 5,
     now: Date.now,
   });
@@ -309,7 +308,6 @@ describe('each algorithm', () => {
         const verify = createVerifier({
           issuers: [algorithms === undefined ? trusted : { ...trusted, algorithms }],
           audience: 'mqtt',
-          policy: undefined,
           clockSkewSeconds: 5,
           now: Date.now,
         });

@@ -1,0 +1,58 @@
+import { compileGrants } from './authorization/compile.ts';
+import type { Principal } from './authorization/decide.ts';
+import type { Policy } from './authorization/policy.ts';
+import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
+import type { VerifyToken } from './verifier/verify.ts';
+
+/** A token, and what it grants now. */
+export interface Admitted {
+  readonly token: VerifiedToken;
+  readonly principal: Principal;
+}
+
+/** From tokens to principals, under the policy in force. */
+export interface Authority {
+  /** @throws TokenError */
+  admit(token: Uint8Array | undefined, peer: Peer): Promise<Admitted>;
+  /** What a token that verified grants now. The same object until the policy changes. */
+  principalOf(token: VerifiedToken): Principal;
+  policy: Policy | undefined;
+}
+
+export function createAuthority(
+  verify: VerifyToken,
+  options: { readonly policy: Policy | undefined; readonly clockSkewSeconds: number },
+): Authority {
+  let policy = options.policy;
+  let principals = new WeakMap<VerifiedToken, Principal>();
+
+  function principalOf(token: VerifiedToken): Principal {
+    let principal = principals.get(token);
+    if (principal === undefined) {
+      principal = Object.freeze({
+        clientId: token.clientId,
+        issuer: token.issuer,
+        tokenId: token.tokenId,
+        expiresAtMs: (token.expiresAtSeconds + options.clockSkewSeconds) * 1000,
+        grants: compileGrants(policy, token),
+      });
+      principals.set(token, principal);
+    }
+    return principal;
+  }
+
+  return {
+    async admit(bytes, peer) {
+      const token = await verify(bytes, peer);
+      return { token, principal: principalOf(token) };
+    },
+    principalOf,
+    get policy() {
+      return policy;
+    },
+    set policy(next) {
+      policy = next;
+      principals = new WeakMap();
+    },
+  };
+}

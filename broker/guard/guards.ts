@@ -13,6 +13,7 @@ import { restoredSubscriptions } from './restored-subscriptions.ts';
 import { storedSubscriptions } from './stored-subscriptions.ts';
 import { takeover } from './takeover.ts';
 import { unsentMessages } from './unsent-messages.ts';
+import { unsubscribeOrder } from './unsubscribe-order.ts';
 import { websocketBuffer } from './websocket-buffer.ts';
 
 /** All that stands in front of the host. The order matters only where two wrap the same method. */
@@ -29,6 +30,7 @@ export const guards: readonly Guard[] = Object.freeze([
   cleanSession,
   takeover,
   closedRegistration,
+  unsubscribeOrder,
   storedSubscriptions,
   restoredSubscriptions,
   // Wraps the clearing that unsentMessages corrects, and must see its result.

@@ -50,7 +50,7 @@ export interface QueuedPacket {
   brokerCounter?: number;
 }
 
-const neededOfBroker = ['handle', 'registerClient', 'on', 'close'];
+const neededOfBroker = ['handle', 'registerClient', 'unsubscribe', 'on', 'close'];
 const neededOfPersistence = [
   'addSubscriptions',
   'removeSubscriptions',

@@ -237,6 +237,31 @@ describe('the limit of subscriptions', () => {
   });
 });
 
+describe.each([true, false])('SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE in one go, clean %s', (clean) => {
+  const listeners = (broker: TestBroker, topic: string) =>
+    (broker.aedes as unknown as { mq: { _matcher: { match(topic: string): unknown[] } } }).mq._matcher.match(
+      topic,
+    );
+
+  attack('leaves nothing that delivers after the UNSUBSCRIBE or the connection', {}, async (broker) => {
+    const client = await broker.session('device-1', { clean });
+    const take = (qos: 0 | 1) =>
+      ({ cmd: 'subscribe', messageId: messageId(), subscriptions: [{ topic: own, qos }] }) as const;
+    const giveUp = () => ({ cmd: 'unsubscribe', messageId: messageId(), unsubscriptions: [own] }) as const;
+    const answers = () => client.received.filter(({ cmd }) => cmd === 'unsuback' || cmd === 'suback').length;
+    client.send(take(0), giveUp(), take(1));
+    await until(() => answers() === 3);
+    client.send(giveUp());
+    await until(() => answers() === 4);
+    expect(listeners(broker, 'devices/device-1/x')).toEqual([]);
+    await publishAll(broker, ['devices/device-1/x']);
+    await client.settle();
+    expect(payloads(client.received)).toEqual([]);
+    await client.end();
+    expect(await storedTopics(broker, 'device-1')).toEqual([]);
+  });
+});
+
 test('hooks change neither filter nor QoS', async () => {
   const broker = await startTestBroker();
   await publishAll(broker, ['devices/device-1/r'], true);

@@ -9,9 +9,7 @@ import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { createLog } from '../log.ts';
 import { up } from '../up.ts';
-
-/** Seconds any one step may take; the slowest waits for a token of five seconds to be renewed. */
-const STEP_TIMEOUT_SECONDS = 30;
+import { STEP_TIMEOUT_SECONDS, step } from './step.ts';
 
 /** Lifetime of the demo's tokens: long enough to see one used, short enough to see it renewed. */
 const TOKEN_LIFETIME_SECONDS = 5;
@@ -132,23 +130,6 @@ export async function demo(say: (line: string) => void = sayLine): Promise<void>
     await Promise.allSettled(agents.map((agent) => agent.stop()));
     for (const close of closers) await close();
     rmSync(home, { recursive: true, force: true });
-  }
-}
-
-async function step(say: (line: string) => void, title: string, act: () => Promise<string>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, fail) => {
-    timer = setTimeout(() => fail(new Error('it took too long')), STEP_TIMEOUT_SECONDS * 1000);
-  });
-  try {
-    const seen = await Promise.race([act(), late]);
-    say(`ok   ${title}\n       ${seen}`);
-  } catch (error) {
-    const { message } = error as Error;
-    say(`FAIL ${title}\n       ${message}`);
-    throw new FleetgateError('internal_error', `the demo did not see: ${title}`);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

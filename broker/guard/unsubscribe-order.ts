@@ -11,7 +11,7 @@ export const unsubscribeOrder: Guard = {
     const unsubscribe = broker.unsubscribe;
     broker.unsubscribe = (topic, deliver, done) => {
       unsubscribe.call(broker, topic, deliver, () => {});
-      done();
+      done?.();
     };
   },
 };

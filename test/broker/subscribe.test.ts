@@ -1,4 +1,4 @@
-import type { ISubackPacket } from 'mqtt-packet';
+import type { ISubackPacket, Packet } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import {
   attack,
@@ -245,9 +245,12 @@ describe.each([true, false])('SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE in one go, clean
 
   attack('leaves nothing that delivers after the UNSUBSCRIBE or the connection', {}, async (broker) => {
     const client = await broker.session('device-1', { clean });
-    const take = (qos: 0 | 1) =>
-      ({ cmd: 'subscribe', messageId: messageId(), subscriptions: [{ topic: own, qos }] }) as const;
-    const giveUp = () => ({ cmd: 'unsubscribe', messageId: messageId(), unsubscriptions: [own] }) as const;
+    const take = (qos: 0 | 1): Packet => ({
+      cmd: 'subscribe',
+      messageId: messageId(),
+      subscriptions: [{ topic: own, qos }],
+    });
+    const giveUp = (): Packet => ({ cmd: 'unsubscribe', messageId: messageId(), unsubscriptions: [own] });
     const answers = () => client.received.filter(({ cmd }) => cmd === 'unsuback' || cmd === 'suback').length;
     client.send(take(0), giveUp(), take(1));
     await until(() => answers() === 3);

@@ -5,8 +5,11 @@ import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
 import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts';
 import { type AedesHooks, decidingHooks } from './hooks.ts';
+import { SESSION_TOPIC } from './own-topics.ts';
 import type { Connection } from './session.ts';
+import { tellGrants } from './session-events.ts';
 import { judgeSubscription } from './subscription.ts';
+import type { Peer } from './verifier/verified-token.ts';
 
 /**
  * Puts the guards in front of a broker made with `hooks`.
@@ -62,6 +65,7 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
     stream,
     socket,
     address,
+    peer: noProof,
     isOverLimit: admission.verdict === 'over_limit',
     isEstablished: false,
     onEstablished: [],
@@ -73,6 +77,12 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
   });
   return connection;
 }
+
+/** Return code of a refused filter (MQTT 3.1.1 §3.9.3). */
+const SUBACK_FAILURE = 0x80;
+
+/** Of a connection without a client certificate. */
+const noProof: Peer = Object.freeze({});
 
 function followSessions({ sessions, reportOf }: Core, broker: HostBroker): void {
   broker.on('client', (client: object) => {
@@ -94,6 +104,13 @@ function followSessions({ sessions, reportOf }: Core, broker: HostBroker): void 
     if (packet.returnCode !== 0) return;
     connection.isEstablished = true;
     for (const listener of connection.onEstablished.splice(0)) listener();
+  });
+  broker.on('subscribe', (subscriptions: { topic: string; qos: number }[], client: object) => {
+    const session = sessions.byClient.get(client);
+    if (session === undefined) return;
+    if (subscriptions.some(({ topic, qos }) => topic === SESSION_TOPIC && qos < SUBACK_FAILURE)) {
+      tellGrants(session, 'session');
+    }
   });
   broker.on('unsubscribe', (filters: string[], client: object) => {
     const granted = sessions.byClient.get(client)?.filters;

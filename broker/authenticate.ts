@@ -2,8 +2,9 @@ import { FleetgateError } from '@fleetgate/shared';
 import type { ConnectPacket } from 'aedes';
 import { type ConnectRefusal, refusalOfError, returnCodes } from './connect.ts';
 import type { Core } from './core.ts';
+import { followExpiry } from './expiry.ts';
 import type { HostClient } from './guard/host.ts';
-import type { Session } from './session.ts';
+import { createSession, type Session } from './session.ts';
 
 /** `gone`: the client needs no answer any more, and the host expects none. */
 export type ConnectAnswer = 'enter' | 'gone' | ConnectRefusal;
@@ -27,8 +28,8 @@ export async function authenticate(
   }
   let session: Session;
   try {
-    const admitted = await core.authority.admit(password, {});
-    session = { client, connection, ...admitted, startedAtMs: settings.now(), filters: new Set() };
+    const admitted = await core.authority.admit(password, connection.peer);
+    session = createSession(client, connection, admitted, settings.now());
   } catch (error) {
     if (!(error instanceof FleetgateError)) core.onError(error);
     return refusalOfError(error);
@@ -68,16 +69,14 @@ function checkConnect(
   return undefined;
 }
 
-function begin({ sessions, expiries, reportOf }: Core, session: Session): void {
-  const { client, connection, principal } = session;
+function begin(core: Core, session: Session): void {
+  const { sessions } = core;
+  const { client, connection } = session;
   sessions.byClient.set(client, session);
   sessions.entering.set(client.id, session);
-  const expiry = expiries.add(principal.expiresAtMs, () => {
-    reportOf(client, { action: 'session', reason: 'session_expired' });
-    client.close();
-  });
+  followExpiry(core, session);
   connection.stream.once('close', () => {
-    expiry.cancel();
+    session.deadline?.cancel();
     if (sessions.entering.get(client.id) === session) sessions.entering.delete(client.id);
   });
 }

@@ -1,9 +1,12 @@
+import type { ReasonCode } from '@fleetgate/shared';
 import type { AedesOptions, AuthenticateError, ConnectPacket } from 'aedes';
 import { authenticate } from './authenticate.ts';
 import { type Decision, refused } from './authorization/decide.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
 import type { HostClient, HostWill } from './guard/host.ts';
+import { discard, isOwnPacket, SESSION_TOPIC, TOKEN_TOPIC } from './own-topics.ts';
+import { renew } from './renewal.ts';
 import { judgeSubscription } from './subscription.ts';
 
 /** What is given to Aedes when it is made: its hooks, and those of its own limits that follow ours. */
@@ -30,12 +33,23 @@ export const decidingHooks = [
   'authorizeForward',
 ] as const satisfies (keyof AedesHooks)[];
 
+/** Reasons for which `denied_publish: drop` acknowledges: those of the policy. Whoever has no session is closed. */
+const policyReasons: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
+  'topic_reserved',
+  'no_rule',
+  'denied_by_rule',
+  'qos_too_high',
+  'retain_not_allowed',
+  'payload_too_large',
+]);
+
 const HOST_TIMEOUT_MARGIN_MS = 5_000;
 
 /** Aedes' hooks: its callback shapes on one side, `rule` on the other. None throws or rejects into the host. */
 export function createHooks(core: Core): AedesHooks {
   const { sessions, onError, reportOf, rule } = core;
-  const { limits } = core.settings;
+  const { settings } = core;
+  const { limits } = settings;
 
   return Object.freeze<AedesHooks>({
     // The host's own, which ends at CONNECT, after ours: only ours is reported.
@@ -74,6 +88,10 @@ export function createHooks(core: Core): AedesHooks {
 
     authorizePublish(client, packet, callback) {
       const host = client as HostClient | null;
+      const session = host === null ? undefined : sessions.byClient.get(host);
+      if (packet.topic === TOKEN_TOPIC && session !== undefined && !session.client.closed && !core.isClosed) {
+        return renew(core, session, packet, () => callback(null));
+      }
       if (host === null) return callback(refuseWillOfLostPeer(core, packet as unknown as LostWill));
       const isWill = host.will !== undefined && host.will === (packet as unknown as HostWill);
       const decision = isWill
@@ -82,7 +100,11 @@ export function createHooks(core: Core): AedesHooks {
       if (decision.allowed) return callback(null);
       const { reason } = decision;
       reportOf(client, { action: isWill ? 'will' : 'publish', reason, topic: packet.topic });
-      callback(denial(reason));
+      if (isWill || settings.deniedPublish === 'disconnect' || !policyReasons.has(reason)) {
+        return callback(denial(reason));
+      }
+      discard(packet);
+      callback(null);
     },
 
     authorizeSubscribe(client, subscription, callback) {
@@ -96,6 +118,7 @@ export function createHooks(core: Core): AedesHooks {
     },
 
     authorizeForward(client, packet) {
+      if (packet.topic === SESSION_TOPIC) return isOwnPacket(packet) ? packet : null;
       const decision = rule(client, { action: 'receive', topic: packet.topic });
       if (decision.allowed) return packet;
       reportOf(client, { action: 'receive', reason: decision.reason, topic: packet.topic });

@@ -1,4 +1,4 @@
-import { FleetgateError, nearest } from '@fleetgate/shared';
+import { nearest } from '@fleetgate/shared';
 import type { Logger as PinoLogger } from 'pino';
 import type { Policy } from './authorization/policy.ts';
 import type { Refusal } from './refusal.ts';
@@ -45,7 +45,7 @@ export interface PluginOptions {
    * client id of the fleet should be such a beginning of another. `none`: any client id.
    */
   readonly clientIdBinding?: ClientIdBinding;
-  /** What a refused PUBLISH leads to. Default `disconnect`; `drop` is not built yet and refused. */
+  /** What a refused PUBLISH leads to: `disconnect` (default), or `drop`, acknowledged and delivered to nobody. */
   readonly deniedPublish?: 'disconnect' | 'drop';
   readonly limits?: Partial<Limits>;
   /** Default: silence. */
@@ -63,6 +63,7 @@ export interface Settings {
   readonly policy: Policy | undefined;
   readonly clockSkewSeconds: number;
   readonly clientIdBinding: ClientIdBinding;
+  readonly deniedPublish: 'disconnect' | 'drop';
   readonly limits: Limits;
   readonly log: Logger;
   readonly onRefusal: (refusal: Refusal) => void;
@@ -100,7 +101,7 @@ const clientIdBindings: readonly string[] = ['exact', 'prefix', 'none'];
 
 /**
  * Checks the options of the plugin and fills in the defaults; the result is frozen.
- * @throws TypeError for a caller's mistake, FleetgateError `not_supported` for what is not built yet
+ * @throws TypeError for a caller's mistake
  */
 export function prepareOptions(options: PluginOptions, otherNames: readonly string[] = []): Settings {
   checkNames(options, [...optionNames, ...otherNames], '');
@@ -114,16 +115,15 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
     throw new TypeError(`clientIdBinding must be one of ${clientIdBindings.join(', ')}`);
   }
   const { deniedPublish = 'disconnect' } = options;
-  if (deniedPublish === 'drop') {
-    throw new FleetgateError('not_supported', 'deniedPublish: drop is not supported yet; use disconnect');
-  }
-  if (deniedPublish !== 'disconnect') throw new TypeError('deniedPublish must be disconnect or drop');
+  if (deniedPublish !== 'disconnect' && deniedPublish !== 'drop')
+    throw new TypeError('deniedPublish must be disconnect or drop');
   return Object.freeze({
     issuers: Object.freeze([...options.issuers]),
     audience,
     policy: options.policy,
     clockSkewSeconds,
     clientIdBinding,
+    deniedPublish,
     limits: prepareLimits(options.limits ?? {}),
     log: options.log ?? silence,
     onRefusal: options.onRefusal ?? ignore,

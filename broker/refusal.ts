@@ -7,7 +7,15 @@ export type RefusalReason = ReasonCode | TokenErrorCode | 'queue_full';
 /** One thing that was refused, or one session that was ended, and why. Never holds a token or a payload. */
 export interface Refusal {
   /** What was tried; `session` for a session that was ended, `packet` for one that broke the protocol. */
-  readonly action: 'connect' | 'publish' | 'will' | 'subscribe' | 'receive' | 'packet' | 'session';
+  readonly action:
+    | 'connect'
+    | 'publish'
+    | 'will'
+    | 'subscribe'
+    | 'receive'
+    | 'packet'
+    | 'session'
+    | 'renewal';
   readonly reason: RefusalReason;
   /** The client as its token says; absent before a token was verified. */
   readonly clientId?: string | undefined;

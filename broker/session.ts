@@ -2,8 +2,9 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
+import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
-import type { VerifiedToken } from './verifier/verified-token.ts';
+import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 
 /** One socket that was let in, from its first byte to its end. */
 export interface Connection {
@@ -12,6 +13,8 @@ export interface Connection {
   readonly socket: Socket | undefined;
   /** `undefined` for streams that have none, as in tests. */
   readonly address: string | undefined;
+  /** What it can prove of itself. */
+  readonly peer: Peer;
   /** Let in only to be told to come back later. */
   readonly isOverLimit: boolean;
   /** CONNACK 0 was sent. */
@@ -36,7 +39,26 @@ export interface Session {
   readonly startedAtMs: number;
   /** Filters it was granted and has not given up. */
   readonly filters: Set<string>;
+  /** When it is warned, or ends. */
+  deadline?: Deadline;
+  /** The last of its renewals, that the next one waits for. */
+  renewing: Promise<void>;
+  /** How many have not been acknowledged. */
+  renewals: number;
 }
+
+/** A session of what was admitted, before anything was subscribed to. */
+export function createSession(
+  client: HostClient,
+  connection: Connection,
+  { token, principal }: { token: VerifiedToken; principal: Principal },
+  startedAtMs: number,
+): Session {
+  const filters = new Set<string>();
+  return { client, connection, token, principal, startedAtMs, filters, renewing: settled, renewals: 0 };
+}
+
+const settled: Promise<void> = Promise.resolve();
 
 /**
  * What we know of connections and sessions. Keyed by the host's client objects, never by what they say of

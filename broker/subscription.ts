@@ -1,5 +1,6 @@
-import { type Decision, refused } from './authorization/decide.ts';
+import { allowed, type Decision, refused } from './authorization/decide.ts';
 import type { Core } from './core.ts';
+import { SESSION_TOPIC } from './own-topics.ts';
 
 /** The decision on one subscription of a client, its limit counted. Asking twice changes nothing. */
 export function judgeSubscription(
@@ -7,8 +8,9 @@ export function judgeSubscription(
   client: object,
   { topic, qos }: { topic: string; qos: 0 | 1 | 2 },
 ): Decision {
-  const decision = rule(client, { action: 'subscribe', filter: topic, qos });
   const filters = sessions.byClient.get(client)?.filters;
+  const isOwn = topic === SESSION_TOPIC && filters !== undefined;
+  const decision = isOwn ? allowed : rule(client, { action: 'subscribe', filter: topic, qos });
   if (!decision.allowed || filters === undefined || filters.has(topic)) return decision;
   if (filters.size >= settings.limits.maxSubscriptionsPerClient) return refused.too_many_subscriptions;
   filters.add(topic);

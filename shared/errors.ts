@@ -58,6 +58,7 @@ export const reasonCodes = [
   'too_many_connections',
   'connect_timeout',
   'keepalive_refused',
+  'too_many_renewals',
   'protocol_refused',
   'internal_error',
 ] as const;

@@ -19,7 +19,11 @@ export interface HostClient extends Client {
   will?: HostWill | null;
   /** The will of the CONNECT being worked on. */
   _will?: HostWill | null;
+  /** What it subscribed to, by filter. */
+  readonly subscriptions: Readonly<Record<string, { readonly qos: 0 | 1 | 2 } | undefined>>;
   readonly _parser: EventEmitter;
+  /** Sends one packet at QoS 0. */
+  deliver0(packet: object, done: () => void): void;
   pause(): void;
 }
 

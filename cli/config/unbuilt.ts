@@ -33,7 +33,6 @@ export function notBuiltProblems({ issuer, broker }: Config, roles: readonly Rol
         'leave its tls_* keys and require_client_cert out',
       );
     }
-    unless(broker.denied_publish !== 'drop', 'broker.denied_publish drop', 'use disconnect');
     for (const [index, issuer] of broker.trusted_issuers.entries()) {
       const key = `broker.trusted_issuers.${index}`;
       unless(

@@ -7,6 +7,7 @@ import {
   startTestBroker,
   subscribe,
   type TestBroker,
+  until,
 } from '../support/broker-fixture.ts';
 import { connectPacket, field, type RawClient } from '../support/broker-raw-client.ts';
 
@@ -53,7 +54,7 @@ describe('a publish outside the grants closes the connection and reaches nobody'
     expect(await victim.settle()).toEqual([]);
   });
 
-  test.each(['$SYS/x', '$share/g/a', '$fleetgate/token', '$other/x'])(
+  test.each(['$SYS/x', '$share/g/a', '$fleetgate/session', '$other/x'])(
     'to %s, whatever the grants',
     async (topic) => {
       const broker = await startTestBroker();
@@ -167,6 +168,48 @@ test('a refusal does not hold the payload', async () => {
   expect(broker.log()).not.toContain('a-secret-payload');
 });
 
-test('deniedPublish drop is refused until it is built', async () => {
-  await expect(startTestBroker({ deniedPublish: 'drop' })).rejects.toMatchObject({ code: 'not_supported' });
+describe('with deniedPublish drop a refused publish is acknowledged and delivered to nobody', () => {
+  const everything = ['mqtt:publish:#', 'mqtt:subscribe:#'];
+
+  test.each([0, 1, 2] as const)('QoS %i, retained too', async (qos) => {
+    const broker = await startTestBroker({ deniedPublish: 'drop' });
+    const published: string[] = [];
+    broker.aedes.on('publish', ({ topic, payload }) => published.push(`${topic} ${payload}`));
+    const watcher = await broker.session('watcher', {}, broker.token('watcher', { scope: everything }));
+    await subscribe(watcher, ['#']);
+    const client = await broker.session('device-1');
+    client.send(publishPacket('devices/device-2/x', 'forged', { qos, retain: true }));
+    if (qos === 1) await client.next('puback');
+    if (qos === 2) {
+      const { messageId } = (await client.next('pubrec')) as { messageId?: number };
+      client.send({ cmd: 'pubrel', messageId: messageId as number });
+      await client.next('pubcomp');
+    }
+    client.send(publishPacket('devices/device-1/x', 'own', { qos: 1 }));
+    await client.next('puback');
+    await until(() => payloads(watcher.received).length > 0);
+    await watcher.settle();
+    expect(payloads(watcher.received)).toEqual(['own']);
+    expect(published.join()).not.toContain('forged');
+    expect(await broker.refusal({ action: 'publish' })).toMatchObject({
+      reason: 'no_rule',
+      topic: 'devices/device-2/x',
+    });
+    const late = await broker.session('late', {}, broker.token('late', { scope: everything }));
+    await subscribe(late, ['#']);
+    expect(payloads(await late.settle())).toEqual([]);
+  });
+
+  attack('and one to $SYS disconnects nobody', { deniedPublish: 'drop' }, async (broker) => {
+    const victim = await broker.session('device-2');
+    const client = await broker.session('device-1');
+    client.send(publishPacket('$SYS/x/new/clients', 'device-2', { qos: 1 }));
+    await client.next('puback');
+    expect(await victim.settle()).toEqual([]);
+  });
+
+  attack('and one of a session that has expired closes it', { deniedPublish: 'drop' }, async (broker) => {
+    const client = await broker.session('device-1', {}, broker.token('device-1', { expiresInSeconds: 1 }));
+    await client.closed;
+  });
 });

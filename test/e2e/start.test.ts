@@ -53,7 +53,6 @@ test.each([
   ['issuer.coap.enabled=true', 'issuer.coap.enabled'],
   ['broker.listeners.0.protocol=mqtts', 'mqtts'],
   ['issuer.http.tls_cert_file=cert.pem', 'TLS'],
-  ['broker.denied_publish=drop', 'drop'],
 ])('%s is not built yet, and says so in one line', async (set, word) => {
   const line = await refusal(['--set', set], 2);
   expect(line).toContain(word);

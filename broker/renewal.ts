@@ -1,0 +1,67 @@
+import { FleetgateError, TokenError } from '@fleetgate/shared';
+import type { Core } from './core.ts';
+import { followExpiry } from './expiry.ts';
+import { narrow } from './narrow.ts';
+import { discard } from './own-topics.ts';
+import type { RefusalReason } from './refusal.ts';
+import type { Session } from './session.ts';
+import { tell, tellGrants } from './session-events.ts';
+
+/** Tokens of one session that may wait for their verification; each is verified behind the one before. */
+const MAX_WAITING_RENEWALS = 8;
+
+/**
+ * Renewal in place: a new token of the same client takes the place of the session's. `acknowledge` is called when it
+ * has been dealt with, so a client that has its PUBACK holds the new grants. A refused one changes nothing.
+ */
+export function renew(
+  core: Core,
+  session: Session,
+  packet: { topic: string; payload: string | Uint8Array; retain: boolean },
+  acknowledge: () => void,
+): void {
+  const token = Buffer.from(packet.payload as Uint8Array);
+  // Whatever becomes of it, nobody else is to see it.
+  discard(packet);
+  const finish = () => {
+    session.renewals -= 1;
+    acknowledge();
+  };
+  session.renewals += 1;
+  if (session.renewals > MAX_WAITING_RENEWALS) {
+    refuse(core, session, 'too_many_renewals');
+    finish();
+    return;
+  }
+  session.renewing = session.renewing
+    .then(() => replaceToken(core, session, token))
+    .catch(core.onError)
+    .then(finish)
+    .catch(core.onError);
+}
+
+async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Promise<void> {
+  const { client, connection } = session;
+  try {
+    const { token, principal } = await core.authority.admit(bytes, connection.peer);
+    const { clientId, issuer } = session.principal;
+    if (principal.clientId !== clientId || principal.issuer !== issuer) {
+      // Not by what it was sent with, and not by another issuer's client of the same name.
+      throw new TokenError('token_claim_invalid', 'the token is of another client');
+    }
+    if (client.closed || core.isClosed) return;
+    session.token = token;
+    session.principal = principal;
+  } catch (error) {
+    if (!(error instanceof FleetgateError)) core.onError(error);
+    return refuse(core, session, error instanceof TokenError ? error.code : 'internal_error');
+  }
+  followExpiry(core, session);
+  narrow(core, session);
+  tellGrants(session, 'renewed');
+}
+
+function refuse(core: Core, session: Session, reason: RefusalReason): void {
+  core.reportOf(session.client, { action: 'renewal', reason });
+  tell(session, { event: 'refused', error: reason });
+}

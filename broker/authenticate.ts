@@ -56,12 +56,20 @@ export async function authenticate(
 }
 
 function checkConnect(
-  { parts, settings }: Core,
-  { client, principal }: Session,
+  { authority, feeds, parts, settings }: Core,
+  { client, principal, token }: Session,
   packet: ConnectPacket,
 ): ConnectRefusal | undefined {
   const will = client._will ?? undefined;
-  const attempt = { principal, packet, will, nowMs: settings.now(), settings };
+  const attempt = {
+    principal,
+    packet,
+    will,
+    nowMs: settings.now(),
+    isRevoked: authority.isRevoked(token),
+    lacksRevocations: feeds.get(token.issuer)?.mustRefuse() ?? false,
+    settings,
+  };
   for (const check of parts.connectChecks) {
     const refusal = check.refuse(attempt);
     if (refusal !== undefined) return refusal;

@@ -1,6 +1,8 @@
+import { TokenError } from '@fleetgate/shared';
 import { compileGrants } from './authorization/compile.ts';
 import type { Principal } from './authorization/decide.ts';
 import type { Policy } from './authorization/policy.ts';
+import type { Revocations } from './revocation.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 import type { VerifyToken } from './verifier/verify.ts';
 
@@ -12,15 +14,17 @@ export interface Admitted {
 
 /** From tokens to principals, under the policy in force. */
 export interface Authority {
-  /** @throws TokenError */
+  /** @throws TokenError, `token_revoked` among them */
   admit(token: Uint8Array | undefined, peer: Peer): Promise<Admitted>;
   /** What a token that verified grants now. The same object until the policy changes. */
   principalOf(token: VerifiedToken): Principal;
+  isRevoked(token: VerifiedToken): boolean;
   policy: Policy | undefined;
 }
 
 export function createAuthority(
   verify: VerifyToken,
+  revocations: Revocations,
   options: { readonly policy: Policy | undefined; readonly clockSkewSeconds: number },
 ): Authority {
   let policy = options.policy;
@@ -44,9 +48,11 @@ export function createAuthority(
   return {
     async admit(bytes, peer) {
       const token = await verify(bytes, peer);
+      if (revocations.isRevoked(token)) throw new TokenError('token_revoked', 'the token has been revoked');
       return { token, principal: principalOf(token) };
     },
     principalOf,
+    isRevoked: (token) => revocations.isRevoked(token),
     get policy() {
       return policy;
     },

@@ -31,6 +31,9 @@ export interface ConnectAttempt {
   readonly packet: ConnectPacket;
   readonly will: HostWill | undefined;
   readonly nowMs: number;
+  readonly isRevoked: boolean;
+  /** Whether what its issuer revoked is not known, and must be. */
+  readonly lacksRevocations: boolean;
   readonly settings: Settings;
 }
 
@@ -50,6 +53,15 @@ export const connectChecks: readonly ConnectCheck[] = Object.freeze([
     name: 'the token has not expired while it waited',
     refuse: ({ principal, nowMs }) =>
       nowMs < principal.expiresAtMs ? undefined : refusal(returnCodes.badToken, 'token_expired'),
+  },
+  {
+    name: 'the token has not been revoked while it waited',
+    refuse: ({ isRevoked }) => (isRevoked ? refusal(returnCodes.badToken, 'token_revoked') : undefined),
+  },
+  {
+    name: 'what the issuer revoked is known where it must be',
+    refuse: ({ lacksRevocations }) =>
+      lacksRevocations ? refusal(returnCodes.unavailable, 'revocations_unavailable') : undefined,
   },
   {
     name: 'the user name is the client or empty',

@@ -6,7 +6,10 @@ import { createDeadlines, type Deadlines } from './deadlines.ts';
 import type { Guard, GuardContext } from './guard/guard.ts';
 import type { Settings } from './options.ts';
 import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
+import { createRevocations, type Revocations } from './revocation.ts';
+import type { RevocationFeed } from './revocation-source.ts';
 import { createSessions, type Sessions } from './session.ts';
+import { MAX_TOKEN_LIFETIME_SECONDS } from './verifier/claims.ts';
 import { createVerifier } from './verifier/verify.ts';
 
 /** What a test may leave out to see that it is needed. There is no such option for users. */
@@ -22,6 +25,9 @@ export interface Core {
   readonly sessions: Sessions;
   readonly gate: Gate;
   readonly authority: Authority;
+  readonly revocations: Revocations;
+  /** Where those come from, by issuer; begun by `attach`. */
+  readonly feeds: Map<string, RevocationFeed>;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
@@ -47,6 +53,7 @@ export interface Core {
 export function createCore(settings: Settings, parts: Parts): Core {
   const { limits, log, now } = settings;
   const sessions = createSessions();
+  const revocations = createRevocations({ ...settings, maxLifetimeSeconds: MAX_TOKEN_LIFETIME_SECONDS });
   const report = createReport(log, settings.onRefusal);
   const onError = (error: unknown) => logQuietly(log, error);
   const monotonicMs = () => performance.now();
@@ -80,7 +87,9 @@ export function createCore(settings: Settings, parts: Parts): Core {
     parts,
     sessions,
     gate: createGate(limits),
-    authority: createAuthority(createVerifier(settings), settings),
+    revocations,
+    feeds: new Map(),
+    authority: createAuthority(createVerifier(settings), revocations, settings),
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,

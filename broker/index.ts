@@ -17,6 +17,8 @@ export { defaultLimits } from './options.ts';
 export type { Fleetgate } from './plugin.ts';
 export { fleetgate } from './plugin.ts';
 export type { Refusal, RefusalReason } from './refusal.ts';
+export type { Revocation } from './revocation.ts';
+export type { RevocationFeedOptions, RevocationListener, RevocationSource } from './revocation-source.ts';
 export { schemaProblems } from './schema-problems.ts';
 export type { BrokerOptions, RunningBroker } from './server.ts';
 export { startBroker } from './server.ts';

@@ -1,11 +1,15 @@
 import type { Duplex } from 'node:stream';
 import type { Aedes } from 'aedes';
 import { attach } from './attach.ts';
+import type { Policy } from './authorization/policy.ts';
 import { connectChecks } from './connect.ts';
 import { createCore, type Parts } from './core.ts';
 import { guards } from './guard/guards.ts';
 import { type AedesHooks, createHooks } from './hooks.ts';
 import { type PluginOptions, prepareOptions, type Settings } from './options.ts';
+import type { Revocation } from './revocation.ts';
+import { followRevocations } from './revocation-source.ts';
+import { cutRevoked, followPolicy, runAgainWhileAsked } from './sweep.ts';
 
 export interface Fleetgate {
   readonly hooks: AedesHooks;
@@ -15,6 +19,15 @@ export interface Fleetgate {
    * @throws TypeError
    */
   attach(broker: Aedes): void;
+  /**
+   * Takes tokens of an issuer back: from now on they are refused, and sessions that hold one are ended. Resolves when
+   * the last of them was.
+   */
+  revoke(issuer: string, revocation: Revocation): Promise<void>;
+  /** Puts another policy in force, for live sessions in place. Resolves when each of them follows it. */
+  setPolicy(policy: Policy | undefined): Promise<void>;
+  /** Why the broker should get no new connections; empty when it is ready. */
+  problems(): string[];
   /** Sockets that are open, sessions or not. */
   readonly connections: ReadonlySet<{ readonly stream: Duplex; readonly client?: { pause(): void } }>;
   /** Denies everything from now on and stops the timers; close the broker first. */
@@ -40,12 +53,40 @@ export function fleetgate(options: PluginOptions): Fleetgate {
 export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
   const core = createCore(settings, parts);
   const hooks = createHooks(core);
+  const cut = runAgainWhileAsked(() => cutRevoked(core));
+  const follow = runAgainWhileAsked(() => followPolicy(core));
+  const revoke = (issuer: string, revocation: Revocation): Promise<void> => {
+    core.revocations.add(issuer, revocation);
+    return cut();
+  };
+
+  function startFeeds(): void {
+    for (const { issuer, revocations } of settings.issuers) {
+      if (revocations === undefined) continue;
+      const take = (revocation: Revocation) => void revoke(issuer, revocation).catch(core.onError);
+      core.feeds.set(issuer, followRevocations(issuer, revocations, take, core.monotonicMs));
+    }
+  }
+
   return Object.freeze({
     hooks,
-    attach: (broker: Aedes) => attach(core, hooks, broker),
+    attach(broker: Aedes) {
+      attach(core, hooks, broker);
+      startFeeds();
+    },
+    revoke,
+    setPolicy(policy: Policy | undefined) {
+      core.authority.policy = policy;
+      return follow();
+    },
+    problems: () =>
+      Array.from(core.feeds.values())
+        .filter((feed) => feed.isOverdue())
+        .map(({ issuer }) => `the revocations of ${issuer} have not come in for too long`),
     connections: core.sessions.open,
     close() {
       core.isClosed = true;
+      for (const feed of core.feeds.values()) feed.stop();
       core.expiries.close();
       core.connectDeadlines.close();
     },

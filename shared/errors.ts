@@ -59,6 +59,7 @@ export const reasonCodes = [
   'connect_timeout',
   'keepalive_refused',
   'too_many_renewals',
+  'revocations_unavailable',
   'protocol_refused',
   'internal_error',
 ] as const;

@@ -1,5 +1,6 @@
 import type { JsonWebKeySet, SigningAlgorithm } from '@fleetgate/shared';
 import { signingAlgorithms } from '@fleetgate/shared';
+import type { RevocationFeedOptions } from '../revocation-source.ts';
 import type { KeySource } from './keys.ts';
 import { localKeys, remoteKeys } from './keys.ts';
 
@@ -24,6 +25,8 @@ export interface TrustedIssuer {
    * the keys now, asked for each token that is verified.
    */
   readonly keys: { readonly jwksUri: string } | { readonly jwks: () => JsonWebKeySet };
+  /** Where its revocations come from. Default: nowhere; its tokens are good until they expire. */
+  readonly revocations?: RevocationFeedOptions;
 }
 
 /** The same with everything filled in. */

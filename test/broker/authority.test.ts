@@ -1,6 +1,7 @@
 import { parsePolicy } from '@fleetgate/broker';
 import { expect, test } from 'vitest';
 import { createAuthority } from '../../broker/authority.ts';
+import { createRevocations } from '../../broker/revocation.ts';
 import type { VerifiedToken } from '../../broker/verifier/verified-token.ts';
 
 const token: VerifiedToken = Object.freeze({
@@ -15,7 +16,10 @@ const token: VerifiedToken = Object.freeze({
 });
 const policyOf = (topic: string) =>
   parsePolicy(`version: 1\nscopes:\n  s: { publish: [ ${topic} ] }\n`, 'policy.yaml');
-const authority = () => createAuthority(async () => token, { policy: policyOf('x'), clockSkewSeconds: 5 });
+const revocations = () =>
+  createRevocations({ maxLifetimeSeconds: 86_400, clockSkewSeconds: 5, now: () => 1_000_000 });
+const authority = () =>
+  createAuthority(async () => token, revocations(), { policy: policyOf('x'), clockSkewSeconds: 5 });
 
 test('a principal is frozen and ends with its token, the clock skew added', async () => {
   const { principal } = await authority().admit(undefined, {});

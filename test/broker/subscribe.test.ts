@@ -42,7 +42,7 @@ describe('a filter outside the grants is answered 0x80, and only that one', () =
     'devices/device-2/x',
     '$SYS/#',
     '$share/g/devices/device-1/x',
-    '$fleetgate/session',
+    '$fleetgate/token',
   ])('%s', async (filter) => {
     const broker = await startTestBroker();
     const client = await broker.session('device-1');

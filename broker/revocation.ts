@@ -1,0 +1,132 @@
+import type { VerifiedToken } from './verifier/verified-token.ts';
+
+/** What an issuer takes back. Moments in seconds since 1970, on the issuer's clock. */
+export type Revocation =
+  /** One token, by its `jti`. */
+  | { readonly kind: 'token'; readonly tokenId: string }
+  /** All of one client's tokens issued up to and including this second. */
+  | { readonly kind: 'client'; readonly clientId: string; readonly atSeconds: number }
+  /** All tokens issued before this second, of one client or of all. */
+  | { readonly kind: 'issued_before'; readonly clientId?: string; readonly atSeconds: number }
+  /** All tokens signed with one key. */
+  | { readonly kind: 'key'; readonly keyId: string };
+
+/** What has been revoked, of each issuer apart: an issuer takes back only what it gave. */
+export interface Revocations {
+  add(issuer: string, revocation: Revocation): void;
+  isRevoked(token: VerifiedToken): boolean;
+  /** Rows held. */
+  readonly size: number;
+}
+
+/**
+ * Rows that may be held of one issuer, tokens and clients together. Beyond it nothing can be told apart any more, and
+ * every token issued up to that moment counts as revoked: refusing too much is mended by a new token.
+ */
+export const MAX_REVOCATIONS_PER_ISSUER = 1_000_000;
+
+/** Rows between two sweeps of those that no token that still lives could meet. */
+const ROWS_PER_SWEEP = 10_000;
+
+interface OfIssuer {
+  /** `jti` to the second at which every such token has expired. */
+  readonly tokens: Map<string, number>;
+  /** Client to the last second whose tokens are revoked. */
+  readonly clients: Map<string, number>;
+  readonly keys: Set<string>;
+  /** The last second whose tokens are revoked, of all clients. */
+  allUpTo: number;
+  addedSinceSweep: number;
+}
+
+/** @param maxLifetimeSeconds no token lives longer, so no row needs to */
+export function createRevocations(options: {
+  readonly maxLifetimeSeconds: number;
+  readonly clockSkewSeconds: number;
+  readonly now: () => number;
+  readonly maxRows?: number;
+}): Revocations {
+  const { maxLifetimeSeconds, clockSkewSeconds, now, maxRows = MAX_REVOCATIONS_PER_ISSUER } = options;
+  const keptSeconds = maxLifetimeSeconds + 2 * clockSkewSeconds;
+  const byIssuer = new Map<string, OfIssuer>();
+  const nowSeconds = () => Math.floor(now() / 1000);
+
+  function ofIssuer(issuer: string): OfIssuer {
+    let of = byIssuer.get(issuer);
+    if (of === undefined) {
+      of = {
+        tokens: new Map(),
+        clients: new Map(),
+        keys: new Set(),
+        allUpTo: Number.NEGATIVE_INFINITY,
+        addedSinceSweep: 0,
+      };
+      byIssuer.set(issuer, of);
+    }
+    return of;
+  }
+
+  function upTo(of: OfIssuer, clientId: string | undefined, seconds: number): void {
+    if (clientId === undefined) of.allUpTo = Math.max(of.allUpTo, seconds);
+    else of.clients.set(clientId, Math.max(of.clients.get(clientId) ?? seconds, seconds));
+  }
+
+  function bound(of: OfIssuer): void {
+    of.addedSinceSweep += 1;
+    const isFull = of.tokens.size + of.clients.size + of.keys.size > maxRows;
+    if (of.addedSinceSweep < ROWS_PER_SWEEP && !isFull) return;
+    of.addedSinceSweep = 0;
+    sweep(of, nowSeconds());
+    if (of.tokens.size + of.clients.size + of.keys.size <= maxRows) return;
+    of.tokens.clear();
+    of.clients.clear();
+    upTo(of, undefined, nowSeconds() + clockSkewSeconds);
+  }
+
+  function sweep({ tokens, clients }: OfIssuer, atSeconds: number): void {
+    for (const [tokenId, goneAtSeconds] of tokens) if (goneAtSeconds < atSeconds) tokens.delete(tokenId);
+    for (const [clientId, seconds] of clients) {
+      if (seconds + keptSeconds < atSeconds) clients.delete(clientId);
+    }
+  }
+
+  return Object.freeze({
+    add(issuer: string, revocation: Revocation) {
+      const of = ofIssuer(issuer);
+      switch (revocation.kind) {
+        case 'token':
+          of.tokens.set(revocation.tokenId, nowSeconds() + keptSeconds);
+          break;
+        case 'client':
+          upTo(of, revocation.clientId, revocation.atSeconds);
+          break;
+        case 'issued_before':
+          upTo(of, revocation.clientId, Math.ceil(revocation.atSeconds) - 1);
+          break;
+        case 'key':
+          of.keys.add(revocation.keyId);
+          break;
+        default:
+          // A kind nobody here knows revokes something: everything, to be safe.
+          upTo(of, undefined, nowSeconds());
+      }
+      bound(of);
+    },
+    isRevoked({ issuer, tokenId, clientId, keyId, issuedAtSeconds }: VerifiedToken) {
+      const of = byIssuer.get(issuer);
+      if (of === undefined) return false;
+      return (
+        issuedAtSeconds <= of.allUpTo ||
+        of.tokens.has(tokenId) ||
+        issuedAtSeconds <= (of.clients.get(clientId) ?? Number.NEGATIVE_INFINITY) ||
+        of.keys.has(keyId)
+      );
+    },
+    get size() {
+      let rows = 0;
+      for (const { tokens, clients, keys } of byIssuer.values())
+        rows += tokens.size + clients.size + keys.size;
+      return rows;
+    },
+  });
+}

@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { SESSION_TOPIC } from '@fleetgate/shared';
 import type { Aedes } from 'aedes';
 import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
 import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts';
 import { type AedesHooks, decidingHooks } from './hooks.ts';
-import { SESSION_TOPIC } from './own-topics.ts';
 import type { Connection } from './session.ts';
 import { tellGrants } from './session-events.ts';
 import { judgeSubscription } from './subscription.ts';

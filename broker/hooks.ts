@@ -1,11 +1,11 @@
-import type { ReasonCode } from '@fleetgate/shared';
+import { type ReasonCode, SESSION_TOPIC, TOKEN_TOPIC } from '@fleetgate/shared';
 import type { AedesOptions, AuthenticateError, ConnectPacket } from 'aedes';
 import { authenticate } from './authenticate.ts';
 import { type Decision, refused } from './authorization/decide.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
 import type { HostClient, HostWill } from './guard/host.ts';
-import { discard, isOwnPacket, SESSION_TOPIC, TOKEN_TOPIC } from './own-topics.ts';
+import { discard, isOwnPacket } from './own-topics.ts';
 import { renew } from './renewal.ts';
 import { judgeSubscription } from './subscription.ts';
 

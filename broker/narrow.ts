@@ -1,5 +1,5 @@
+import { SESSION_TOPIC } from '@fleetgate/shared';
 import type { Core } from './core.ts';
-import { SESSION_TOPIC } from './own-topics.ts';
 import type { Session } from './session.ts';
 
 /**

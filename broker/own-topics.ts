@@ -1,10 +1,5 @@
+import { SESSION_TOPIC, type SessionEvent } from '@fleetgate/shared';
 import type { HostClient } from './guard/host.ts';
-
-/** A client publishes its next token here; nobody can subscribe to it. */
-export const TOKEN_TOPIC = '$fleetgate/token';
-
-/** A client subscribes here to be told of its own session; each is told only its own. */
-export const SESSION_TOPIC = '$fleetgate/session';
 
 /**
  * Where a message goes that is acknowledged and delivered to nobody: nobody can subscribe to it. The host
@@ -25,7 +20,7 @@ export function discard(packet: { topic: string; payload: unknown; retain: boole
  * Sends one QoS 0 message on {@link SESSION_TOPIC} to one connection, past the emitter. It has no broker id: with one
  * it would raise the host's mark of what this client has seen, and messages numbered before it would be lost.
  */
-export function deliverOwn(client: HostClient, event: object): void {
+export function deliverOwn(client: HostClient, event: SessionEvent): void {
   const payload = Buffer.from(JSON.stringify(event));
   const packet = { cmd: 'publish', topic: SESSION_TOPIC, payload, qos: 0, retain: false, brokerId: null };
   ownPackets.add(packet);

@@ -1,13 +1,7 @@
-import { type ListedGrants, listGrants } from './authorization/grants.ts';
-import { deliverOwn, SESSION_TOPIC } from './own-topics.ts';
-import type { RefusalReason } from './refusal.ts';
+import { SESSION_TOPIC, type SessionEvent } from '@fleetgate/shared';
+import { listGrants } from './authorization/grants.ts';
+import { deliverOwn } from './own-topics.ts';
 import type { Session } from './session.ts';
-
-/** What a client is told of its session, as JSON on `$fleetgate/session`. Times in seconds since 1970. */
-export type SessionEvent =
-  | { readonly event: 'session' | 'renewed'; readonly expires_at: number; readonly grants: ListedGrants }
-  | { readonly event: 'expiring'; readonly expires_at: number }
-  | { readonly event: 'refused'; readonly error: RefusalReason };
 
 /** Tells a client, when it has subscribed to that topic. */
 export function tell(session: Session, event: SessionEvent): void {

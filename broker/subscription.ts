@@ -1,6 +1,6 @@
+import { SESSION_TOPIC } from '@fleetgate/shared';
 import { allowed, type Decision, refused } from './authorization/decide.ts';
 import type { Core } from './core.ts';
-import { SESSION_TOPIC } from './own-topics.ts';
 
 /** The decision on one subscription of a client, its limit counted. Asking twice changes nothing. */
 export function judgeSubscription(

@@ -1,4 +1,4 @@
-import { covers } from '@fleetgate/shared';
+import { covers, type SessionGrants } from '@fleetgate/shared';
 import type { Policy } from './policy.ts';
 
 /**
@@ -101,14 +101,8 @@ export const emptyGrants: Grants = Object.freeze({
   policy: undefined,
 });
 
-/** Grants as concrete topic filters, each once. */
-export interface ListedGrants {
-  publish: string[];
-  subscribe: string[];
-}
-
 /** The filters `grants` allows, without those a deny covers whole; a deny that covers a part does not show. */
-export function listGrants(grants: Grants): ListedGrants {
+export function listGrants(grants: Grants): SessionGrants {
   return {
     publish: listFilters(grants.publish, grants.denyPublish),
     subscribe: listFilters(grants.subscribe, grants.denySubscribe),

@@ -7,8 +7,11 @@ export interface AgentEvents {
   connected: [{ sessionPresent: boolean }];
   /** The connection that was there is gone. `retryInMs` is unset when the agent ended it. */
   disconnected: [{ reason: string; retryInMs?: number }];
-  /** Reconnected with the next token before the old one expired. */
-  renewed: [{ expiresInSeconds: number; scope?: string }];
+  /**
+   * The session goes on with the next token: on the same connection where the broker offers that (`inPlace`), else on a
+   * new one.
+   */
+  renewed: [{ expiresInSeconds: number; scope?: string; inPlace: boolean }];
   /**
    * The broker refused CONNECT with this return code (MQTT 3.1.1 §3.2.2.3): 4, the token (a new one is fetched at
    * once, and after that with back-off); 2, the client id; 5, not allowed; 3, come back later. `isPermanent` when

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type Credentials, FleetgateError, topicFilterProblem, topicNameProblem } from '@fleetgate/shared';
 import type { AgentEvents, AgentPhase } from './agent-events.ts';
+import { createBrokerSession } from './broker-session.ts';
 import { createConnection, type OutgoingMessage, type QoS } from './connection.ts';
 import { checkOptions, wholeNumber } from './options.ts';
 import { createOutbox } from './outbox.ts';
@@ -26,7 +27,7 @@ export interface Agent {
    * Resolves when the broker acknowledged the message (QoS 1, 2) or it was written (QoS 0); offline it waits in
    * the queue, whatever its QoS. A rejection that nobody handles ends the process, as with any promise.
    * @throws FleetgateError `topic_malformed`, `payload_too_large`, `queue_full`, `stopped`; `broker_refused` when
-   * the broker closes the connection on it again and again; `broker_unreachable` for QoS 0 cut off while written
+   * the broker said that it is not granted, or closes the connection on it again and again; `broker_unreachable` for QoS 0 cut off while written
    */
   publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void>;
   /**
@@ -134,6 +135,7 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
     onHandlerFailed: (filter, error) => emit('handler_failed', { filter, error }),
     onUnhandled: (topic) => emit('unhandled', { topic }),
   });
+  const brokerSession = createBrokerSession();
   const connection = createConnection({
     url: brokerUrl(credentials, checked),
     clientId: checked.clientId ?? credentials.client_id,
@@ -146,7 +148,9 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
     }),
     ca: readCa(credentials),
     will: checked.will && toMessage(checked.will.topic, checked.will.payload, checked.will),
-    onMessage: subscriptions.dispatch,
+    onMessage(message) {
+      if (!brokerSession.take(message)) subscriptions.dispatch(message);
+    },
   });
   const enter = (next: AgentPhase) => {
     phase = next;
@@ -156,6 +160,7 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
     if (stopped !== undefined) throw stoppedError();
     session ??= keepSession({
       connection,
+      brokerSession,
       tokens,
       outbox,
       subscriptions,

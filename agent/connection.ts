@@ -47,6 +47,8 @@ export interface Connection {
    * `broker_unreachable` when it was not delivered and will not be sent again by itself
    */
   publish(message: OutgoingMessage): Promise<void>;
+  /** QoS 1, acknowledged or lost with this connection: never sent again on another. */
+  publishOnce(topic: string, payload: Buffer): Promise<void>;
   /** The granted QoS, or 128 when refused. Rejects when the connection closes first. */
   subscribe(filter: string, qos: QoS): Promise<number>;
   unsubscribe(filter: string): Promise<void>;
@@ -192,6 +194,24 @@ export function createConnection(options: ConnectionOptions): Connection {
     });
   }
 
+  function publishOnce(topic: string, payload: Buffer): Promise<void> {
+    if (closed === undefined) return Promise.reject(unreachable('there is no connection'));
+    const ended = closed;
+    return new Promise((resolve, reject) => {
+      // Its id may be another message's once it is settled.
+      let isSettled = false;
+      client.publish(topic, payload, { qos: 1 }, (error) => {
+        isSettled = true;
+        if (error) reject(unreachable('the connection was closed'));
+        else resolve();
+      });
+      const messageId = client.getLastMessageId();
+      void ended.then(() => {
+        if (!isSettled) client.removeOutgoingMessage(messageId);
+      });
+    });
+  }
+
   function subscribe(filter: string, qos: QoS): Promise<number> {
     if (closed === undefined) return Promise.reject(unreachable('there is no connection'));
     return new Promise((resolve, reject) => {
@@ -223,7 +243,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     clearTimeout(timer);
   }
 
-  return Object.freeze({ open, publish, subscribe, unsubscribe, close });
+  return Object.freeze({ open, publish, publishOnce, subscribe, unsubscribe, close });
 }
 
 function clientOptions(options: ConnectionOptions, outgoingStore: Store): IClientOptions {

@@ -1,6 +1,7 @@
 import type { AccessToken } from './access-token.ts';
 import type { AgentEvents, AgentPhase } from './agent-events.ts';
-import type { Connection, OpenOutcome } from './connection.ts';
+import type { BrokerSession } from './broker-session.ts';
+import type { Connection, OpenOutcome, OutgoingMessage } from './connection.ts';
 import type { Outbox } from './outbox.ts';
 import { connectRefusalKind, type Random, retryDelayMs } from './refresh-policy.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -10,6 +11,7 @@ import { unlessAborted, wait } from './waiting.ts';
 
 export interface SessionParts {
   readonly connection: Connection;
+  readonly brokerSession: BrokerSession;
   readonly tokens: TokenSource;
   readonly outbox: Outbox;
   readonly subscriptions: Subscriptions;
@@ -32,8 +34,8 @@ interface Tally {
 }
 
 /**
- * Keeps the MQTT session until the signal: connects with a fresh token, reconnects with the next one before it
- * expires, and is the only place that decides to try again and when.
+ * Keeps the MQTT session until the signal: connects with a fresh token, gives the broker the next one before it
+ * expires, in place or by reconnecting, and is the only place that decides to try again and when.
  */
 export async function keepSession(parts: SessionParts): Promise<void> {
   const { connection, emit, signal } = parts;
@@ -59,13 +61,17 @@ export async function keepSession(parts: SessionParts): Promise<void> {
     }
     tally.refusedTokens = 0;
     const openedAtMs = performance.now();
-    begin(parts, outcome.sessionPresent);
-    if (isRenewal) emit('renewed', tokenEvent(token));
+    let isOpen = true;
+    begin(parts, outcome.sessionPresent, () => isOpen);
+    if (isRenewal) emit('renewed', { ...tokenEvent(token), inPlace: false });
     else emit('connected', { sessionPresent: outcome.sessionPresent });
 
-    const end = await endOf(parts, outcome.closed, token);
+    const [end, last] = await holdOpen(parts, outcome.closed, token);
+    token = last;
+    isOpen = false;
     parts.outbox.pause();
     parts.subscriptions.offline();
+    parts.brokerSession.offline();
     if (performance.now() - openedAtMs >= STABLE_AFTER_MS || end.kind === 'renewal') tally.failures = 0;
     isRenewal = end.kind === 'renewal';
     if (end.kind !== 'closed') {
@@ -100,16 +106,50 @@ async function tokenToConnectWith({ tokens, emit, signal }: SessionParts): Promi
   return undefined;
 }
 
-function begin({ connection, outbox, subscriptions, enter }: SessionParts, sessionPresent: boolean): void {
+function begin(parts: SessionParts, sessionPresent: boolean, isCurrent: () => boolean): void {
+  const { connection, brokerSession, outbox, subscriptions, enter } = parts;
   enter('connected');
+  const isTold = brokerSession.online(connection);
   subscriptions.online(connection, sessionPresent);
-  outbox.resume((message) => connection.publish(message));
+  const send = async (message: OutgoingMessage) => {
+    brokerSession.checkPublish(message.topic);
+    await connection.publish(message);
+  };
+  void isTold.then(() => {
+    if (isCurrent()) outbox.resume(send);
+  });
 }
 
 type End = { kind: 'closed'; reason: string } | { kind: 'renewal' } | { kind: 'stop' };
 
-/** How this connection ends: the broker's side closes it, the next token is there, or the agent is stopped. */
-async function endOf(parts: SessionParts, closed: Promise<string>, token: AccessToken): Promise<End> {
+/**
+ * Keeps the open connection, renewing its token in place as long as the broker takes it, until something ends it.
+ * Gives that, and the token it has then.
+ */
+async function holdOpen(
+  parts: SessionParts,
+  closed: Promise<string>,
+  first: AccessToken,
+): Promise<[End, AccessToken]> {
+  let token = first;
+  for (;;) {
+    const [end, next] = await endOf(parts, closed, token);
+    if (next === undefined || !(await parts.brokerSession.renew(next, closed))) return [end, token];
+    token = next;
+    parts.emit('token', tokenEvent(next));
+    parts.emit('renewed', { ...tokenEvent(next), inPlace: true });
+  }
+}
+
+/**
+ * What ends the time of this token on this connection: the broker's side closes it, the next token is there, or the
+ * agent is stopped.
+ */
+async function endOf(
+  parts: SessionParts,
+  closed: Promise<string>,
+  token: AccessToken,
+): Promise<[End, AccessToken?]> {
   const { tokens, emit, signal } = parts;
   const over = new AbortController();
   const renewed = nextToken(tokens, token, {
@@ -119,8 +159,10 @@ async function endOf(parts: SessionParts, closed: Promise<string>, token: Access
   });
   try {
     return await Promise.race([
-      closed.then((reason): End => ({ kind: 'closed', reason })),
-      renewed.then((next): End => ({ kind: next === undefined ? 'stop' : 'renewal' })),
+      closed.then((reason): [End] => [{ kind: 'closed', reason }]),
+      renewed.then((next): [End, AccessToken?] =>
+        next === undefined ? [{ kind: 'stop' }] : [{ kind: 'renewal' }, next],
+      ),
     ]);
   } finally {
     over.abort();

@@ -1,0 +1,195 @@
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AUDIENCE, type TokenMaker } from './tokens.ts';
+import type { Login } from './wire.ts';
+
+export const subjectNames = ['bare', 'naive', 'fleetgate', 'mosquitto', 'rabbitmq'] as const;
+export type SubjectName = (typeof subjectNames)[number];
+
+export interface Subject {
+  readonly name: SubjectName;
+  readonly port: number;
+  login(clientId: string, token: string): Login;
+  /** Resident memory after a collection, in bytes. */
+  memory(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** Starts one broker; `undefined` where it is not installed. */
+export async function startSubject(name: SubjectName, tokens: TokenMaker): Promise<Subject | undefined> {
+  switch (name) {
+    case 'mosquitto':
+      return isInstalled('mosquitto', '-h') ? startMosquitto() : undefined;
+    case 'rabbitmq':
+      return isInstalled('rabbitmq-server', '--version') ? startRabbit(tokens) : undefined;
+    default:
+      return startAedes(name, tokens);
+  }
+}
+
+async function startAedes(name: SubjectName, { jwks }: TokenMaker): Promise<Subject> {
+  const child = fork(join(import.meta.dirname, 'serve.ts'), {
+    execArgv: ['--conditions=@fleetgate/source', '--expose-gc'],
+  });
+  child.send({ start: { subject: name, jwks } });
+  const [{ port }] = (await once(child, 'message')) as [{ port: number }];
+  return {
+    name,
+    port,
+    login: (clientId, token) => ({ clientId, username: clientId, password: token }),
+    async memory() {
+      child.send({ memory: true });
+      const [{ rssBytes }] = (await once(child, 'message')) as [{ rssBytes: number }];
+      return rssBytes;
+    },
+    stop: () => end(child),
+  };
+}
+
+const PASSWORD = 'bench-password';
+
+async function startMosquitto(): Promise<Subject> {
+  const folder = mkdtempSync(join(tmpdir(), 'fleetgate-bench-'));
+  const port = await freePort();
+  const file = (name: string) => join(folder, name);
+  execFileSync('mosquitto_passwd', ['-b', '-c', file('passwords'), 'bench', PASSWORD], { stdio: 'ignore' });
+  chmodSync(file('passwords'), 0o600);
+  writeFileSync(
+    file('acl'),
+    'pattern readwrite devices/%c/#\nuser bench\ntopic readwrite devices/bench/state\ntopic readwrite bench/#\n',
+    { mode: 0o600 },
+  );
+  const settings = [
+    `listener ${port} 127.0.0.1`,
+    'allow_anonymous false',
+    `password_file ${file('passwords')}`,
+    `acl_file ${file('acl')}`,
+    'max_queued_messages 0',
+    'set_tcp_nodelay true',
+    'user root',
+  ];
+  writeFileSync(file('mosquitto.conf'), `${settings.join('\n')}\n`);
+  const child = spawn('mosquitto', ['-c', file('mosquitto.conf')], { stdio: 'ignore' });
+  await untilListening(port, child);
+  return {
+    name: 'mosquitto',
+    port,
+    login: (clientId) => ({ clientId, username: 'bench', password: PASSWORD }),
+    memory: async () => residentBytes(child.pid as number),
+    async stop() {
+      await end(child);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** RabbitMQ with its MQTT and OAuth 2 plugins and our key; the token is the password. */
+async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
+  const folder = mkdtempSync(join(tmpdir(), 'fleetgate-bench-'));
+  const [port, amqp, epmd] = [await freePort(), await freePort(), await freePort()];
+  const [{ kid, kty, crv, x, y }] = jwks.keys as unknown as [Record<string, string>];
+  const members = Object.entries({ kty, crv, x, y, alg: 'ES256' })
+    .map(([key, value]) => `<<"${key}">> => <<"${value}">>`)
+    .join(', ');
+  writeFileSync(
+    join(folder, 'advanced.config'),
+    `[
+  {rabbit, [{tcp_listeners, [{"127.0.0.1", ${amqp}}]}, {auth_backends, [rabbit_auth_backend_oauth2]}]},
+  {rabbitmq_mqtt, [{tcp_listeners, [{"127.0.0.1", ${port}}]}, {allow_anonymous, false}]},
+  {rabbitmq_auth_backend_oauth2, [
+    {resource_server_id, <<"${AUDIENCE}">>},
+    {key_config, [{default_key, <<"${kid}">>}, {signing_keys, #{<<"${kid}">> => {map, #{${members}}}}}]}
+  ]}
+].
+`,
+  );
+  writeFileSync(join(folder, 'plugins'), '[rabbitmq_mqtt,rabbitmq_auth_backend_oauth2].');
+  writeFileSync(join(folder, 'rabbitmq.conf'), 'log.console = false\nlog.file = false\n');
+  const child = spawn('rabbitmq-server', [], {
+    stdio: 'ignore',
+    detached: true,
+    env: {
+      ...process.env,
+      HOME: folder,
+      RABBITMQ_NODENAME: 'fleetgate-bench@localhost',
+      RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+      RABBITMQ_NODE_PORT: String(amqp),
+      RABBITMQ_DIST_PORT: String(await freePort()),
+      ERL_EPMD_PORT: String(epmd),
+      ERL_EPMD_ADDRESS: '127.0.0.1',
+      RABBITMQ_MNESIA_BASE: join(folder, 'mnesia'),
+      RABBITMQ_LOG_BASE: join(folder, 'log'),
+      RABBITMQ_PID_FILE: join(folder, 'pid'),
+      RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
+      RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, 'advanced.config'),
+      RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
+    },
+  });
+  await untilListening(port, child, 90_000);
+  return {
+    name: 'rabbitmq',
+    port,
+    login: (clientId, token) => ({ clientId, username: '', password: token }),
+    memory: async () => residentBytes(Number(readFileSync(join(folder, 'pid'), 'utf8'))),
+    async stop() {
+      const ended = once(child, 'exit');
+      // Its own group: the start script, the node and what that started.
+      process.kill(-(child.pid as number), 'SIGTERM');
+      await Promise.race([ended, sleep(15_000)]);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function isInstalled(command: string, flag: string): boolean {
+  try {
+    execFileSync(command, [flag], { stdio: 'ignore', timeout: 20_000 });
+    return true;
+  } catch (error) {
+    // mosquitto -h ends with 3.
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT' && 'status' in (error as object);
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGTERM');
+  await Promise.race([ended, sleep(5_000)]);
+  child.kill('SIGKILL');
+}
+
+function residentBytes(pid: number): number {
+  const [, kilobytes = '0'] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return Number(kilobytes) * 1024;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function untilListening(port: number, child: ChildProcess, timeoutMs = 10_000): Promise<void> {
+  const endMs = performance.now() + timeoutMs;
+  for (;;) {
+    const isOpen = await new Promise<boolean>((resolve) => {
+      const socket = connect({ port, host: '127.0.0.1' }, () => resolve(true));
+      socket.once('error', () => resolve(false));
+      socket.once('connect', () => socket.destroy());
+    });
+    if (isOpen) return;
+    if (child.exitCode !== null || performance.now() > endMs) {
+      throw new Error(`${child.spawnfile} does not listen (exit code ${child.exitCode})`);
+    }
+    await sleep(100);
+  }
+}

@@ -56,7 +56,7 @@ export async function authenticate(
 }
 
 function checkConnect(
-  { authority, feeds, parts, settings }: Core,
+  { authority, feeds, parts, sessions, settings }: Core,
   { client, principal, token }: Session,
   packet: ConnectPacket,
 ): ConnectRefusal | undefined {
@@ -66,6 +66,8 @@ function checkConnect(
     packet,
     will,
     nowMs: settings.now(),
+    keptOf: sessions.kept.get(packet.clientId),
+    token,
     isRevoked: authority.isRevoked(token),
     lacksRevocations: feeds.get(token.issuer)?.mustRefuse() ?? false,
     settings,
@@ -82,6 +84,8 @@ function begin(core: Core, session: Session): void {
   const { client, connection } = session;
   sessions.byClient.set(client, session);
   sessions.entering.set(client.id, session);
+  if (client.clean) sessions.kept.delete(client.id);
+  else sessions.kept.set(client.id, session.token);
   followExpiry(core, session);
   connection.stream.once('close', () => {
     session.deadline?.cancel();

@@ -3,7 +3,7 @@ import { type Authority, createAuthority } from './authority.ts';
 import { type Attempt, type Decision, decide, refused } from './authorization/decide.ts';
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
-import type { Guard, GuardContext } from './guard/guard.ts';
+import type { Guard, GuardContext, Installed } from './guard/guard.ts';
 import type { Settings } from './options.ts';
 import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
 import { createRevocations, type Revocations } from './revocation.ts';
@@ -44,6 +44,11 @@ export interface Core {
    * client object says; what is thrown on the way denies.
    */
   readonly rule: (client: object | null, attempt: Attempt, isWill?: boolean) => Decision;
+  /** What guards do for each message; filled by `attach`. */
+  readonly installed: {
+    readonly deliver: NonNullable<Installed['deliver']>[];
+    readonly retain: NonNullable<Installed['retain']>[];
+  };
   /** Set by `attach`; until then everything is refused. */
   guardContext: GuardContext | undefined;
   /** Set by `close`; from then on everything is refused. */
@@ -97,6 +102,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     reportOf,
     onError,
     rule,
+    installed: { deliver: [], retain: [] },
     guardContext: undefined,
     isClosed: false,
   };

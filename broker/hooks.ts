@@ -1,7 +1,7 @@
 import { type ReasonCode, SESSION_TOPIC, TOKEN_TOPIC } from '@fleetgate/shared';
 import type { AedesOptions, AuthenticateError, ConnectPacket } from 'aedes';
 import { authenticate } from './authenticate.ts';
-import { type Decision, refused } from './authorization/decide.ts';
+import { type Attempt, type Decision, refused } from './authorization/decide.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
 import type { HostClient, HostWill } from './guard/host.ts';
@@ -21,6 +21,7 @@ export type AedesHooks = Required<
     | 'connectTimeout'
     | 'drainTimeout'
     | 'maxClientsIdLength'
+    | 'concurrency'
   >
 >;
 
@@ -41,6 +42,7 @@ const policyReasons: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
   'qos_too_high',
   'retain_not_allowed',
   'payload_too_large',
+  'too_many_retained',
 ]);
 
 const HOST_TIMEOUT_MARGIN_MS = 5_000;
@@ -50,6 +52,7 @@ export function createHooks(core: Core): AedesHooks {
   const { sessions, onError, reportOf, rule } = core;
   const { settings } = core;
   const { limits } = settings;
+  const { installed } = core;
 
   return Object.freeze<AedesHooks>({
     // The host's own, which ends at CONNECT, after ours: only ours is reported.
@@ -57,6 +60,9 @@ export function createHooks(core: Core): AedesHooks {
     drainTimeout: limits.drainTimeoutSeconds * 1000,
     // Only for MQTT 3.1, which is refused.
     maxClientsIdLength: 23,
+    // No queue in the emitter: one slow reader would hold up everybody's messages in it, and a long one ends the
+    // process when it is worked off. What a reader may leave unread is bounded by a guard.
+    concurrency: 0,
 
     preConnect(client, packet, callback) {
       const reason = screenConnect(core, client as HostClient, packet);
@@ -95,7 +101,7 @@ export function createHooks(core: Core): AedesHooks {
       if (host === null) return callback(refuseWillOfLostPeer(core, packet as unknown as LostWill));
       const isWill = host.will !== undefined && host.will === (packet as unknown as HostWill);
       const decision = isWill
-        ? rule(host, willAttempt(host.will as HostWill), true)
+        ? judgeRetained(core, host, willAttempt(host.will as HostWill), true)
         : judgePublish(core, host, packet);
       if (decision.allowed) return callback(null);
       const { reason } = decision;
@@ -118,6 +124,7 @@ export function createHooks(core: Core): AedesHooks {
     },
 
     authorizeForward(client, packet) {
+      for (const deliver of installed.deliver) if (!deliver(client as HostClient)) return null;
       if (packet.topic === SESSION_TOPIC) return isOwnPacket(packet) ? packet : null;
       const decision = rule(client, { action: 'receive', topic: packet.topic });
       if (decision.allowed) return packet;
@@ -149,7 +156,7 @@ function screenConnect(
 }
 
 function judgePublish(
-  { rule }: Core,
+  core: Core,
   client: HostClient,
   packet: { topic: string; qos: 0 | 1 | 2; retain: boolean; payload: Uint8Array | string },
 ): Decision {
@@ -157,7 +164,22 @@ function judgePublish(
   if (client.closed) return refused.not_authenticated;
   const { topic, qos, retain, payload } = packet;
   const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? Infinity);
-  return rule(client, { action: 'publish', topic, qos, retain, bytes });
+  return judgeRetained(core, client, { action: 'publish', topic, qos, retain, bytes });
+}
+
+function judgeRetained(
+  { rule, installed }: Core,
+  client: HostClient,
+  attempt: Attempt & { action: 'publish' },
+  isWill = false,
+): Decision {
+  const decision = rule(client, attempt, isWill);
+  if (!attempt.retain || !decision.allowed) return decision;
+  for (const retainProblem of installed.retain) {
+    const reason = retainProblem(client, attempt.topic, attempt.bytes);
+    if (reason !== undefined) return refused[reason];
+  }
+  return decision;
 }
 
 interface LostWill {

@@ -73,6 +73,8 @@ export interface Sessions {
   readonly entering: Map<string, Session>;
   /** Registered by the host and not yet gone, by MQTT client id. */
   readonly live: Map<string, Session>;
+  /** Of each session that is kept, live or not, the token it had last: whose it is, and what it may receive. */
+  readonly kept: Map<string, VerifiedToken>;
 }
 
 export function createSessions(): Sessions {
@@ -82,5 +84,6 @@ export function createSessions(): Sessions {
     open: new Set(),
     entering: new Map(),
     live: new Map(),
+    kept: new Map(),
   };
 }

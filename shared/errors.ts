@@ -54,6 +54,8 @@ export const reasonCodes = [
   'retain_not_allowed',
   'payload_too_large',
   'too_many_subscriptions',
+  'too_many_retained',
+  'reads_too_slowly',
   'packet_too_large',
   'too_many_connections',
   'connect_timeout',

@@ -22,6 +22,9 @@ export interface ReadTokenRequest {
   readonly isCamelCase: boolean;
 }
 
+/** Resources one token may be asked for; a device talks to one or two. */
+const MAX_RESOURCES = 16;
+
 type Parameters = ReadonlyMap<string, unknown>;
 
 /** The guide's spelling of parameters, in JSON only. Whichever is used decides the spelling of the answer. */
@@ -76,13 +79,15 @@ function readForm(bytes: Uint8Array): { parameters: Parameters; isCamelCase: fal
     return invalid('the body is not UTF-8');
   }
   const parameters = new Map<string, unknown>();
+  const resources: string[] = [];
   for (const [name, value] of new URLSearchParams(form)) {
-    const before = parameters.get(name);
-    if (before === undefined) parameters.set(name, value);
     // RFC 6749 §3.2: once; only `resource` may come again (RFC 8707 §2).
-    else if (name === 'resource') parameters.set(name, [before, value].flat());
-    else invalid('a parameter is included more than once');
+    if (name === 'resource') resources.push(value);
+    else if (parameters.has(name)) invalid('a parameter is included more than once');
+    else parameters.set(name, value);
+    if (resources.length > MAX_RESOURCES) invalid(`resource is included more than ${MAX_RESOURCES} times`);
   }
+  if (resources.length > 0) parameters.set('resource', resources.length === 1 ? resources[0] : resources);
   return { parameters, isCamelCase: false };
 }
 

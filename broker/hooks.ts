@@ -5,6 +5,7 @@ import { type Decision, refused } from './authorization/decide.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
 import type { HostClient, HostWill } from './guard/host.ts';
+import { withinRate } from './message-rate.ts';
 import { discard, isOwnPacket } from './own-topics.ts';
 import { renew } from './renewal.ts';
 import { judgeSubscription } from './subscription.ts';
@@ -41,6 +42,7 @@ const policyReasons: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
   'qos_too_high',
   'retain_not_allowed',
   'payload_too_large',
+  'rate_exceeded',
 ]);
 
 const HOST_TIMEOUT_MARGIN_MS = 5_000;
@@ -149,7 +151,7 @@ function screenConnect(
 }
 
 function judgePublish(
-  { rule }: Core,
+  { rule, sessions, monotonicMs, onError }: Core,
   client: HostClient,
   packet: { topic: string; qos: 0 | 1 | 2; retain: boolean; payload: Uint8Array | string },
 ): Decision {
@@ -157,7 +159,15 @@ function judgePublish(
   if (client.closed) return refused.not_authenticated;
   const { topic, qos, retain, payload } = packet;
   const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? Infinity);
-  return rule(client, { action: 'publish', topic, qos, retain, bytes });
+  const attempt = { action: 'publish', topic, qos, retain, bytes } as const;
+  const decision = rule(client, attempt);
+  if (!decision.allowed || decision.rate === undefined) return decision;
+  try {
+    return withinRate(sessions.byClient.get(client), attempt, decision, monotonicMs());
+  } catch (error) {
+    onError(error);
+    return refused.internal_error;
+  }
 }
 
 interface LostWill {

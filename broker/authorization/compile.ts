@@ -68,7 +68,8 @@ function readDirect(scope: string, unapplied: Unapplied[]): DirectScope | undefi
 
 function directPublish({ token, filter }: DirectScope): Granted<PublishRule> {
   const origin = { scope: token, written: filter, source: undefined };
-  return { filter, rule: { ...origin, maxQos: 2, retain: true, maxPayloadBytes: Number.POSITIVE_INFINITY } };
+  const maxPayloadBytes = Number.POSITIVE_INFINITY;
+  return { filter, rule: { ...origin, maxQos: 2, retain: true, maxPayloadBytes, rated: undefined } };
 }
 
 function directSubscribe({ token, filter }: DirectScope): Granted<SubscribeRule> {

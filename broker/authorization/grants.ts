@@ -38,6 +38,25 @@ export interface PublishRule extends RuleOrigin {
   readonly retain: boolean;
   /** Infinity when the rule sets none: the packet limit of the broker still holds. */
   readonly maxPayloadBytes: number;
+  /** The decision of a rule with a rate, made once so that deciding allocates nothing; `undefined` without one. */
+  readonly rated: RatedDecision | undefined;
+}
+
+/** A publish that is allowed as often as `rate` says. Whoever asked takes it from the bucket of that rate. */
+export interface RatedDecision {
+  readonly allowed: true;
+  readonly rate: MessageRate;
+}
+
+/** How often a rule lets a client publish. One object for each rule, which names its bucket. */
+export interface MessageRate {
+  readonly scope: string;
+  /** The filter of the rule as written. */
+  readonly topic: string;
+  /** Messages a second in the long run. */
+  readonly perSecond: number;
+  /** Messages at once, after a pause long enough. */
+  readonly burst: number;
 }
 
 /** What happens to a requested filter that is broader than the rule; see `decide`. */

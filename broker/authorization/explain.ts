@@ -1,6 +1,6 @@
 import { nearest, type ReasonCode } from '@fleetgate/shared';
 import { type Attempt, type Decision, decideNoting, type Principal, type Witness } from './decide.ts';
-import type { DenyRule, Granted, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
+import type { DenyRule, Granted, MessageRate, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
 import type { Policy } from './policy.ts';
 
 /** A decision with what led to it; plain data, for JSON as it stands. */
@@ -45,7 +45,9 @@ export function formatExplanation({ decision, attempt, because, nearestMiss, not
 }
 
 function because(decision: Decision, attempt: Attempt, { rule, deny }: Witness): string {
-  if (decision.allowed) return rule === undefined ? 'allowed' : `${nameRule(rule)} allows it`;
+  if (decision.allowed) {
+    return rule === undefined ? 'allowed' : `${nameRule(rule)} allows it${rateWords(decision.rate)}`;
+  }
   const named = rule === undefined ? 'the rule' : nameRule(rule);
   switch (decision.reason) {
     case 'denied_by_rule':
@@ -73,6 +75,11 @@ function because(decision: Decision, attempt: Attempt, { rule, deny }: Witness):
     default:
       return decision.reason;
   }
+}
+
+function rateWords(rate: MessageRate | undefined): string {
+  if (rate === undefined) return '';
+  return `, up to ${rate.perSecond} a second and ${rate.burst} at once`;
 }
 
 function sizeWords(rule: PublishRule | SubscribeRule | undefined): string {

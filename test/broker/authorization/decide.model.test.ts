@@ -2,6 +2,7 @@ import { compileGrants, decide, explain, parsePolicy } from '@fleetgate/broker';
 import { directScopeToken } from '@fleetgate/shared';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { type Decision, nextRate, type Principal } from '../../../broker/authorization/decide.ts';
 import { allFilters, allTopics } from '../../shared/topic-model.ts';
 import {
   type ModelAttempt,
@@ -9,6 +10,7 @@ import {
   type ModelRule,
   type ModelToken,
   modelDecide,
+  modelRates,
 } from './model.ts';
 
 // Two levels and a wildcard are enough for rules, denies and requests to meet in every way; short ones meet often.
@@ -29,12 +31,20 @@ const written = fc.oneof(
 );
 const qos = fc.constantFrom<0 | 1 | 2>(0, 1, 2);
 const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
-const publishRule = fc.record({
-  topic: written,
-  max_qos: optional(qos),
-  retain: optional(fc.boolean()),
-  max_payload_bytes: optional(fc.constantFrom(0, 1, 10)),
-});
+const publishRule = fc
+  .record({
+    topic: written,
+    max_qos: optional(qos),
+    retain: optional(fc.boolean()),
+    max_payload_bytes: optional(fc.constantFrom(0, 1, 10)),
+    rate: optional(
+      fc.record({
+        max_messages_per_second: fc.constantFrom(0.5, 1, 3),
+        burst: optional(fc.integer({ min: 1, max: 9 })),
+      }),
+    ),
+  })
+  .map(({ rate = {}, ...rule }) => ({ ...rule, ...rate }));
 const subscribeRule = fc.record({
   topic: written,
   max_qos: optional(qos),
@@ -101,6 +111,20 @@ function principal(policy: ModelPolicy, token: ModelToken) {
   return { clientId: token.clientId, issuer: 'http://issuer', tokenId: 'id', expiresAtMs: 1, grants };
 }
 
+function outcomeOf(decision: Decision): string {
+  if (!decision.allowed) return decision.reason;
+  return decision.rate === undefined ? 'allowed' : 'rated';
+}
+
+/** The rates that are asked in turn, as [messages a second, burst]. */
+function ratesOf(who: Principal, attempt: ModelAttempt & { action: 'publish' }): [number, number][] {
+  const decision = decide(who, attempt, 0);
+  const rates: [number, number][] = [];
+  let rate = decision.allowed ? decision.rate : undefined;
+  for (; rate !== undefined; rate = nextRate(who, attempt, rate)) rates.push([rate.perSecond, rate.burst]);
+  return rates;
+}
+
 test('decide says of every policy, token and attempt what the model says, and explain says the same', () => {
   const met = new Map<string, number>();
   fc.assert(
@@ -112,8 +136,11 @@ test('decide says of every policy, token and attempt what the model says, and ex
         const who = principal(policy, token);
         for (const attempt of tries) {
           const decision = decide(who, attempt, 0);
-          const outcome = decision.allowed ? 'allowed' : decision.reason;
+          const outcome = outcomeOf(decision);
           expect(outcome).toBe(modelDecide(policy, token, attempt));
+          if (outcome === 'rated' && attempt.action === 'publish') {
+            expect(ratesOf(who, attempt)).toEqual(modelRates(policy, token, attempt));
+          }
           expect(explain(who, attempt, 0).decision).toBe(decision);
           met.set(`${attempt.action} ${outcome}`, (met.get(`${attempt.action} ${outcome}`) ?? 0) + 1);
         }
@@ -128,6 +155,7 @@ test('decide says of every policy, token and attempt what the model says, and ex
     'publish no_rule',
     'publish payload_too_large',
     'publish qos_too_high',
+    'publish rated',
     'publish retain_not_allowed',
     'receive allowed',
     'receive denied_by_rule',

@@ -4,7 +4,7 @@ export { decide } from './authorization/decide.ts';
 export { examplePolicy } from './authorization/example-policy.ts';
 export type { Explanation } from './authorization/explain.ts';
 export { explain, formatExplanation } from './authorization/explain.ts';
-export type { GrantClaims, Grants } from './authorization/grants.ts';
+export type { GrantClaims, Grants, ScopeFormat } from './authorization/grants.ts';
 export { listGrants } from './authorization/grants.ts';
 export type { Policy } from './authorization/policy.ts';
 export { parsePolicy } from './authorization/policy.ts';

@@ -162,6 +162,8 @@ function noteOf(one: Unapplied, policy: Policy | undefined): string {
     }
     case 'scope_malformed':
       return `scope ${one.scope} grants nothing: ${one.problem}`;
+    case 'aif_malformed':
+      return `the AIF scope grants nothing: ${one.problem}`;
     case 'scope_reserved':
       return `scope ${one.scope} grants nothing: ${one.filter} is reserved`;
     case 'placeholder_unusable':

@@ -77,6 +77,7 @@ export interface DenyRule extends RuleOrigin {
 export type Unapplied =
   | { readonly kind: 'scope_unknown'; readonly scope: string }
   | { readonly kind: 'scope_malformed'; readonly scope: string; readonly problem: string }
+  | { readonly kind: 'aif_malformed'; readonly problem: string }
   | { readonly kind: 'scope_reserved'; readonly scope: string; readonly filter: string }
   | {
       readonly kind: 'placeholder_unusable';
@@ -94,12 +95,20 @@ export type Unapplied =
     }
   | { readonly kind: 'too_many_grants'; readonly limit: number };
 
+/**
+ * How the scope of a token is written: in scope tokens, named and direct ones, or as one AIF scope (RFC 9237, RFC 9431
+ * §3). Of an issuer, never of the token itself: an issuer of names that could be read as AIF must not grant topics.
+ */
+export type ScopeFormat = 'named' | 'aif';
+
 /** What of a token becomes grants. */
 export interface GrantClaims {
   readonly clientId: string;
   readonly group?: string;
   /** Scope tokens (RFC 6749 §3.3), each a whole token. */
   readonly scopes: readonly string[];
+  /** Of the issuer. Default: `named`. */
+  readonly scopeFormat?: ScopeFormat;
   /** All claims of the token, for `{claim:NAME}`. */
   readonly claims: Readonly<Record<string, unknown>>;
 }

@@ -84,6 +84,12 @@ const tokens: fc.Arbitrary<ModelToken> = fc
       fc.oneof({ weight: 3, arbitrary: scopeName }, directScope, fc.constant('unknown')),
       { maxLength: 4 },
     ),
+    aif: fc.option(
+      fc.array(fc.tuple(plainFilter, fc.subarray(['pub' as const, 'sub' as const], { minLength: 1 })), {
+        maxLength: 3,
+      }),
+      { nil: undefined, freq: 2 },
+    ),
     claims: fc.oneof(
       fc.record({
         site: fc.constantFrom<unknown>('a', 'b', '', '+', 'a/#', 'a\0', 1, null, ['a'], { a: 'a' }),
@@ -92,7 +98,11 @@ const tokens: fc.Arbitrary<ModelToken> = fc
       fc.constant(Object.create({ site: 'a' }) as Record<string, unknown>),
     ),
   })
-  .map(({ group, ...token }) => (group === undefined ? token : { ...token, group }));
+  .map(({ group, aif, ...token }) => ({
+    ...token,
+    ...(group === undefined ? {} : { group }),
+    ...(aif === undefined ? {} : { aif }),
+  }));
 const topic = fc.oneof(fc.constantFrom('a', 'b', 'a/b', 'a/a', 'a/b/a', '$x'), fc.constantFrom(...allTopics));
 const attempts: fc.Arbitrary<ModelAttempt> = fc.oneof(
   fc.record({
@@ -106,8 +116,10 @@ const attempts: fc.Arbitrary<ModelAttempt> = fc.oneof(
   fc.record({ action: fc.constant('receive' as const), topic }),
 );
 
-function principal(policy: ModelPolicy, token: ModelToken) {
-  const grants = compileGrants(parsePolicy(JSON.stringify(policy), 'policy.yaml'), token);
+function principal(policy: ModelPolicy, { aif, ...token }: ModelToken) {
+  const scope = Buffer.from(JSON.stringify(aif ?? [])).toString('base64url');
+  const claims = aif === undefined ? token : { ...token, scopes: [scope], scopeFormat: 'aif' as const };
+  const grants = compileGrants(parsePolicy(JSON.stringify(policy), 'policy.yaml'), claims);
   return { clientId: token.clientId, issuer: 'http://issuer', tokenId: 'id', expiresAtMs: 1, grants };
 }
 

@@ -22,6 +22,8 @@ export interface ModelToken {
   clientId: string;
   group?: string;
   scopes: string[];
+  /** In place of scopes: what an AIF scope (RFC 9431 §3) permits. */
+  aif?: [string, ('pub' | 'sub')[]][];
   claims: Record<string, unknown>;
 }
 export type ModelAttempt =
@@ -114,6 +116,12 @@ function furthest(reasons: string[], order: string[]): string {
 
 // "No rule, no grant, an unknown scope: deny." A rule with a placeholder that has no value does not apply.
 function rules(policy: ModelPolicy, token: ModelToken, action: 'publish' | 'subscribe'): ModelRule[] {
+  if (token.aif !== undefined) {
+    const permission = action === 'publish' ? 'pub' : 'sub';
+    return token.aif
+      .filter(([, permissions]) => permissions.includes(permission))
+      .map(([topic]) => ({ topic }));
+  }
   return token.scopes.flatMap((scope) => {
     const prefix = `mqtt:${action}:`;
     if (scope.startsWith(prefix)) return [{ topic: decodeURIComponent(scope.slice(prefix.length)) }];
@@ -128,7 +136,7 @@ function rules(policy: ModelPolicy, token: ModelToken, action: 'publish' | 'subs
 // A deny holds unless the token has one of the scopes that lift it. A placeholder without a value denies every value.
 function denies(policy: ModelPolicy, token: ModelToken, action: 'publish' | 'subscribe'): string[] {
   return policy.deny
-    .filter((deny) => !(deny.unless ?? []).some((scope) => token.scopes.includes(scope)))
+    .filter((deny) => !(deny.unless ?? []).some((scope) => !token.aif && token.scopes.includes(scope)))
     .flatMap((deny) => deny[action] ?? [])
     .map((written) => {
       const hasAllValues = written.split('/').every((level) => fill(level, token) !== undefined);

@@ -1,5 +1,6 @@
 import { type DirectScope, FleetgateError, isTopicFilter, parseScopeTokens } from '@fleetgate/shared';
 import { parseAifScope } from './aif.ts';
+import { isAclClaim } from './foreign-syntax.ts';
 import {
   type DenyRule,
   type GrantClaims,
@@ -32,6 +33,8 @@ export function compileGrants(policy: Policy | undefined, claims: GrantClaims): 
   const held = new Set(claims.scopeFormat === 'aif' ? [] : claims.scopes);
   if (claims.scopeFormat === 'aif') grantAif(claims.scopes, into);
   for (const scope of held) grantScope(policy, scope, claims, into);
+  const acl = placeholderValue('claim:acl', claims);
+  if (isAclClaim(acl)) into.unapplied.push({ kind: 'acl_claim', acl });
 
   const { publish, subscribe, unapplied } = into;
   if (publish.length > MAX_GRANTS_PER_PRINCIPAL || subscribe.length > MAX_GRANTS_PER_PRINCIPAL) {

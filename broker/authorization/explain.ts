@@ -1,5 +1,6 @@
 import { nearest, type ReasonCode } from '@fleetgate/shared';
 import { type Attempt, type Decision, decideNoting, type Principal, type Witness } from './decide.ts';
+import { aclClaimWords, foreignScopeWords } from './foreign-syntax.ts';
 import type { DenyRule, Granted, MessageRate, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
 import type { Policy } from './policy.ts';
 
@@ -36,12 +37,14 @@ const missReasons: ReadonlySet<ReasonCode> = new Set(['no_rule', 'filter_broader
 export function formatExplanation({ decision, attempt, because, nearestMiss, notes }: Explanation): string {
   const what = `${attempt.action} ${attempt.action === 'subscribe' ? attempt.filter : attempt.topic}`;
   const verdict = decision.allowed ? 'allowed' : `refused (${decision.reason})`;
-  return [
+  const lines = [
     `${verdict}: ${what}`,
     because,
     ...(nearestMiss === undefined ? [] : [`nearest: ${nearestMiss}`]),
     ...notes.map((note) => `note: ${note}`),
-  ].join('\n');
+  ];
+  // A token that was only decoded may hold anything, and a terminal would obey it.
+  return lines.map((line) => line.replace(/[\x00-\x1f\x7f-\x9f]/g, '?')).join('\n');
 }
 
 function because(decision: Decision, attempt: Attempt, { rule, deny }: Witness): string {
@@ -156,6 +159,8 @@ function partingOf(filter: string, asked: string): Parting {
 function noteOf(one: Unapplied, policy: Policy | undefined): string {
   switch (one.kind) {
     case 'scope_unknown': {
+      const foreign = foreignScopeWords(one.scope);
+      if (foreign !== undefined) return `scope ${one.scope}: ${foreign}`;
       if (policy === undefined) return `scope ${one.scope} grants nothing: there is no policy`;
       const near = nearest(one.scope, policy.scopes.keys());
       return `scope ${one.scope} is not in the policy${near === undefined ? '' : `; nearest is ${near}`}`;
@@ -164,6 +169,8 @@ function noteOf(one: Unapplied, policy: Policy | undefined): string {
       return `scope ${one.scope} grants nothing: ${one.problem}`;
     case 'aif_malformed':
       return `the AIF scope grants nothing: ${one.problem}`;
+    case 'acl_claim':
+      return `claim acl: ${aclClaimWords(one.acl)}`;
     case 'scope_reserved':
       return `scope ${one.scope} grants nothing: ${one.filter} is reserved`;
     case 'placeholder_unusable':

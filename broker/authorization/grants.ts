@@ -78,6 +78,7 @@ export type Unapplied =
   | { readonly kind: 'scope_unknown'; readonly scope: string }
   | { readonly kind: 'scope_malformed'; readonly scope: string; readonly problem: string }
   | { readonly kind: 'aif_malformed'; readonly problem: string }
+  | { readonly kind: 'acl_claim'; readonly acl: object }
   | { readonly kind: 'scope_reserved'; readonly scope: string; readonly filter: string }
   | {
       readonly kind: 'placeholder_unusable';

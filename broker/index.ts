@@ -6,8 +6,18 @@ export type { Explanation } from './authorization/explain.ts';
 export { explain, formatExplanation } from './authorization/explain.ts';
 export type { GrantClaims, Grants, ScopeFormat } from './authorization/grants.ts';
 export { listGrants } from './authorization/grants.ts';
+export type {
+  MatrixDeny,
+  MatrixRule,
+  MatrixScope,
+  MatrixValues,
+  PolicyMatrix,
+} from './authorization/matrix.ts';
+export { policyMatrix } from './authorization/matrix.ts';
 export type { Policy } from './authorization/policy.ts';
 export { parsePolicy } from './authorization/policy.ts';
+export type { PolicyWarning } from './authorization/policy-warnings.ts';
+export { policyWarnings } from './authorization/policy-warnings.ts';
 export type { DocumentProblem } from './document.ts';
 export { DocumentError, readDocument } from './document.ts';
 export type { AedesHooks } from './hooks.ts';

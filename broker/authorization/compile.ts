@@ -184,7 +184,8 @@ function firstUnusable(
   return undefined;
 }
 
-function placeholderValue(placeholder: string, { clientId, group, claims }: GrantClaims): unknown {
+/** What the claims give for a placeholder, of any type. */
+export function placeholderValue(placeholder: string, { clientId, group, claims }: GrantClaims): unknown {
   if (placeholder === 'client_id') return clientId;
   if (placeholder === 'group') return group;
   const name = placeholder.slice('claim:'.length);

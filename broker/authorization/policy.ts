@@ -26,6 +26,8 @@ export interface TemplateRule<Rule> {
 }
 
 export interface ScopeRules {
+  /** `file:line:column`. */
+  readonly source: string;
   readonly publish: readonly TemplateRule<PublishRule>[];
   readonly subscribe: readonly TemplateRule<SubscribeRule>[];
 }
@@ -109,10 +111,11 @@ export function parsePolicy(text: string, fileName: string): Policy {
       reviewPolicy(value, review);
     },
   });
-  const locate = (...path: (string | number)[]) => sources?.locate(path);
+  const locate = (...path: (string | number)[]) => sources?.locate(path) ?? fileName;
   const scopes = new Map<string, ScopeRules>();
   for (const [scope, { publish = [], subscribe = [] }] of Object.entries(file.scopes ?? {})) {
     scopes.set(scope, {
+      source: locate('scopes', scope),
       publish: publish.map((entry, index) => {
         const options: Static<typeof publishOptions> = typeof entry === 'string' ? { topic: entry } : entry;
         return templateRule(options.topic, {

@@ -5,6 +5,7 @@ import { type Attempt, type Decision, refused } from './authorization/decide.ts'
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
 import type { HostClient, HostWill } from './guard/host.ts';
+import { withinRate } from './message-rate.ts';
 import { discard, isOwnPacket } from './own-topics.ts';
 import { renew } from './renewal.ts';
 import { judgeSubscription } from './subscription.ts';
@@ -43,6 +44,7 @@ const policyReasons: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
   'retain_not_allowed',
   'payload_too_large',
   'too_many_retained',
+  'rate_exceeded',
 ]);
 
 const HOST_TIMEOUT_MARGIN_MS = 5_000;
@@ -164,7 +166,15 @@ function judgePublish(
   if (client.closed) return refused.not_authenticated;
   const { topic, qos, retain, payload } = packet;
   const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? Infinity);
-  return judgeRetained(core, client, { action: 'publish', topic, qos, retain, bytes });
+  const attempt = { action: 'publish', topic, qos, retain, bytes } as const;
+  const decision = judgeRetained(core, client, attempt);
+  if (!decision.allowed || decision.rate === undefined) return decision;
+  try {
+    return withinRate(core.sessions.byClient.get(client), attempt, decision, core.monotonicMs());
+  } catch (error) {
+    core.onError(error);
+    return refused.internal_error;
+  }
 }
 
 function judgeRetained(

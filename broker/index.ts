@@ -4,10 +4,20 @@ export { decide } from './authorization/decide.ts';
 export { examplePolicy } from './authorization/example-policy.ts';
 export type { Explanation } from './authorization/explain.ts';
 export { explain, formatExplanation } from './authorization/explain.ts';
-export type { GrantClaims, Grants } from './authorization/grants.ts';
+export type { GrantClaims, Grants, ScopeFormat } from './authorization/grants.ts';
 export { listGrants } from './authorization/grants.ts';
+export type {
+  MatrixDeny,
+  MatrixRule,
+  MatrixScope,
+  MatrixValues,
+  PolicyMatrix,
+} from './authorization/matrix.ts';
+export { policyMatrix } from './authorization/matrix.ts';
 export type { Policy } from './authorization/policy.ts';
 export { parsePolicy } from './authorization/policy.ts';
+export type { PolicyWarning } from './authorization/policy-warnings.ts';
+export { policyWarnings } from './authorization/policy-warnings.ts';
 export type { DocumentProblem } from './document.ts';
 export { DocumentError, readDocument } from './document.ts';
 export type { AedesHooks } from './hooks.ts';

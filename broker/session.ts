@@ -4,6 +4,7 @@ import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
+import type { MessageBuckets } from './message-rate.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 
 /** One socket that was let in, from its first byte to its end. */
@@ -45,6 +46,8 @@ export interface Session {
   renewing: Promise<void>;
   /** How many have not been acknowledged. */
   renewals: number;
+  /** What is left of the rates it publishes under; made at its first publish under one. A renewal keeps it. */
+  messageBuckets?: MessageBuckets;
 }
 
 /** A session of what was admitted, before anything was subscribed to. */

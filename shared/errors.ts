@@ -53,6 +53,7 @@ export const reasonCodes = [
   'qos_too_high',
   'retain_not_allowed',
   'payload_too_large',
+  'rate_exceeded',
   'too_many_subscriptions',
   'too_many_retained',
   'reads_too_slowly',

@@ -25,9 +25,10 @@ export async function authenticate(
   if (connection.isOverLimit) {
     return { returnCode: returnCodes.unavailable, reason: 'too_many_connections' };
   }
+  const peer = { certificateThumbprint: connection.certificateThumbprint };
   let session: Session;
   try {
-    const admitted = await core.authority.admit(password, {});
+    const admitted = await core.authority.admit(password, peer);
     session = { client, connection, ...admitted, startedAtMs: settings.now(), filters: new Set() };
   } catch (error) {
     if (!(error instanceof FleetgateError)) core.onError(error);

@@ -10,8 +10,12 @@ export interface Connection {
   readonly stream: Duplex;
   /** Under a WebSocket, the socket that carries it. */
   readonly socket: Socket | undefined;
-  /** `undefined` for streams that have none, as in tests. */
+  /** Of the client, also behind a proxy that says so; `undefined` for streams that have none, as in tests. */
   readonly address: string | undefined;
+  /** When its socket was accepted, on the clock that cannot be set. */
+  readonly openedAtMs: number;
+  /** SHA-256 of its verified TLS client certificate in DER, base64url (RFC 8705 §3.1). */
+  readonly certificateThumbprint: string | undefined;
   /** Let in only to be told to come back later. */
   readonly isOverLimit: boolean;
   /** CONNACK 0 was sent. */

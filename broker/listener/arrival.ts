@@ -9,8 +9,11 @@ import { setOrigin } from './origin.ts';
 
 /** A socket on its way to MQTT: a PROXY header, a TLS handshake and a WebSocket upgrade may come first. */
 export interface Arrival {
-  /** As it was accepted. */
-  readonly socket: Socket;
+  /**
+   * What it is read by: the socket as it was accepted, then the TLS one over it. Only the topmost may be destroyed:
+   * Node (20 to 24) crashes when, while a handshake ends, the one below is destroyed and then the one above.
+   */
+  carrier: Socket;
   /** Says that the client is not who the socket says; whether that address may have one more. */
   comeFrom(address: string): boolean;
   /** Ends it; only the first reason is reported. */
@@ -46,40 +49,33 @@ export function createArrivals({ limits, gate, report, log }: ArrivalsOptions): 
     now: () => performance.now(),
     onError: (error) => logQuietly(log, error),
   });
-  const open = new Set<Socket>();
+  const open = new Set<Arrival>();
 
   function begin(socket: Socket, isProxied: boolean): Arrival | undefined {
     const openedAtMs = performance.now();
     let address = socket.remoteAddress;
     let admission = gate.admit(isProxied ? undefined : address);
-    let isOver = false;
+    let isReported = false;
     const deadline = deadlines.add(openedAtMs + limits.connectTimeoutSeconds * 1000, () =>
       refuse('connect_timeout'),
     );
     const leave = () => {
-      isOver = true;
+      if (!open.delete(arrival)) return;
       deadline.cancel();
-      open.delete(socket);
       release(admission);
     };
     const refuse = (reason: ReasonCode) => {
-      if (isOver) return;
       leave();
-      report({ action: 'connect', reason, address });
-      socket.destroy();
+      // Why the TLS handshake failed is known only when the socket has closed already.
+      if (!isReported) report({ action: 'connect', reason, address });
+      isReported = true;
+      arrival.carrier.destroy();
     };
     // Said by the `close` that follows.
     socket.on('error', () => {});
-    socket.once('close', () => {
-      if (!isOver) leave();
-    });
-    open.add(socket);
-    if (admission.verdict !== 'admitted') {
-      refuse('too_many_connections');
-      return undefined;
-    }
-    return {
-      socket,
+    socket.once('close', leave);
+    const arrival: Arrival = {
+      carrier: socket,
       comeFrom(told) {
         address = told;
         release(admission);
@@ -94,12 +90,16 @@ export function createArrivals({ limits, gate, report, log }: ArrivalsOptions): 
         setOrigin(carrier, { address, openedAtMs });
       },
     };
+    open.add(arrival);
+    if (admission.verdict === 'admitted') return arrival;
+    refuse('too_many_connections');
+    return undefined;
   }
 
   return {
     begin,
     close() {
-      for (const socket of open) socket.destroy();
+      for (const { carrier } of open) carrier.destroy();
       deadlines.close();
     },
   };

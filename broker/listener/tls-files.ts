@@ -97,12 +97,12 @@ function certificatesOf(pem: string, file: string): X509Certificate[] {
 }
 
 function privateKeyOf(pem: string, file: string): KeyObject {
+  if (/BEGIN ENCRYPTED PRIVATE KEY|^Proc-Type: 4,ENCRYPTED/m.test(pem)) {
+    throw problem(`the key in ${file} is encrypted; store it decrypted (openssl pkey -in … -out …)`);
+  }
   try {
     return createPrivateKey(pem);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_MISSING_PASSPHRASE') {
-      throw problem(`the key in ${file} is encrypted; store it decrypted (openssl pkey -in … -out …)`);
-    }
+  } catch {
     throw problem(`${file} holds no PEM private key; it must begin with -----BEGIN PRIVATE KEY-----`);
   }
 }

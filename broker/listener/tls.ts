@@ -39,20 +39,23 @@ export function tlsStep(
   });
   server.on('secureConnection', (socket) => {
     const arrival = arrivalOf(socket);
-    if (arrival === undefined || !isAcceptable(socket)) {
-      arrival?.refuse('tls_refused');
+    if (arrival === undefined) {
       socket.destroy();
       return;
     }
+    arrival.carrier = socket;
     socket.on('error', () => {});
-    next(socket, arrival);
+    if (isAcceptable(socket)) next(socket, arrival);
+    else arrival.refuse('tls_refused');
   });
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    const arrival = arrivalOf(socket);
+    if (arrival !== undefined) arrival.carrier = socket;
     const reason = (socket.authorizationError ?? error.code) as unknown;
     // Whoever just leaves, as a load balancer that looks whether the port is open, is not refused.
     if (reason !== 'ECONNRESET') {
       log.debug({ event: 'tls_refused', cause: String(reason) }, 'TLS handshake failed');
-      arrivalOf(socket)?.refuse('tls_refused');
+      arrival?.refuse('tls_refused');
     }
     socket.destroy();
   });

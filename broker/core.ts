@@ -4,6 +4,7 @@ import { type Attempt, type Decision, decide, refused } from './authorization/de
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
 import type { Guard, GuardContext } from './guard/guard.ts';
+import { createLoginRate, type LoginRate } from './login-rate.ts';
 import type { Settings } from './options.ts';
 import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
 import { createSessions, type Sessions } from './session.ts';
@@ -22,6 +23,7 @@ export interface Core {
   readonly sessions: Sessions;
   readonly gate: Gate;
   readonly authority: Authority;
+  readonly loginRate: LoginRate;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
@@ -81,6 +83,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     sessions,
     gate: createGate(limits),
     authority: createAuthority(createVerifier(settings), settings),
+    loginRate: createLoginRate({ monotonicMs }),
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,

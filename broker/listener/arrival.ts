@@ -16,8 +16,8 @@ export interface Arrival {
   carrier: Socket;
   /** Says that the client is not who the socket says; whether that address may have one more. */
   comeFrom(address: string): boolean;
-  /** Ends it; only the first reason is reported. */
-  refuse(reason: ReasonCode): void;
+  /** Ends it, after `answer` if there is one; only the first reason is reported. */
+  refuse(reason: ReasonCode, answer?: string): void;
   /** It is MQTT's from here on, carried by `carrier`. */
   arrive(carrier: Duplex): void;
 }
@@ -64,12 +64,17 @@ export function createArrivals({ limits, gate, report, log }: ArrivalsOptions): 
       deadline.cancel();
       release(admission);
     };
-    const refuse = (reason: ReasonCode) => {
-      leave();
+    const refuse = (reason: ReasonCode, answer?: string) => {
       // Why the TLS handshake failed is known only when the socket has closed already.
       if (!isReported) report({ action: 'connect', reason, address });
       isReported = true;
-      arrival.carrier.destroy();
+      if (answer === undefined) {
+        leave();
+        arrival.carrier.destroy();
+      } else {
+        // The deadline is kept for one who does not take the answer.
+        arrival.carrier.end(answer);
+      }
     };
     // Said by the `close` that follows.
     socket.on('error', () => {});

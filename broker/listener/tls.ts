@@ -2,6 +2,7 @@ import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import type { Limits, Logger } from '../options.ts';
+import { logQuietly } from '../refusal.ts';
 import type { Arrival, Step } from './arrival.ts';
 import type { TlsFiles, TlsMaterial } from './tls-files.ts';
 
@@ -54,8 +55,8 @@ export function tlsStep(
     const reason = (socket.authorizationError ?? error.code) as unknown;
     // Whoever just leaves, as a load balancer that looks whether the port is open, is not refused.
     if (reason !== 'ECONNRESET') {
-      log.debug({ event: 'tls_refused', cause: String(reason) }, 'TLS handshake failed');
       arrival?.refuse('tls_refused');
+      logCause(log, reason);
     }
     socket.destroy();
   });
@@ -90,6 +91,15 @@ function isAcceptable(socket: TLSSocket): boolean {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return true;
   return socket.authorized && certificate.validToDate.getTime() >= Date.now();
+}
+
+/** Why in OpenSSL's words, as which certificate or version; for whoever looks for it. */
+function logCause(log: Logger, reason: unknown): void {
+  try {
+    log.debug({ event: 'tls_refused', cause: String(reason) }, 'TLS handshake failed');
+  } catch (error) {
+    logQuietly(log, error);
+  }
 }
 
 /** The socket under it: Node says so nowhere else. Without it no handshake would get through. */

@@ -15,6 +15,8 @@ const MESSAGE_SLACK_BYTES = 65_536;
 /** MQTT 3.1.1 §6: the name a client offers; the second is of clients older than the standard. */
 const subprotocols = ['mqtt', 'mqttv3.1'];
 
+const badRequest = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+
 /** The WebSocket handshake of HTTP/1.1 (RFC 6455 §4), on any socket. How long it may take is the arrival's business. */
 export function webSocketStep(limits: Limits, take: TakeConnection): Step {
   const arrivals = new WeakMap<Duplex, Arrival>();
@@ -32,9 +34,10 @@ export function webSocketStep(limits: Limits, take: TakeConnection): Step {
   sockets.on('wsClientError', (_error, socket) => arrivals.get(socket)?.refuse('protocol_refused'));
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     socket.on('error', () => socket.destroy());
+    const arrival = arrivals.get(socket);
     if (!offersMqtt(request)) {
       // [MQTT-6.0.0-3]
-      socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      arrival?.refuse('protocol_refused', badRequest);
       return;
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -45,7 +48,7 @@ export function webSocketStep(limits: Limits, take: TakeConnection): Step {
       const stream = createWebSocketStream(webSocket);
       // Else it would wait half a minute for the answer to its close frame.
       webSocket.on('error', () => webSocket.terminate());
-      arrivals.get(socket)?.arrive(socket);
+      arrival?.arrive(socket);
       take(stream, request);
     });
   });

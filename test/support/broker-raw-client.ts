@@ -50,6 +50,11 @@ async function openStream(url: string, { tls = {}, socket: given }: RawClientOpt
   return secure;
 }
 
+/** Resolves when `stream` has closed, with an error or without: `once` of Node would reject. */
+export function closeOf(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => stream.once('close', () => resolve()));
+}
+
 export function rawClientOn(stream: Duplex): RawClient {
   const received: Packet[] = [];
   let taken = 0;

@@ -3,7 +3,13 @@ import { connect as connectSocket, type Socket } from 'node:net';
 import { generate } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import { startTestBroker, type TestBroker } from '../../support/broker-fixture.ts';
-import { connackOf, connectPacket, type RawClient, rawClientOn } from '../../support/broker-raw-client.ts';
+import {
+  closeOf,
+  connackOf,
+  connectPacket,
+  type RawClient,
+  rawClientOn,
+} from '../../support/broker-raw-client.ts';
 import { binaryHeader } from '../../support/proxy-header.ts';
 
 const protocols = ['mqtt', 'mqtts', 'ws', 'wss'] as const;
@@ -30,7 +36,7 @@ async function proxied(broker: TestBroker, header: Uint8Array): Promise<RawClien
 
 async function closesOn(broker: TestBroker, ...chunks: Uint8Array[]): Promise<void> {
   const socket = await socketTo(broker.url);
-  const closed = once(socket, 'close');
+  const closed = closeOf(socket);
   socket.resume();
   for (const chunk of chunks) socket.write(chunk);
   await closed;

@@ -6,7 +6,7 @@ import { generate } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { attack, startTestBroker, type TestBroker, until } from '../../support/broker-fixture.ts';
-import { connectPacket } from '../../support/broker-raw-client.ts';
+import { closeOf, connectPacket } from '../../support/broker-raw-client.ts';
 
 const protocols = ['mqtt', 'mqtts', 'ws', 'wss'] as const;
 // Enough for the client that is served afterwards, on a busy machine too.
@@ -51,7 +51,7 @@ describe.each(protocols)('over %s', (protocol) => {
   const options = { protocol, limits };
 
   attack('a socket that says nothing is closed', options, async (broker) => {
-    await once(await socketTo(broker), 'close');
+    await closeOf(await socketTo(broker));
     expect(await broker.refusal({ reason: 'connect_timeout' })).toMatchObject({ address: '127.0.0.1' });
   });
 
@@ -82,7 +82,7 @@ describe.each(protocols)('over %s', (protocol) => {
 describe.each(['mqtts', 'wss'] as const)('over %s', (protocol) => {
   attack('a handshake that comes a byte at a time is closed', { protocol, limits }, async (broker) => {
     const socket = await socketTo(broker);
-    await drip(socket, once(socket, 'close'), clientHello);
+    await drip(socket, closeOf(socket), clientHello);
     expect(await broker.refusal({ reason: 'connect_timeout' })).toMatchObject({ address: '127.0.0.1' });
   });
 });
@@ -93,19 +93,19 @@ describe.each(['ws', 'wss'] as const)('over %s', (protocol) => {
 
   attack('an upgrade that comes a byte at a time is closed', options, async (broker) => {
     const socket = await open(broker);
-    await drip(socket, once(socket, 'close'), upgrade);
+    await drip(socket, closeOf(socket), upgrade);
     expect(await broker.refusal({ reason: 'connect_timeout' })).toMatchObject({ address: '127.0.0.1' });
   });
 
   attack('an upgrade that never comes is closed', options, async (broker) => {
-    await once(await open(broker), 'close');
+    await closeOf(await open(broker));
     expect(await broker.refusal({ reason: 'connect_timeout' })).toMatchObject({ address: '127.0.0.1' });
   });
 
   attack('a request that is no upgrade does not keep the connection', { protocol }, async (broker) => {
     const socket = await open(broker);
     socket.write('POST / HTTP/1.1\r\nHost: broker\r\nContent-Length: 1000000\r\n\r\n');
-    await once(socket, 'close');
+    await closeOf(socket);
   });
 
   attack('a handshake without a key is closed', { protocol }, async (broker) => {
@@ -113,8 +113,24 @@ describe.each(['ws', 'wss'] as const)('over %s', (protocol) => {
     socket.write(
       'GET / HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n',
     );
-    await once(socket, 'close');
+    await closeOf(socket);
     expect(await broker.refusal({ reason: 'protocol_refused' })).toMatchObject({ address: '127.0.0.1' });
+  });
+
+  attack('whoever is refused and stays is closed', options, async (broker) => {
+    const { port } = new URL(broker.url);
+    const socket = connectSocket({ host: '127.0.0.1', port: Number(port), allowHalfOpen: true });
+    socket.on('error', () => {});
+    const carrier =
+      protocol === 'ws'
+        ? socket
+        : connectTls({ socket, ca: broker.tls?.authority.cert as string, allowHalfOpen: true } as object);
+    carrier.on('error', () => {});
+    carrier.resume();
+    carrier.write('GET / HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n');
+    expect(await broker.refusal({ reason: 'protocol_refused' })).toMatchObject({ address: '127.0.0.1' });
+    await drip(socket, closeOf(socket), Buffer.from('x'));
+    expect(broker.refusals).toHaveLength(1);
   });
 
   attack('whoever breaks WebSocket is gone at once', { protocol }, async (broker) => {

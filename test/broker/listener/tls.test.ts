@@ -5,6 +5,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { attack, startTestBroker, type TestBroker } from '../../support/broker-fixture.ts';
 import {
+  closeOf,
   connackOf,
   connectPacket,
   type RawClientOptions,
@@ -75,7 +76,7 @@ describe.each(['mqtts', 'wss'] as const)('%s', (protocol) => {
     socket.on('error', () => {});
     socket.resume();
     socket.write('GET / HTTP/1.1\r\nHost: broker\r\n\r\n');
-    await once(socket, 'close');
+    await closeOf(socket);
     expect(await broker.refusal({ reason: 'tls_refused' })).toMatchObject({ action: 'connect' });
   });
 
@@ -172,12 +173,27 @@ test.each(['TLSv1.2', 'TLSv1.3'])(
   },
 );
 
+attack('a logger that throws ends nothing', { protocol: 'mqtts', log: throwing() }, async (broker) => {
+  const socket = connectSocket(Number(new URL(broker.url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  socket.resume();
+  socket.write('GET / HTTP/1.1\r\n\r\n');
+  await closeOf(socket);
+});
+
+function throwing() {
+  const fail = () => {
+    throw new Error('the disk is full');
+  };
+  return { debug: fail, info: fail, warn: fail, error: fail };
+}
+
 test('a port that is only looked at is no refusal', async () => {
   const broker = await startTestBroker({ protocol: 'mqtts' });
   const socket = connectSocket(Number(new URL(broker.url).port), '127.0.0.1');
   await once(socket, 'connect');
   socket.end();
-  await once(socket, 'close');
+  await closeOf(socket);
   expect(await outcome(broker, {})).toBe(0);
   expect(broker.refusals).toEqual([]);
 });

@@ -6,6 +6,8 @@ import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
 import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts';
 import { type AedesHooks, decidingHooks } from './hooks.ts';
+import { originOf } from './listener/origin.ts';
+import { certificateThumbprint } from './listener/peer-certificate.ts';
 import type { Connection } from './session.ts';
 import { tellGrants } from './session-events.ts';
 import { judgeSubscription, mayReceive } from './subscription.ts';
@@ -63,7 +65,9 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
 
 function open(core: Core, stream: Duplex, socket: Socket | undefined): Connection | undefined {
   const { gate, report, sessions } = core;
-  const address = socket?.remoteAddress ?? (stream as { remoteAddress?: string }).remoteAddress;
+  const carrier = socket ?? stream;
+  const origin = originOf(carrier);
+  const address = origin?.address ?? (carrier as { remoteAddress?: string }).remoteAddress;
   const admission = gate.admit(address);
   if (admission.verdict === 'closed' || core.isClosed) {
     report({ action: 'connect', reason: 'too_many_connections', address });
@@ -71,11 +75,13 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
     stream.destroy();
     return undefined;
   }
+  const thumbprint = certificateThumbprint(carrier);
   const connection: Connection = {
     stream,
     socket,
     address,
-    peer: noProof,
+    openedAtMs: origin?.openedAtMs ?? core.monotonicMs(),
+    peer: thumbprint === undefined ? noProof : Object.freeze({ certificateThumbprint: thumbprint }),
     isOverLimit: admission.verdict === 'over_limit',
     isEstablished: false,
     onEstablished: [],

@@ -3,8 +3,9 @@ import type { ConnectPacket } from 'aedes';
 import { type ConnectRefusal, refusalOfError, returnCodes } from './connect.ts';
 import type { Core } from './core.ts';
 import { followExpiry } from './expiry.ts';
+import type { GuardContext } from './guard/guard.ts';
 import type { HostClient } from './guard/host.ts';
-import { createSession, type Session } from './session.ts';
+import { type Connection, createSession, type Session } from './session.ts';
 
 /** `gone`: the client needs no answer any more, and the host expects none. */
 export type ConnectAnswer = 'enter' | 'gone' | ConnectRefusal;
@@ -15,7 +16,7 @@ export async function authenticate(
   client: HostClient,
   password: Uint8Array | undefined,
 ): Promise<ConnectAnswer> {
-  const { parts, sessions, settings } = core;
+  const { parts, sessions } = core;
   const completions = parts.guards.map((guard) => guard.authenticating?.(client));
   const connection = sessions.connections.get(client);
   const packet = connection?.connect;
@@ -26,6 +27,30 @@ export async function authenticate(
   if (connection.isOverLimit) {
     return { returnCode: returnCodes.unavailable, reason: 'too_many_connections' };
   }
+  const { address } = connection;
+  if (core.loginRate.mustWait(address, packet.clientId)) {
+    return { returnCode: returnCodes.unavailable, reason: 'login_backoff' };
+  }
+  const answer = await logIn(core, { client, connection, packet, context, password, completions });
+  if (answer !== 'gone') {
+    core.loginRate.note(address, packet.clientId, answer === 'enter' ? 0 : answer.returnCode);
+  }
+  return answer;
+}
+
+interface Login {
+  readonly client: HostClient;
+  readonly connection: Connection;
+  readonly packet: ConnectPacket;
+  readonly context: GuardContext;
+  readonly password: Uint8Array | undefined;
+  /** To be called just before it succeeds. */
+  readonly completions: readonly ((() => void) | undefined)[];
+}
+
+async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
+  const { parts, settings } = core;
+  const { client, connection, packet, context, password, completions } = login;
   let session: Session;
   try {
     const admitted = await core.authority.admit(password, connection.peer);

@@ -49,7 +49,7 @@ export interface ConnectCheck {
 }
 
 /** MQTT client ids of more than a client's own characters are refused whatever the binding: they end up in topics. */
-const clientIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
+export const clientIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 
 /** In this order; the first that refuses gives the answer. */
 export const connectChecks: readonly ConnectCheck[] = Object.freeze([

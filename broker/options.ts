@@ -154,7 +154,8 @@ function prepareLimits(given: Partial<Limits>): Limits {
   return Object.freeze(limits);
 }
 
-function checkNames(object: object, known: readonly string[], prefix: string): void {
+/** @throws TypeError for a name that is not known, with the nearest that is */
+export function checkNames(object: object, known: readonly string[], prefix: string): void {
   for (const name of Object.keys(object)) {
     if (known.includes(name)) continue;
     const near = nearest(name, known);

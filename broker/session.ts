@@ -12,8 +12,10 @@ export interface Connection {
   readonly stream: Duplex;
   /** Under a WebSocket, the socket that carries it. */
   readonly socket: Socket | undefined;
-  /** `undefined` for streams that have none, as in tests. */
+  /** Of the client, also behind a proxy that says so; `undefined` for streams that have none, as in tests. */
   readonly address: string | undefined;
+  /** When its socket was accepted, on the clock that cannot be set. */
+  readonly openedAtMs: number;
   /** What it can prove of itself. */
   readonly peer: Peer;
   /** Let in only to be told to come back later. */

@@ -10,6 +10,7 @@ const usageCodes: ReadonlySet<string> = new Set([
   'policy_invalid',
   'scope_malformed',
   'not_supported',
+  'tls_file_invalid',
 ]);
 
 /** A mistake in the command line, told in one line; exit code 2. */

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import {
-  type BrokerOptions,
   examplePolicy,
   type Policy,
   parsePolicy,
@@ -13,6 +12,7 @@ import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgat
 import { FleetgateError } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import { type RunningAdmin, startAdmin } from './admin-listener.ts';
+import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
   type DataDirectory,
@@ -21,6 +21,7 @@ import {
   writeOnce,
   writeRuntime,
 } from './data-directory.ts';
+import { createReload, type Reloadable } from './reload.ts';
 
 export type Role = 'issuer' | 'broker';
 
@@ -29,12 +30,16 @@ export interface Ready {
   issuer?: string;
   admin: string;
   mqtt?: string;
+  mqtts?: string;
   ws?: string;
+  wss?: string;
   data_dir: string;
 }
 
 export interface Running {
   readonly ready: Ready;
+  /** Reads again what may change while it runs. Logs what came of it; a mistake leaves the old in force. */
+  reload(): Promise<void>;
   /** Stops accepting, finishes what is in flight, closes; within 10 s. */
   close(): Promise<void>;
 }
@@ -73,11 +78,16 @@ export async function up(
       data_dir: directory.path,
     };
     writeRuntime(directory, { ...ready });
-    return { ready, close };
+    const reload = createReload(reloadables(broker), log);
+    return { ready, reload, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+function reloadables(broker: RunningBroker | undefined): Reloadable[] {
+  return broker === undefined ? [] : [{ what: 'certificates', reload: () => broker.reloadCertificates() }];
 }
 
 function openIssuer(config: Config, directory: DataDirectory, log: Logger): Promise<RunningIssuer> {
@@ -132,11 +142,7 @@ function openBroker(
   );
   const limits = broker.limits;
   return startBroker({
-    listeners: broker.listeners.map(({ protocol, host, port }) => ({
-      protocol,
-      host,
-      port,
-    })) as BrokerOptions['listeners'],
+    listeners: broker.listeners.map(listenerOptions),
     issuers: [...embedded, ...remote],
     audience: broker.audience,
     policy,

@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { DEFAULT_DATA_DIRECTORY } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import type { Role } from '../up.ts';
+import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
 import { notBuiltProblems } from './unbuilt.ts';
 
@@ -138,5 +139,6 @@ function crossProblems({ broker }: Config, roles: readonly Role[]): string[] {
       'broker.trusted_issuers is empty: a broker alone would accept nobody; name an issuer with its jwks_uri',
     );
   }
+  if (roles.includes('broker')) problems.push(...listenerProblems(broker.listeners));
   return problems;
 }

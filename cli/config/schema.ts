@@ -77,6 +77,16 @@ const listener = Type.Object(
     tls_key_file: file('private key, PEM'),
     tls_client_ca_file: file('authorities of client certificates, PEM'),
     require_client_cert: Type.Optional(Type.Boolean({ description: 'refuse clients without a certificate' })),
+    proxy_protocol: Type.Optional(
+      Type.Boolean({ description: 'expect a PROXY header, which says who the client is' }),
+    ),
+    proxy_from: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        maxItems: 256,
+        description: 'addresses and networks of the load balancers whose PROXY header is believed',
+      }),
+    ),
   },
   closed,
 );

@@ -58,6 +58,8 @@ describe('public routes', () => {
         token_endpoint: `${issuer.url}/oauth/token`,
         jwks_uri: `${issuer.url}/.well-known/jwks.json`,
         token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        revocation_endpoint: `${issuer.url}/oauth/revoke`,
+        revocation_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
         grant_types_supported: ['client_credentials'],
         response_types_supported: [],
       });
@@ -198,6 +200,9 @@ describe('options', () => {
     ['a lifetime over a day', { tokenLifetimeSeconds: 86_401 }],
     ['an unknown algorithm', { signingAlgorithm: 'HS256' as 'ES256' }],
     ['no default audience', { defaultAudience: [] }],
+    ['a heartbeat of 0', { revocationFeed: { heartbeatSeconds: 0 } }],
+    ['a heartbeat that proxies do not wait for', { revocationFeed: { heartbeatSeconds: 61 } }],
+    ['an endless wait for a reader', { revocationFeed: { drainTimeoutSeconds: Number.POSITIVE_INFINITY } }],
     ['an unknown option', { tokenLifetime: 5 } as Partial<IssuerOptions>],
   ])('%s is config_invalid, and no file is made', async (_name, options) => {
     const resolved = issuerOptions(await temporaryDirectory(), options);

@@ -65,9 +65,9 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
 
   const stopPolling = repeat(POLL_INTERVAL_MS, async () => {
     try {
-      const count = await registry.revocationCount();
-      if (count !== seen) alarm.ring();
-      seen = count;
+      const mark = await registry.revocationMark();
+      if (mark !== seen) alarm.ring();
+      seen = mark;
     } catch {
       // Readers find out for themselves, and when it is over.
       seen = undefined;
@@ -116,17 +116,24 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     signal: AbortSignal,
   ): Promise<void> {
     let after: string | undefined;
+    let wasCurrent: boolean | undefined;
     while (!signal.aborted && !isClosed) {
       const rung = alarm.count();
       try {
         for await (const { revocations, isCurrent } of follow({ after, signal })) {
           for (const revocation of revocations) if (!signal.aborted) quietly(() => listener(revocation));
           after = revocations.at(-1)?.cursor ?? after;
-          if (isCurrent && !signal.aborted) quietly(() => state.current?.());
+          if (isCurrent && wasCurrent !== true && !signal.aborted) {
+            wasCurrent = true;
+            quietly(() => state.current?.());
+          }
         }
       } catch (error) {
-        log?.warn({ err: error }, 'revocations could not be told');
-        quietly(() => state.away?.());
+        if (wasCurrent !== false) {
+          wasCurrent = false;
+          log?.warn({ err: error }, 'revocations cannot be read');
+          quietly(() => state.away?.());
+        }
         await alarm.after(rung, signal);
       }
     }

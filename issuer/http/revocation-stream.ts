@@ -55,13 +55,16 @@ export function revocationStream(app: FastifyInstance, issuer: Issuer, options: 
       const ending = new AbortController();
       readers.add(ending);
       reply.hijack();
+      const line = { client: token.clientId, address: request.socket.remoteAddress };
+      request.log.info(line, 'a reader follows the revocations');
       try {
         await serve({ issuer, token, after: cursorOf(request), response: reply.raw, ending, options });
       } catch (error) {
-        request.log.warn({ err: error }, 'the feed of revocations ended early');
+        request.log.warn({ ...line, err: error }, 'the revocations cannot be told to a reader');
       } finally {
         readers.delete(ending);
         reply.raw.end();
+        request.log.info(line, 'a reader of the revocations has gone');
       }
     },
   };

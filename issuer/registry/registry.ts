@@ -94,8 +94,8 @@ export interface Registry {
   }): Promise<RecordedRevocation[]>;
   /** Whether a revocation hits this token. */
   isRevoked(token: RevocableToken): Promise<boolean>;
-  /** A number that grows with each revocation, whichever process recorded it. */
-  revocationCount(): Promise<number>;
+  /** A mark that each revocation changes, whichever process recorded it. */
+  revocationMark(): Promise<number>;
   /** Forgets some of the revocations that have expired; how many. 0 when none is left. */
   pruneRevocations(nowSeconds: number): Promise<number>;
   /** Records an event that changes nothing else, such as a refusal. */

@@ -173,6 +173,20 @@ describe('closing', () => {
     expect(await issuer.isReady()).toBe(false);
   });
 
+  test('is not held up by a connection on which nothing was sent yet', async () => {
+    const issuer = await startIssuer(issuerOptions(await temporaryDirectory()));
+    const socket = connect(issuer.port, '127.0.0.1');
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    // Accepted for sure, since a later one was answered.
+    await fetch(`${issuer.url}/livez`);
+    const closed = once(socket, 'close');
+    const beganMs = performance.now();
+    await issuer.close();
+    expect(performance.now() - beganMs).toBeLessThan(4000);
+    await closed;
+  });
+
   test('is not held up by an idle connection, and may be asked for twice', async () => {
     const issuer = await startIssuer(issuerOptions(await temporaryDirectory()));
     const socket = connect(issuer.port, '127.0.0.1');

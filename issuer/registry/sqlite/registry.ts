@@ -97,7 +97,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     revoke: (revocation, event) => commits.run(() => revoke(revocation, event)),
     listRevocations: ({ after, nowSeconds, limit }) => read(() => revocations.list(after, nowSeconds, limit)),
     isRevoked: (token) => read(() => revocations.hits(token)),
-    revocationCount: () => read(() => revocations.lastSequence()),
+    revocationMark: () => read(() => revocations.lastSequence()),
     pruneRevocations: (nowSeconds) => commits.run(() => revocations.prune(nowSeconds)),
     recordEvent: (event) => commits.run(() => audit.insert(event)),
     listEvents: ({ after = 0, limit }) => read(() => audit.list(after, limit)),

@@ -34,7 +34,7 @@ export function revocationStatements(database: Database) {
     .prepare<[number, number], number>('SELECT 1 FROM revocations WHERE sequence = ? AND created_at_ms = ?')
     .pluck();
   const lastSequence = database
-    .prepare<[], number>("SELECT seq FROM sqlite_sequence WHERE name = 'revocations'")
+    .prepare<[], number>('SELECT ifnull(max(sequence), 0) FROM revocations')
     .pluck();
   const prune = database.prepare<[number, number]>(
     'DELETE FROM revocations WHERE sequence IN (SELECT sequence FROM revocations WHERE expires_at <= ? LIMIT ?)',
@@ -96,8 +96,7 @@ export function revocationStatements(database: Database) {
       const from = isThere.get(sequence, createdAtMs) === undefined ? 0 : sequence;
       return list.all(from, nowSeconds, limit).map(toRevocation);
     },
-    /** Number of the last row there ever was. */
-    lastSequence: (): number => lastSequence.get() ?? 0,
+    lastSequence: (): number => lastSequence.get() as number,
     prune: (nowSeconds: number): number => prune.run(nowSeconds, MAX_PRUNED_ROWS).changes,
     hits: ({ tokenId, keyId, clientId, issuedAtSeconds: at }: RevocableToken): boolean =>
       hit.get(tokenId, keyId, clientId, at, clientId, at, at) === 1,

@@ -33,7 +33,7 @@ export interface SigningKeysOptions {
 }
 
 export interface SigningKeys {
-  /** The claims as a compact JWS by the active key. */
+  /** The claims as a compact JWS by the active key. Throws once that key was revoked. */
   sign(claims: AccessTokenClaims): string;
   /** The published key that makes tokens with this first part; unset for none. */
   verifierOf(encodedHeader: string): TokenVerifier | undefined;
@@ -88,7 +88,12 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
   }
 
   return {
-    sign: signer,
+    sign(claims) {
+      // Another process has made a new key, and this one was revoked since: what it signs is good nowhere.
+      if (withdrawn.has(active.kid))
+        throw new Error('the signing key of this process was revoked; restart it');
+      return signer(claims);
+    },
     verifierOf: (encodedHeader) => verifiers.get(encodedHeader),
     jwks: () => published,
     withdraw(kid) {

@@ -310,6 +310,9 @@ describe('a signing key', () => {
       expect(published).not.toContain(old?.kid);
     }
     expect(await revoke({ kind: 'key', kid: old?.kid })).toMatchObject({ status: 200 });
+    // The process that still has it for its active one issues nothing any more.
+    const refused = await fixture.tokenFor(await fixture.register({ client_id: 'a' }));
+    expect([refused.status, await refused.json()]).toMatchObject([500, { error: 'server_error' }]);
     await second.close();
     const third = await startIssuer(options);
     onTestFinished(() => third.close());

@@ -74,6 +74,7 @@ export const migrations: readonly string[] = [
   CREATE UNIQUE INDEX revocation_of_token ON revocations (token_id) WHERE token_id IS NOT NULL;
   CREATE UNIQUE INDEX revocation_of_key ON revocations (key_id) WHERE key_id IS NOT NULL;
   CREATE INDEX revocations_up_to ON revocations (client_id, kind, at) WHERE at IS NOT NULL;
+  CREATE INDEX revocations_by_moment ON revocations (at) WHERE at IS NOT NULL;
   CREATE INDEX revocations_by_expiry ON revocations (expires_at);
 
   -- Latest iat ahead of the clock that a token was given, since a revocation of its very second would have hit it.

@@ -87,8 +87,8 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     recordIssuedToken: ({ registration, clientId }, issuedAtSeconds, event) =>
       commits.run((): TokenRecorded => {
         if (!clients.exists(registration)) return { outcome: 'registration_ended' };
-        const validFromSeconds = revocations.validFrom(clientId);
-        if (issuedAtSeconds < validFromSeconds) return { outcome: 'revoked_already', validFromSeconds };
+        const validFromSeconds = revocations.validFrom(clientId, issuedAtSeconds);
+        if (validFromSeconds !== undefined) return { outcome: 'revoked_already', validFromSeconds };
         latestIssueMs = Math.max(latestIssueMs, event.atMs);
         if (issuedAtSeconds * 1000 > event.atMs) clients.setIssuedAhead(registration, issuedAtSeconds);
         audit.insert(event);

@@ -48,13 +48,14 @@ export function revocationStatements(database: Database) {
         OR EXISTS (SELECT 1 FROM revocations WHERE kind = 'issued_before' AND client_id IS NULL AND at > ?)`)
     .pluck();
   // `at IS NOT NULL` says nothing new, but lets the index that holds only such rows be used.
-  const lastMoment = 'SELECT max(at) FROM revocations WHERE at IS NOT NULL AND kind =';
+  const lastMoment = 'SELECT max(at) FROM revocations WHERE at IS NOT NULL';
+  const lastOfAll = database.prepare<[], number | null>(lastMoment).pluck();
   const validFrom = database
     .prepare<[string, string], number>(`
       SELECT max(
-        ifnull((${lastMoment} 'client' AND client_id = ?) + 1, 0),
-        ifnull((${lastMoment} 'issued_before' AND client_id = ?), 0),
-        ifnull((${lastMoment} 'issued_before' AND client_id IS NULL), 0))`)
+        ifnull((${lastMoment} AND kind = 'client' AND client_id = ?) + 1, 0),
+        ifnull((${lastMoment} AND kind = 'issued_before' AND client_id = ?), 0),
+        ifnull((${lastMoment} AND kind = 'issued_before' AND client_id IS NULL), 0))`)
     .pluck();
 
   function find(revocation: NewRevocation): RevocationRow | undefined {
@@ -100,8 +101,15 @@ export function revocationStatements(database: Database) {
     prune: (nowSeconds: number): number => prune.run(nowSeconds, MAX_PRUNED_ROWS).changes,
     hits: ({ tokenId, keyId, clientId, issuedAtSeconds: at }: RevocableToken): boolean =>
       hit.get(tokenId, keyId, clientId, at, clientId, at, at) === 1,
-    /** The earliest `iat` at which no recorded revocation would hit a new token of this client. */
-    validFrom: (clientId: string): number => validFrom.get(clientId, clientId) as number,
+    /**
+     * Unset when no recorded revocation would hit a new token of this client with that `iat`, else the earliest `iat`
+     * that none would hit. A token issued after all revocations, as nearly each is, takes one short look.
+     */
+    validFrom(clientId: string, issuedAtSeconds: number): number | undefined {
+      if (issuedAtSeconds > (lastOfAll.get() ?? -1)) return undefined;
+      const seconds = validFrom.get(clientId, clientId) as number;
+      return issuedAtSeconds < seconds ? seconds : undefined;
+    },
   };
 }
 

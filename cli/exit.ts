@@ -4,6 +4,7 @@ import { FleetgateError } from '@fleetgate/shared';
 export const EXIT_DONE = 0;
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
+export const EXIT_PARTLY_DONE = 3;
 
 const usageCodes: ReadonlySet<string> = new Set([
   'config_invalid',

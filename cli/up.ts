@@ -21,6 +21,7 @@ import {
   writeOnce,
   writeRuntime,
 } from './data-directory.ts';
+import { embeddedRevocations } from './embedded-revocations.ts';
 import { createReload, type Reloadable } from './reload.ts';
 
 export type Role = 'issuer' | 'broker';
@@ -122,15 +123,24 @@ function openAdmin(
   });
 }
 
-function openBroker(
+async function openBroker(
   config: Config,
   policy: Policy,
   log: Logger,
   issuer: RunningIssuer | undefined,
 ): Promise<RunningBroker> {
   const { broker } = config;
+  const revocations = issuer && embeddedRevocations(issuer);
   const embedded: TrustedIssuer[] =
-    issuer === undefined ? [] : [{ issuer: issuer.url, keys: { jwks: () => issuer.jwks() } }];
+    issuer === undefined || revocations === undefined
+      ? []
+      : [
+          {
+            issuer: issuer.url,
+            keys: { jwks: () => issuer.jwks() },
+            revocations: { source: revocations.source, refuseWhenAway: true },
+          },
+        ];
   const remote = broker.trusted_issuers.map(
     ({ issuer: url, jwks_uri, audience, algorithms, profile }): TrustedIssuer => ({
       issuer: url,
@@ -141,7 +151,7 @@ function openBroker(
     }),
   );
   const limits = broker.limits;
-  return startBroker({
+  const running = await startBroker({
     listeners: broker.listeners.map(listenerOptions),
     issuers: [...embedded, ...remote],
     audience: broker.audience,
@@ -166,6 +176,8 @@ function openBroker(
     },
     log: log.child({ component: 'broker' }),
   });
+  await revocations?.told;
+  return running;
 }
 
 /** The policy in force: the file named in the configuration, else the example written at the first start. */

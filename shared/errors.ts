@@ -3,7 +3,10 @@
  * a test compares them both ways.
  */
 
-/** OAuth error codes an issuer answers with: RFC 6749 §5.2, RFC 8707 §2 and, for 500 and 503, RFC 6749 §4.1.2.1. */
+/**
+ * OAuth error codes an issuer answers with: RFC 6749 §5.2, RFC 8707 §2, RFC 6750 §3.1 and, for 500 and 503,
+ * RFC 6749 §4.1.2.1.
+ */
 export const oauthErrorCodes = [
   'invalid_request',
   'invalid_client',
@@ -12,6 +15,8 @@ export const oauthErrorCodes = [
   'unsupported_grant_type',
   'invalid_scope',
   'invalid_target',
+  'invalid_token',
+  'insufficient_scope',
   'server_error',
   'temporarily_unavailable',
 ] as const;
@@ -75,6 +80,8 @@ export type ReasonCode = (typeof reasonCodes)[number];
 export const faultCodes = [
   'scope_malformed',
   'credentials_invalid',
+  'revocation_malformed',
+  'revocation_kind_unknown',
   'policy_invalid',
   'config_invalid',
   'not_supported',
@@ -82,6 +89,7 @@ export const faultCodes = [
   'registry_schema_newer',
   'registry_conflict',
   'client_unknown',
+  'key_unknown',
   'api_key_invalid',
   'key_file_invalid',
   'tls_file_invalid',

@@ -93,7 +93,7 @@ Examples:
   withConnection(client.command('delete <client-id...>'))
     .summary('delete machines')
     .description(
-      'Delete machines. Their next token request is refused; tokens already issued live until they expire.',
+      'Delete machines. Their next token request is refused, and the tokens they have are revoked.',
     )
     .addOption(formatOption())
     .action(async (clientIds: string[], flags: ListFlags) => {

@@ -1,6 +1,7 @@
 import { OAuthError, type TokenResponse, type TokenResponseCamelCase } from '@fleetgate/shared';
 import type { Caller } from '../audit.ts';
-import type { TokenRequest } from '../token-request.ts';
+import type { RevokeTokenRequest } from '../revoke-token.ts';
+import type { ClientRequest, TokenRequest } from '../token-request.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 /** A body as the content type parser leaves it: not decoded yet, so that a malformed one is refused in one place. */
@@ -9,7 +10,8 @@ export interface RawBody {
   readonly bytes: Uint8Array;
 }
 
-export interface HttpTokenRequest {
+/** What the endpoints for clients look at of a request. */
+export interface HttpClientRequest {
   readonly body: RawBody | undefined;
   readonly hasQuery: boolean;
   readonly authorization: string | undefined;
@@ -38,26 +40,40 @@ const camelCaseNames: ReadonlyMap<string, string> = new Map([
  * Reads a token request (RFC 6749 §4.4.2), as form or JSON. Unknown parameters are ignored (§3.2).
  * @throws OAuthError `invalid_request`; the message never quotes a value
  */
-export function readTokenRequest({
-  body,
-  hasQuery,
-  authorization,
-  caller,
-}: HttpTokenRequest): ReadTokenRequest {
-  // RFC 6749 §2.3.1: never in the URI, which ends up in logs.
-  if (hasQuery) invalid('parameters belong in the body, not in the query');
-  if (body === undefined) return invalid('the request has no body');
-  const { parameters, isCamelCase } = body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
+export function readTokenRequest(http: HttpClientRequest): ReadTokenRequest {
+  const { parameters, isCamelCase } = readParameters(http);
   const request = {
-    caller,
-    authorization,
+    ...clientRequest(http, parameters),
     grantType: text(parameters, 'grant_type'),
-    clientId: text(parameters, 'client_id'),
-    clientSecret: text(parameters, 'client_secret'),
     scope: textOrList(parameters, 'scope'),
     audience: [...audiences(parameters, 'audience'), ...audiences(parameters, 'resource')],
   };
   return { request, isCamelCase };
+}
+
+/**
+ * Reads a request to revoke a token (RFC 7009 §2.1), as form or JSON. `token_type_hint` is ignored: there is one type.
+ * @throws OAuthError `invalid_request`; the message never quotes a value
+ */
+export function readRevokeTokenRequest(http: HttpClientRequest): RevokeTokenRequest {
+  const { parameters } = readParameters(http);
+  return { ...clientRequest(http, parameters), token: text(parameters, 'token') };
+}
+
+function readParameters({ body, hasQuery }: HttpClientRequest) {
+  // RFC 6749 §2.3.1: never in the URI, which ends up in logs.
+  if (hasQuery) invalid('parameters belong in the body, not in the query');
+  if (body === undefined) return invalid('the request has no body');
+  return body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
+}
+
+function clientRequest({ caller, authorization }: HttpClientRequest, parameters: Parameters): ClientRequest {
+  return {
+    caller,
+    authorization,
+    clientId: text(parameters, 'client_id'),
+    clientSecret: text(parameters, 'client_secret'),
+  };
 }
 
 /** The answer in the guide's spelling. */

@@ -37,7 +37,7 @@ const required = () => ({ tls: { clientCaFile: tls.caFile, requireClientCert: tr
 
 function thumbprints(broker: TestBroker): (string | undefined)[] {
   return Array.from(
-    broker.auth.connections as ReadonlySet<{ peer: { certificateThumbprint?: string } }>,
+    broker.auth.connections as unknown as ReadonlySet<{ peer: { certificateThumbprint?: string } }>,
     ({ peer }) => peer.certificateThumbprint,
   );
 }

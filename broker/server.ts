@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { Aedes } from 'aedes';
 import { createGate } from './admission.ts';
+import type { Policy } from './authorization/policy.ts';
 import type { Listener, ListenerContext, ListenerOptions, Protocol } from './listener/listener.ts';
 import { checkListener, openListener } from './listener/listener.ts';
 import type { PluginOptions } from './options.ts';
@@ -16,6 +17,8 @@ export interface BrokerOptions extends PluginOptions {
 export interface RunningBroker {
   /** Of each protocol the first listener, with its actual port. */
   readonly urls: Readonly<Partial<Record<Protocol, string>>>;
+  /** Puts another policy in force, for live sessions in place. Resolves when each of them follows it. */
+  setPolicy(policy: Policy | undefined): Promise<void>;
   /**
    * Reads the certificates of all TLS listeners again, for connections from then on; those that are open stay. When
    * a file is not good, every listener keeps what it had.
@@ -78,7 +81,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
     reloading = reloading.catch(() => {}).then(() => reloadAll(listeners));
     return reloading;
   };
-  return Object.freeze({ urls: Object.freeze(urls), reloadCertificates, close });
+  return Object.freeze({ urls: Object.freeze(urls), setPolicy: auth.setPolicy, reloadCertificates, close });
 }
 
 async function reloadAll(listeners: readonly Listener[]): Promise<void> {

@@ -1,27 +1,13 @@
-import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import {
-  examplePolicy,
-  type Policy,
-  parsePolicy,
-  type RunningBroker,
-  startBroker,
-  type TrustedIssuer,
-} from '@fleetgate/broker';
+import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
-import { FleetgateError } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import { type RunningAdmin, startAdmin } from './admin-listener.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
-import {
-  type DataDirectory,
-  prepareDataDirectory,
-  removeRuntime,
-  writeOnce,
-  writeRuntime,
-} from './data-directory.ts';
+import { type DataDirectory, prepareDataDirectory, removeRuntime, writeRuntime } from './data-directory.ts';
 import { embeddedRevocations } from './embedded-revocations.ts';
+import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
 import { createReload, type Reloadable } from './reload.ts';
 
 export type Role = 'issuer' | 'broker';
@@ -79,16 +65,25 @@ export async function up(
       data_dir: directory.path,
     };
     writeRuntime(directory, { ...ready });
-    const reload = createReload(reloadables(broker), log);
+    const certificates = (of: RunningBroker): Reloadable => ({
+      what: 'certificates',
+      reload: () => of.reloadCertificates(),
+    });
+    const policyOf = (of: RunningBroker): Reloadable => ({
+      what: 'policy',
+      reload: async () => of.setPolicy(readPolicy(config, directory)),
+    });
+    const reload = createReload(broker === undefined ? [] : [certificates(broker), policyOf(broker)], log);
+    if (broker !== undefined) {
+      const again = createReload([policyOf(broker)], log);
+      const unwatch = watchPolicy(policyPath(config, directory), () => void again());
+      closers.push(async () => unwatch());
+    }
     return { ready, reload, close };
   } catch (error) {
     await close();
     throw error;
   }
-}
-
-function reloadables(broker: RunningBroker | undefined): Reloadable[] {
-  return broker === undefined ? [] : [{ what: 'certificates', reload: () => broker.reloadCertificates() }];
 }
 
 function openIssuer(config: Config, directory: DataDirectory, log: Logger): Promise<RunningIssuer> {
@@ -178,21 +173,4 @@ async function openBroker(
   });
   await revocations?.told;
   return running;
-}
-
-/** The policy in force: the file named in the configuration, else the example written at the first start. */
-function readPolicy(config: Config, directory: DataDirectory): Policy {
-  if (config.broker.policy_file === undefined) writeOnce(directory.policyFile, examplePolicy);
-  const file = config.broker.policy_file ?? directory.policyFile;
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new FleetgateError(
-      'policy_invalid',
-      `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`,
-    );
-  }
-  return parsePolicy(text, file);
 }

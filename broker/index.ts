@@ -29,6 +29,8 @@ export { defaultLimits } from './options.ts';
 export type { Fleetgate } from './plugin.ts';
 export { fleetgate } from './plugin.ts';
 export type { Refusal, RefusalReason } from './refusal.ts';
+export type { RemoteRevocationsOptions } from './remote-revocations.ts';
+export { remoteRevocations } from './remote-revocations.ts';
 export type { Revocation } from './revocation.ts';
 export type { RevocationFeedOptions, RevocationListener, RevocationSource } from './revocation-source.ts';
 export { schemaProblems } from './schema-problems.ts';

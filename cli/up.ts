@@ -9,6 +9,7 @@ import { type DataDirectory, prepareDataDirectory, removeRuntime, writeRuntime }
 import { embeddedRevocations } from './embedded-revocations.ts';
 import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
 import { createReload, type Reloadable } from './reload.ts';
+import { trustedIssuer } from './trusted-issuers.ts';
 
 export type Role = 'issuer' | 'broker';
 
@@ -136,15 +137,8 @@ async function openBroker(
             revocations: { source: revocations.source, refuseWhenAway: true },
           },
         ];
-  const remote = broker.trusted_issuers.map(
-    ({ issuer: url, jwks_uri, audience, algorithms, profile }): TrustedIssuer => ({
-      issuer: url,
-      keys: { jwksUri: jwks_uri as string },
-      ...(audience === undefined ? {} : { audience }),
-      ...(algorithms === undefined ? {} : { algorithms }),
-      ...(profile === undefined ? {} : { profile }),
-    }),
-  );
+  const brokerLog = log.child({ component: 'broker' });
+  const remote = await Promise.all(broker.trusted_issuers.map((one) => trustedIssuer(one, brokerLog)));
   const limits = broker.limits;
   const running = await startBroker({
     listeners: broker.listeners.map(listenerOptions),
@@ -169,7 +163,7 @@ async function openBroker(
       connectTimeoutSeconds: limits.connect_timeout_seconds,
       drainTimeoutSeconds: limits.drain_timeout_seconds,
     },
-    log: log.child({ component: 'broker' }),
+    log: brokerLog,
   });
   await revocations?.told;
   return running;

@@ -105,6 +105,16 @@ const trustedIssuer = Type.Object(
       Type.Enum(['standard', 'supertokens'], { description: 'shape of its claims; default: standard' }),
     ),
     credentials_file: file('credentials for its revocation feed'),
+    feed_max_away_seconds: Type.Integer({
+      minimum: 1,
+      maximum: 86_400,
+      default: 60,
+      description: 'how long that feed may be away before /readyz says so',
+    }),
+    refuse_when_feed_away: Type.Boolean({
+      default: false,
+      description: 'refuse its clients while the feed is away for longer',
+    }),
   },
   closed,
 );

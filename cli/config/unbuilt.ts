@@ -27,11 +27,6 @@ export function notBuiltProblems({ issuer, broker }: Config, roles: readonly Rol
         `finding the keys of ${key} by its metadata`,
         'give its jwks_uri',
       );
-      unless(
-        issuer.credentials_file === undefined,
-        `the revocation feed (${key}.credentials_file)`,
-        'leave it out',
-      );
     }
   }
   return problems;

@@ -118,6 +118,8 @@ async function serve(reader: Reader): Promise<void> {
   const { token, response, ending, options } = reader;
   const end = () => ending.abort();
   response.once('close', end);
+  // A write to a connection that is just going; without a listener it would end the process.
+  response.on('error', end);
   const expiry = setTimeout(end, token.claims.exp * 1000 - options.now());
   const heartbeat = setInterval(() => {
     if (!response.writableNeedDrain) response.write(': alive\n\n');

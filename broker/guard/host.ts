@@ -42,13 +42,20 @@ export interface HostPersistence {
   removeSubscriptions(client: ById, topics: readonly string[]): Promise<void>;
   subscriptionsByClient(client: ById): Promise<Subscription[]>;
   outgoingEnqueue(subscription: { clientId: string }, packet: AedesPublishPacket): Promise<void>;
-  outgoingEnqueueCombi(subscriptions: { clientId: string }[], packet: AedesPublishPacket): Promise<void>;
+  outgoingEnqueueCombi(subscriptions: QueuedFor[], packet: AedesPublishPacket): Promise<void>;
   outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
   outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
   delWill(will: { id: string; brokerId: string }): Promise<unknown>;
 }
 
+/** A stored subscription that matched a message. */
+export interface QueuedFor {
+  readonly clientId: string;
+  readonly topic: string;
+}
+
 export interface QueuedPacket {
+  cmd?: string;
   messageId?: number | undefined;
   brokerId?: string;
   brokerCounter?: number;

@@ -9,6 +9,7 @@ import type { Guard } from './guard.ts';
 import { packetForm } from './packet-form.ts';
 import { packetSize } from './packet-size.ts';
 import { queueBound } from './queue-bound.ts';
+import { queuedDollarTopics } from './queued-dollar-topics.ts';
 import { queuedOnce } from './queued-once.ts';
 import { restoredSubscriptions } from './restored-subscriptions.ts';
 import { storedSubscriptions } from './stored-subscriptions.ts';
@@ -36,7 +37,8 @@ export const guards: readonly Guard[] = Object.freeze([
   restoredSubscriptions,
   // Wraps the clearing that unsentMessages corrects, and must see its result.
   queueBound,
-  // What this leaves out is not counted.
+  // What these two leave out is not counted.
   queuedOnce,
+  queuedDollarTopics,
   unsentMessages,
 ]);

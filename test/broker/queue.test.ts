@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { IPublishPacket } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import {
+  attack,
   payloads,
   publishPacket,
   startTestBroker,
@@ -20,6 +21,22 @@ const queueOf = (broker: TestBroker, id: string): Promise<IPublishPacket[]> =>
 const everything = ['mqtt:publish:#', 'mqtt:subscribe:#'];
 const observer = (broker: TestBroker) =>
   broker.session('observer', { clean: false }, broker.token('observer', { scope: everything }));
+
+attack('what is acknowledged for nothing takes no place in a queue', {}, async (broker) => {
+  const first = await observer(broker);
+  expect(await subscribe(first, ['#', '+/dropped', '+/#'])).toEqual([1, 1, 1]);
+  const client = await broker.session('device-1');
+  const nonsense = async () => {
+    client.send(publishPacket('$fleetgate/token', 'nonsense', { qos: 1 }));
+    await client.next('puback');
+    await client.settle();
+  };
+  await nonsense();
+  expect(await queueOf(broker, 'observer')).toEqual([]);
+  await first.end();
+  await nonsense();
+  expect(await queueOf(broker, 'observer')).toEqual([]);
+});
 
 describe('a message that several filters match', () => {
   const filters = ['devices/#', 'devices/+/x', 'devices/device-1/#', '#'];

@@ -11,6 +11,7 @@ import { packetSize } from './packet-size.ts';
 import { queueBound } from './queue-bound.ts';
 import { queuedDollarTopics } from './queued-dollar-topics.ts';
 import { queuedOnce } from './queued-once.ts';
+import { releasedMessages } from './released-messages.ts';
 import { restoredSubscriptions } from './restored-subscriptions.ts';
 import { storedSubscriptions } from './stored-subscriptions.ts';
 import { takeover } from './takeover.ts';
@@ -40,5 +41,6 @@ export const guards: readonly Guard[] = Object.freeze([
   // What these two leave out is not counted.
   queuedOnce,
   queuedDollarTopics,
+  releasedMessages,
   unsentMessages,
 ]);

@@ -22,6 +22,15 @@ const everything = ['mqtt:publish:#', 'mqtt:subscribe:#'];
 const observer = (broker: TestBroker) =>
   broker.session('observer', { clean: false }, broker.token('observer', { scope: everything }));
 
+/** Publishes at QoS 2 with its whole handshake. */
+async function publishOnce(client: RawClient, packet: Partial<IPublishPacket> & { topic: string }) {
+  const sent = publishPacket(packet.topic, packet.payload ?? 'x', { qos: 2, ...packet });
+  client.send(sent);
+  await client.next('pubrec');
+  client.send({ cmd: 'pubrel', messageId: sent.messageId as number });
+  await client.next('pubcomp');
+}
+
 attack('what is acknowledged for nothing takes no place in a queue', {}, async (broker) => {
   const first = await observer(broker);
   expect(await subscribe(first, ['#', '+/dropped', '+/#'])).toEqual([1, 1, 1]);
@@ -78,5 +87,41 @@ describe('a message that several filters match', () => {
     const again = await observer(broker);
     expect(await take(again, 3)).toEqual(['0', '1', '2']);
     expect(await queueOf(broker, 'observer')).toEqual([]);
+  });
+});
+
+describe('a QoS 2 message to a persistent session', () => {
+  test('is released by its own identifier, also when others are under way', async () => {
+    const broker = await startTestBroker();
+    const client = await observer(broker);
+    await subscribe(client, ['#'], 2);
+    const publisher = await broker.session('device-1');
+    const ids: number[] = [];
+    for (const payload of ['1', '2', '3']) {
+      await publishOnce(publisher, { topic: 'devices/device-1/x', payload });
+      ids.push(((await client.next('publish')) as IPublishPacket).messageId as number);
+    }
+    for (const id of ids) {
+      client.send({ cmd: 'pubrec', messageId: id });
+      expect(await client.next('pubrel')).toMatchObject({ messageId: id });
+    }
+    // Released and not complete: sent again is the PUBREL, not the message.
+    await client.end();
+    const again = await observer(broker);
+    for (const id of ids) expect(await again.next()).toMatchObject({ cmd: 'pubrel', messageId: id });
+    for (const id of ids) again.send({ cmd: 'pubcomp', messageId: id });
+    expect(payloads(await again.settle())).toEqual([]);
+    expect(await queueOf(broker, 'observer')).toEqual([]);
+  });
+
+  attack('that was retained is released too, and does not end the session', {}, async (broker) => {
+    const publisher = await broker.session('device-1');
+    await publishOnce(publisher, { topic: 'devices/device-1/x', retain: true });
+    const client = await observer(broker);
+    await subscribe(client, ['devices/#'], 2);
+    const { messageId } = (await client.next('publish')) as IPublishPacket;
+    client.send({ cmd: 'pubrec', messageId: messageId as number });
+    expect(await client.next('pubrel')).toMatchObject({ messageId });
+    expect(await client.settle()).toEqual([]);
   });
 });

@@ -45,6 +45,7 @@ export interface HostPersistence {
   outgoingEnqueueCombi(subscriptions: QueuedFor[], packet: AedesPublishPacket): Promise<void>;
   outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
   outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
+  incomingStorePacket(client: ById, packet: AedesPublishPacket): Promise<void>;
   delWill(will: { id: string; brokerId: string }): Promise<unknown>;
 }
 
@@ -70,6 +71,7 @@ const neededOfPersistence = [
   'outgoingEnqueueCombi',
   'outgoingUpdate',
   'outgoingClearMessageId',
+  'incomingStorePacket',
   'delWill',
 ];
 

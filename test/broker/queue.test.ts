@@ -13,6 +13,7 @@ import type { RawClient } from '../support/broker-raw-client.ts';
 
 interface Store {
   outgoingStream(client: { id: string }): Readable;
+  incomingGetPacket(client: { id: string }, packet: { messageId: number }): Promise<IPublishPacket>;
 }
 const storeOf = (broker: TestBroker) => (broker.aedes as unknown as { persistence: Store }).persistence;
 const queueOf = (broker: TestBroker, id: string): Promise<IPublishPacket[]> =>
@@ -124,4 +125,14 @@ describe('a QoS 2 message to a persistent session', () => {
     expect(await client.next('pubrel')).toMatchObject({ messageId });
     expect(await client.settle()).toEqual([]);
   });
+});
+
+test('of a QoS 2 message that was published nothing is kept but its identifier', async () => {
+  const broker = await startTestBroker();
+  const client = await broker.session('device-1', { clean: false });
+  const packet = publishPacket('devices/device-1/x', Buffer.alloc(100_000), { qos: 2, messageId: 7 });
+  client.send(packet);
+  await client.next('pubrec');
+  const stored = await storeOf(broker).incomingGetPacket({ id: 'device-1' }, { messageId: 7 });
+  expect({ topic: stored.topic, bytes: stored.payload.length }).toEqual({ topic: '', bytes: 0 });
 });

@@ -13,6 +13,7 @@ import { queuedDollarTopics } from './queued-dollar-topics.ts';
 import { queuedOnce } from './queued-once.ts';
 import { releasedMessages } from './released-messages.ts';
 import { restoredSubscriptions } from './restored-subscriptions.ts';
+import { retainedScan } from './retained-scan.ts';
 import { storedMessages } from './stored-messages.ts';
 import { storedSubscriptions } from './stored-subscriptions.ts';
 import { takeover } from './takeover.ts';
@@ -44,5 +45,6 @@ export const guards: readonly Guard[] = Object.freeze([
   queuedDollarTopics,
   releasedMessages,
   storedMessages,
+  retainedScan,
   unsentMessages,
 ]);

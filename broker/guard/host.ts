@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Aedes, AedesPublishPacket, Client, Subscription } from 'aedes';
 
 /** What the guards use of Aedes 1.2 beyond its type declarations. Checked at `attach` by {@link missingOfHost}. */
@@ -46,6 +46,7 @@ export interface HostPersistence {
   outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
   outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
   incomingStorePacket(client: ById, packet: AedesPublishPacket): Promise<void>;
+  createRetainedStreamCombi(filters: readonly string[]): Readable;
   delWill(will: { id: string; brokerId: string }): Promise<unknown>;
 }
 
@@ -72,6 +73,7 @@ const neededOfPersistence = [
   'outgoingUpdate',
   'outgoingClearMessageId',
   'incomingStorePacket',
+  'createRetainedStreamCombi',
   'delWill',
 ];
 

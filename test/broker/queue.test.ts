@@ -1,8 +1,10 @@
 import type { Readable } from 'node:stream';
-import type { IPublishPacket } from 'mqtt-packet';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { IPublishPacket, ISubackPacket } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import {
   attack,
+  messageId,
   payloads,
   publishPacket,
   startTestBroker,
@@ -14,6 +16,7 @@ import type { RawClient } from '../support/broker-raw-client.ts';
 interface Store {
   outgoingStream(client: { id: string }): Readable;
   incomingGetPacket(client: { id: string }, packet: { messageId: number }): Promise<IPublishPacket>;
+  createRetainedStreamCombi(filters: readonly string[]): Readable;
 }
 const storeOf = (broker: TestBroker) => (broker.aedes as unknown as { persistence: Store }).persistence;
 const queueOf = (broker: TestBroker, id: string): Promise<IPublishPacket[]> =>
@@ -135,4 +138,33 @@ test('of a QoS 2 message that was published nothing is kept but its identifier',
   await client.next('pubrec');
   const stored = await storeOf(broker).incomingGetPacket({ id: 'device-1' }, { messageId: 7 });
   expect({ topic: stored.topic, bytes: stored.payload.length }).toEqual({ topic: '', bytes: 0 });
+});
+
+test('between the filters of one SUBSCRIBE the search for retained messages lets others pass', async () => {
+  const broker = await startTestBroker();
+  const publisher = await broker.session('device-1');
+  publisher.send(publishPacket('devices/device-1/r', 'kept', { qos: 1, retain: true }));
+  await publisher.next('puback');
+  let turns = 0;
+  let isOver = false;
+  const count = async () => {
+    while (!isOver) {
+      await nextTurn();
+      turns += 1;
+    }
+  };
+  const counting = count();
+  const filters = Array.from({ length: 50 }, (_, i) => `none/${i}/+`);
+  const found = await storeOf(broker)
+    .createRetainedStreamCombi([...filters, 'devices/#'])
+    .toArray();
+  isOver = true;
+  await counting;
+  expect(payloads(found)).toEqual(['kept']);
+  expect(turns).toBeGreaterThanOrEqual(filters.length);
+  const client = await broker.session('reader', {}, broker.token('reader', { scope: everything }));
+  const subscriptions = [...filters, 'devices/#'].map((topic) => ({ topic, qos: 0 as const }));
+  client.send({ cmd: 'subscribe', messageId: messageId(), subscriptions });
+  expect(((await client.next('suback')) as ISubackPacket).granted).toHaveLength(51);
+  expect(payloads([await client.next('publish')])).toEqual(['kept']);
 });

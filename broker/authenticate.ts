@@ -72,7 +72,8 @@ async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
     if (refusal !== undefined) return { ...refusal, clientId };
   }
   if (isGone()) return 'gone';
-  // It may have waited long.
+  // It may have waited long, and what holds now is what counts: policy, revocations, time.
+  session.principal = core.authority.principalOf(session.token);
   const late = checkConnect(core, session, packet);
   if (late !== undefined) return { ...late, clientId };
   for (const complete of completions) complete?.();

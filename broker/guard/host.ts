@@ -45,7 +45,7 @@ export interface HostPersistence {
   removeSubscriptions(client: ById, topics: readonly string[]): Promise<void>;
   subscriptionsByClient(client: ById): Promise<Subscription[]>;
   outgoingEnqueue(subscription: { clientId: string }, packet: AedesPublishPacket): Promise<void>;
-  outgoingEnqueueCombi(subscriptions: { clientId: string }[], packet: AedesPublishPacket): Promise<void>;
+  outgoingEnqueueCombi(subscriptions: QueuedFor[], packet: AedesPublishPacket): Promise<void>;
   outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
   outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
   incomingStorePacket(client: ById, packet: AedesPublishPacket): Promise<void>;
@@ -54,6 +54,12 @@ export interface HostPersistence {
   storeRetained(packet: AedesPublishPacket): Promise<void>;
   createRetainedStreamCombi(filters: readonly string[]): Readable;
   delWill(will: { id: string; brokerId: string }): Promise<unknown>;
+}
+
+/** A stored subscription that matched a message. */
+export interface QueuedFor {
+  readonly clientId: string;
+  readonly topic: string;
 }
 
 export interface QueuedPacket {

@@ -30,7 +30,7 @@ export const inboundStore: Guard = {
       await incomingStorePacket.call(
         persistence,
         client,
-        Object.assign(Object.create(packet), { payload: nothing }),
+        Object.assign(Object.create(packet), { topic: '', payload: nothing }),
       );
     };
     persistence.incomingDelPacket = (client, packet) => {

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { matches } from '@fleetgate/shared';
 import type { AedesPublishPacket } from 'aedes';
+import { logQuietly } from '../refusal.ts';
 import type { Guard } from './guard.ts';
 
 /** Topics looked at in one turn of the event loop: with a hundred filters some three milliseconds. */
@@ -9,16 +10,23 @@ const TOPICS_PER_TURN = 256;
 /**
  * Retained messages are bounded, of one client and in all, and looked up once for a SUBSCRIBE, a filter without
  * wildcards directly, with pauses for others. The host goes through all of them for each filter, also one named
- * twice, in one go: with many of either it stops for seconds. A persistence of the user's own keeps its ways, but
- * sees each filter once.
+ * twice, in one go: with many of either it stops for seconds. A persistence of the user's own is
+ * asked for one filter after the other, each once.
  */
 export const retainedMessages: Guard = {
   name: 'retained messages are bounded, and looking them up stops nothing',
-  install({ broker: { persistence, opts }, limits }) {
+  install({ broker: { persistence, opts }, limits, log }) {
     const { createRetainedStreamCombi, storeRetained } = persistence;
     if (opts.persistence !== undefined) {
+      const inTurns = async function* (filters: ReadonlySet<string>) {
+        for (const filter of filters) {
+          yield* createRetainedStreamCombi.call(persistence, [filter]);
+          await new Promise(setImmediate);
+        }
+      };
       persistence.createRetainedStreamCombi = (filters) =>
-        createRetainedStreamCombi.call(persistence, Array.from(new Set(filters)));
+        // The host listens to no error of it.
+        Readable.from(inTurns(new Set(filters))).on('error', (error) => logQuietly(log, error));
       return undefined;
     }
 

@@ -7,7 +7,7 @@ import type { Guard, GuardContext } from './guard/guard.ts';
 import type { Settings } from './options.ts';
 import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
 import { createSessions, type Sessions } from './session.ts';
-import { createVerifier } from './verifier/verify.ts';
+import { createVerifier, type VerifierStats } from './verifier/verify.ts';
 
 /** What a test may leave out to see that it is needed. There is no such option for users. */
 export interface Parts {
@@ -22,6 +22,8 @@ export interface Core {
   readonly sessions: Sessions;
   readonly gate: Gate;
   readonly authority: Authority;
+  /** Counts of the verification of tokens. */
+  readonly verifierStats: () => VerifierStats;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
@@ -50,6 +52,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
   const report = createReport(log, settings.onRefusal);
   const onError = (error: unknown) => logQuietly(log, error);
   const monotonicMs = () => performance.now();
+  const verifier = createVerifier({ ...settings, monotonicMs });
 
   function rule(client: object | null, attempt: Attempt, isWill = false): Decision {
     try {
@@ -80,7 +83,8 @@ export function createCore(settings: Settings, parts: Parts): Core {
     parts,
     sessions,
     gate: createGate(limits),
-    authority: createAuthority(createVerifier(settings), settings),
+    authority: createAuthority(verifier, settings),
+    verifierStats: verifier.stats,
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,

@@ -5,5 +5,6 @@ export * from './identifier.ts';
 export * from './nearest.ts';
 export * from './private-file.ts';
 export * from './scope.ts';
+export * from './secure-address.ts';
 export * from './token.ts';
 export * from './topic.ts';

@@ -75,7 +75,8 @@ export function checkIntrospection(issuer: string, settings: IntrospectionSettin
   if (typeof clientSecret !== 'string' || clientSecret === '') {
     throw new TypeError('introspection.clientSecret is missing');
   }
-  if (!(intervalSeconds >= MIN_INTERVAL_SECONDS && intervalSeconds <= MAX_INTERVAL_SECONDS)) {
+  const isInterval = intervalSeconds >= MIN_INTERVAL_SECONDS && intervalSeconds <= MAX_INTERVAL_SECONDS;
+  if (!(Number.isFinite(intervalSeconds) && isInterval)) {
     throw new TypeError(
       `introspection.intervalSeconds must be between ${MIN_INTERVAL_SECONDS} and ${MAX_INTERVAL_SECONDS}`,
     );

@@ -157,7 +157,7 @@ function checkDiscoverable(issuer: string): string {
 }
 
 function checkStale(maxStaleSeconds: number): number {
-  if (!(maxStaleSeconds >= 0 && maxStaleSeconds <= MAX_STALE_SECONDS)) {
+  if (!(Number.isFinite(maxStaleSeconds) && maxStaleSeconds >= 0 && maxStaleSeconds <= MAX_STALE_SECONDS)) {
     throw new TypeError(`maxStaleSeconds must be between 0 and ${MAX_STALE_SECONDS}`);
   }
   return maxStaleSeconds;

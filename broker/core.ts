@@ -11,7 +11,7 @@ import { createRevocations, type Revocations } from './revocation.ts';
 import type { RevocationFeed } from './revocation-source.ts';
 import { createSessions, type Sessions } from './session.ts';
 import { MAX_TOKEN_LIFETIME_SECONDS } from './verifier/claims.ts';
-import { createVerifier } from './verifier/verify.ts';
+import { createVerifier, type VerifierStats } from './verifier/verify.ts';
 
 /** What a test may leave out to see that it is needed. There is no such option for users. */
 export interface Parts {
@@ -30,6 +30,8 @@ export interface Core {
   /** Where those come from, by issuer; begun by `attach`. */
   readonly feeds: Map<string, RevocationFeed>;
   readonly loginRate: LoginRate;
+  /** Counts of the verification of tokens. */
+  readonly verifierStats: () => VerifierStats;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
@@ -64,6 +66,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
   const report = createReport(log, settings.onRefusal);
   const onError = (error: unknown) => logQuietly(log, error);
   const monotonicMs = () => performance.now();
+  const verifier = createVerifier({ ...settings, monotonicMs });
 
   function rule(client: object | null, attempt: Attempt, isWill = false): Decision {
     try {
@@ -96,8 +99,9 @@ export function createCore(settings: Settings, parts: Parts): Core {
     gate: createGate(limits),
     revocations,
     feeds: new Map(),
-    authority: createAuthority(createVerifier(settings), revocations, settings),
+    authority: createAuthority(verifier, revocations, settings),
     loginRate: createLoginRate({ monotonicMs }),
+    verifierStats: verifier.stats,
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,

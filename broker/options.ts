@@ -1,8 +1,10 @@
-import { nearest } from '@fleetgate/shared';
+import { FleetgateError } from '@fleetgate/shared';
 import type { Logger as PinoLogger } from 'pino';
 import type { Policy } from './authorization/policy.ts';
+import { checkNames } from './option-names.ts';
 import type { Refusal } from './refusal.ts';
 import type { TrustedIssuer } from './verifier/issuer.ts';
+import { DEFAULT_MAX_CACHED_TOKENS } from './verifier/token-cache.ts';
 
 /** What is used of a pino logger; any object with these four will do. */
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
@@ -56,6 +58,11 @@ export interface PluginOptions {
   /** What a refused PUBLISH leads to: `disconnect` (default), or `drop`, acknowledged and delivered to nobody. */
   readonly deniedPublish?: 'disconnect' | 'drop';
   readonly limits?: Partial<Limits>;
+  /**
+   * Verified tokens that are remembered, so that a client that comes back with the same token costs no signature check.
+   * 0 remembers none. Default 100000, some 150 MB when they are all in use.
+   */
+  readonly maxCachedTokens?: number;
   /** Default: silence. */
   readonly log?: Logger;
   /** Called once for each refusal. What it throws is logged and otherwise ignored. */
@@ -73,6 +80,7 @@ export interface Settings {
   readonly clientIdBinding: ClientIdBinding;
   readonly deniedPublish: 'disconnect' | 'drop';
   readonly limits: Limits;
+  readonly maxCachedTokens: number;
   readonly log: Logger;
   readonly onRefusal: (refusal: Refusal) => void;
   readonly now: () => number;
@@ -105,6 +113,7 @@ const optionNames = [
   'clientIdBinding',
   'deniedPublish',
   'limits',
+  'maxCachedTokens',
   'log',
   'onRefusal',
   'now',
@@ -129,6 +138,16 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
   const { deniedPublish = 'disconnect' } = options;
   if (deniedPublish !== 'disconnect' && deniedPublish !== 'drop')
     throw new TypeError('deniedPublish must be disconnect or drop');
+  const { maxCachedTokens = DEFAULT_MAX_CACHED_TOKENS } = options;
+  if (!(Number.isSafeInteger(maxCachedTokens) && maxCachedTokens >= 0)) {
+    throw new TypeError('maxCachedTokens must be a whole number, 0 or more');
+  }
+  if (options.issuers.some((issuer) => issuer?.introspection !== undefined)) {
+    throw new FleetgateError(
+      'not_supported',
+      'introspection of an issuer is not supported yet; leave it out',
+    );
+  }
   return Object.freeze({
     issuers: Object.freeze([...options.issuers]),
     audience,
@@ -137,6 +156,7 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
     clientIdBinding,
     deniedPublish,
     limits: prepareLimits(options.limits ?? {}),
+    maxCachedTokens,
     log: options.log ?? silence,
     onRefusal: options.onRefusal ?? ignore,
     now: options.now ?? Date.now,
@@ -152,17 +172,6 @@ function prepareLimits(given: Partial<Limits>): Limits {
       throw new TypeError(`limits.${name} must be a positive number`);
   }
   return Object.freeze(limits);
-}
-
-/** @throws TypeError for a name that is not known, with the nearest that is */
-export function checkNames(object: object, known: readonly string[], prefix: string): void {
-  for (const name of Object.keys(object)) {
-    if (known.includes(name)) continue;
-    const near = nearest(name, known);
-    throw new TypeError(
-      `unknown option ${prefix}${name}${near === undefined ? '' : `; did you mean ${prefix}${near}?`}`,
-    );
-  }
 }
 
 function ignore(): void {}

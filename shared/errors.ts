@@ -37,6 +37,7 @@ export const tokenErrorCodes = [
   'token_not_yet_valid',
   'token_expired',
   'token_revoked',
+  'token_binding_mismatch',
   'keys_unavailable',
 ] as const;
 export type TokenErrorCode = (typeof tokenErrorCodes)[number];

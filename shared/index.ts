@@ -6,6 +6,7 @@ export * from './nearest.ts';
 export * from './private-file.ts';
 export * from './revocation.ts';
 export * from './scope.ts';
+export * from './secure-address.ts';
 export * from './session-topics.ts';
 export * from './token.ts';
 export * from './topic.ts';

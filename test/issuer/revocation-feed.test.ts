@@ -182,8 +182,13 @@ describe('a reader', () => {
   });
 
   test('that reads nothing is cut off, and others are told meanwhile', async () => {
+    let gone = () => {};
+    const hasGone = new Promise<void>((resolve) => {
+      gone = resolve;
+    });
+    const log = pino({}, { write: (line: string) => void (line.includes('has gone') && gone()) });
     // Long enough for the other reader, which shares this process with the server.
-    const fixture = await issuerFixture({ revocationFeed: { drainTimeoutSeconds: 2 } });
+    const fixture = await issuerFixture({ log, revocationFeed: { drainTimeoutSeconds: 2 } });
     // More than the buffers of both ends hold.
     insertTokens(fixture.databaseFile, 60_000, 'x'.repeat(250));
     const token = await feedToken(fixture);
@@ -196,6 +201,8 @@ describe('a reader', () => {
     const reader = await openAs(fixture, token);
     const closed = once(socket, 'close');
     expect(await reader.untilReady()).toHaveLength(60_000);
+    // The other is still there.
+    await hasGone;
     let received = 0;
     socket.on('data', (bytes: Buffer) => {
       received += bytes.length;
@@ -203,6 +210,8 @@ describe('a reader', () => {
     socket.resume();
     await closed;
     expect(received).toBeLessThan(60_000 * 250);
+    await revokeToken(fixture, 'last');
+    expect(await reader.nextRevocation()).toMatchObject({ jti: 'last' });
   });
 
   test('that reads nothing does not hold up a stop', async () => {

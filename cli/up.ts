@@ -17,10 +17,12 @@ import type { Config } from './config/schema.ts';
 import {
   type DataDirectory,
   prepareDataDirectory,
+  refuseSecondProcess,
   removeRuntime,
   writeOnce,
   writeRuntime,
 } from './data-directory.ts';
+import { asListenError } from './listen-error.ts';
 
 export type Role = 'issuer' | 'broker';
 
@@ -51,6 +53,7 @@ export async function up(
   roles: readonly Role[] = ['issuer', 'broker'],
 ): Promise<Running> {
   prepareDataDirectory(directory);
+  await refuseSecondProcess(directory);
   const closers: (() => Promise<void>)[] = [];
   const close = async () => {
     removeRuntime(directory);
@@ -76,7 +79,7 @@ export async function up(
     return { ready, close };
   } catch (error) {
     await close();
-    throw error;
+    throw asListenError(error, config);
   }
 }
 

@@ -71,6 +71,7 @@ export const faultCodes = [
   'credentials_invalid',
   'policy_invalid',
   'config_invalid',
+  'data_directory_in_use',
   'not_supported',
   'registry_unavailable',
   'registry_schema_newer',

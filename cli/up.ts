@@ -62,6 +62,7 @@ export async function up(
   };
   try {
     // All that can be wrong on disk is read before the first listener opens.
+    if (roles.includes('issuer')) readOrCreateAdminKey(directory.adminKeyFile);
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
     const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log) : undefined;
     if (issuer !== undefined) closers.push(() => issuer.close());
@@ -170,10 +171,11 @@ function readPolicy(config: Config, directory: DataDirectory): Policy {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new FleetgateError(
-      'policy_invalid',
-      `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`,
-    );
+    const words =
+      code === 'ENOENT'
+        ? `the policy ${file} does not exist; leave broker.policy_file out to get a first one`
+        : `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`;
+    throw new FleetgateError('policy_invalid', words);
   }
   return parsePolicy(text, file);
 }

@@ -61,7 +61,7 @@ test.each([
 
 test('an unreadable policy names the file', async () => {
   const line = await refusal(['--set', 'broker.policy_file=/nonexistent/policy.yaml'], 2);
-  expect(line).toContain('/nonexistent/policy.yaml');
+  expect(line).toContain('/nonexistent/policy.yaml does not exist');
 });
 
 test('a policy with a misspelled key names line, column and the nearest key', async () => {
@@ -142,6 +142,8 @@ test.each(['admin.key', 'key-encryption.key'])(
     await (await startFleetgate(['up', ...freePorts(data.path)])).stop();
     chmodSync(join(data.path, name), 0o644);
     expect(await refusal([], 1)).toContain(`chmod 600 ${join(data.path, name)}`);
+    const { stderr } = await runFleetgate(['up', ...freePorts(data.path)]);
+    expect(stderr).not.toContain('listening');
   },
 );
 

@@ -3,7 +3,8 @@ import { type Authority, createAuthority } from './authority.ts';
 import { type Attempt, type Decision, decide, refused } from './authorization/decide.ts';
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
-import type { Guard, GuardContext } from './guard/guard.ts';
+import type { Guard, GuardContext, Installed } from './guard/guard.ts';
+import { createLoginRate, type LoginRate } from './login-rate.ts';
 import type { Settings } from './options.ts';
 import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
 import { createRevocations, type Revocations } from './revocation.ts';
@@ -28,6 +29,7 @@ export interface Core {
   readonly revocations: Revocations;
   /** Where those come from, by issuer; begun by `attach`. */
   readonly feeds: Map<string, RevocationFeed>;
+  readonly loginRate: LoginRate;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
@@ -44,6 +46,11 @@ export interface Core {
    * client object says; what is thrown on the way denies.
    */
   readonly rule: (client: object | null, attempt: Attempt, isWill?: boolean) => Decision;
+  /** What guards do for each message; filled by `attach`. */
+  readonly installed: {
+    readonly deliver: NonNullable<Installed['deliver']>[];
+    readonly retain: NonNullable<Installed['retain']>[];
+  };
   /** Set by `attach`; until then everything is refused. */
   guardContext: GuardContext | undefined;
   /** Set by `close`; from then on everything is refused. */
@@ -90,6 +97,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     revocations,
     feeds: new Map(),
     authority: createAuthority(createVerifier(settings), revocations, settings),
+    loginRate: createLoginRate({ monotonicMs }),
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,
@@ -97,6 +105,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     reportOf,
     onError,
     rule,
+    installed: { deliver: [], retain: [] },
     guardContext: undefined,
     isClosed: false,
   };

@@ -24,6 +24,14 @@ export interface Limits {
   readonly maxSubscriptionsPerClient: number;
   /** QoS 1 and 2 messages waiting for a client that is offline; newer ones are dropped. Default 1000. */
   readonly maxQueuedMessagesPerClient: number;
+  /** Bytes of their topics and payloads; newer ones are dropped. Default 16777216. */
+  readonly maxQueuedBytesPerClient: number;
+  /** Bytes written to one connection that it has not read; beyond it, it is cut off. Default 8388608. */
+  readonly maxUnreadBytesPerClient: number;
+  /** Retained messages one client may have published. Default 10000. */
+  readonly maxRetainedMessagesPerClient: number;
+  /** Retained messages in all. Default 100000. */
+  readonly maxRetainedMessages: number;
   /** A CONNECT with a longer keep alive, or none (0), is refused. Default 1200. */
   readonly maxKeepaliveSeconds: number;
   /** From the opening of the connection to CONNACK. Default 10. */
@@ -77,6 +85,10 @@ export const defaultLimits: Limits = Object.freeze({
   maxConnectionsPerAddress: 10_000,
   maxSubscriptionsPerClient: 100,
   maxQueuedMessagesPerClient: 1_000,
+  maxQueuedBytesPerClient: 16_777_216,
+  maxUnreadBytesPerClient: 8_388_608,
+  maxRetainedMessagesPerClient: 10_000,
+  maxRetainedMessages: 100_000,
   maxKeepaliveSeconds: 1_200,
   connectTimeoutSeconds: 10,
   drainTimeoutSeconds: 10,
@@ -142,7 +154,8 @@ function prepareLimits(given: Partial<Limits>): Limits {
   return Object.freeze(limits);
 }
 
-function checkNames(object: object, known: readonly string[], prefix: string): void {
+/** @throws TypeError for a name that is not known, with the nearest that is */
+export function checkNames(object: object, known: readonly string[], prefix: string): void {
   for (const name of Object.keys(object)) {
     if (known.includes(name)) continue;
     const near = nearest(name, known);

@@ -1,28 +1,22 @@
-import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import {
-  type BrokerOptions,
-  examplePolicy,
-  type Policy,
-  parsePolicy,
-  type RunningBroker,
-  startBroker,
-  type TrustedIssuer,
-} from '@fleetgate/broker';
+import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
-import { FleetgateError } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import { type RunningAdmin, startAdmin } from './admin-listener.ts';
+import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
   type DataDirectory,
   prepareDataDirectory,
   refuseSecondProcess,
   removeRuntime,
-  writeOnce,
   writeRuntime,
 } from './data-directory.ts';
+import { embeddedRevocations } from './embedded-revocations.ts';
 import { asListenError } from './listen-error.ts';
+import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
+import { createReload, type Reloadable } from './reload.ts';
+import { trustedIssuer } from './trusted-issuers.ts';
 
 export type Role = 'issuer' | 'broker';
 
@@ -31,12 +25,16 @@ export interface Ready {
   issuer?: string;
   admin: string;
   mqtt?: string;
+  mqtts?: string;
   ws?: string;
+  wss?: string;
   data_dir: string;
 }
 
 export interface Running {
   readonly ready: Ready;
+  /** Reads again what may change while it runs. Logs what came of it; a mistake leaves the old in force. */
+  reload(): Promise<void>;
   /** Stops accepting, finishes what is in flight, closes; within 10 s. */
   close(): Promise<void>;
 }
@@ -77,7 +75,21 @@ export async function up(
       data_dir: directory.path,
     };
     writeRuntime(directory, { ...ready });
-    return { ready, close };
+    const certificates = (of: RunningBroker): Reloadable => ({
+      what: 'certificates',
+      reload: () => of.reloadCertificates(),
+    });
+    const policyOf = (of: RunningBroker): Reloadable => ({
+      what: 'policy',
+      reload: async () => of.setPolicy(readPolicy(config, directory)),
+    });
+    const reload = createReload(broker === undefined ? [] : [certificates(broker), policyOf(broker)], log);
+    if (broker !== undefined) {
+      const again = createReload([policyOf(broker)], log);
+      const unwatch = watchPolicy(policyPath(config, directory), () => void again());
+      closers.push(async () => unwatch());
+    }
+    return { ready, reload, close };
   } catch (error) {
     await close();
     throw asListenError(error, config);
@@ -116,31 +128,29 @@ function openAdmin(
   });
 }
 
-function openBroker(
+async function openBroker(
   config: Config,
   policy: Policy,
   log: Logger,
   issuer: RunningIssuer | undefined,
 ): Promise<RunningBroker> {
   const { broker } = config;
+  const revocations = issuer && embeddedRevocations(issuer);
   const embedded: TrustedIssuer[] =
-    issuer === undefined ? [] : [{ issuer: issuer.url, keys: { jwks: () => issuer.jwks() } }];
-  const remote = broker.trusted_issuers.map(
-    ({ issuer: url, jwks_uri, audience, algorithms, profile }): TrustedIssuer => ({
-      issuer: url,
-      keys: { jwksUri: jwks_uri as string },
-      ...(audience === undefined ? {} : { audience }),
-      ...(algorithms === undefined ? {} : { algorithms }),
-      ...(profile === undefined ? {} : { profile }),
-    }),
-  );
+    issuer === undefined || revocations === undefined
+      ? []
+      : [
+          {
+            issuer: issuer.url,
+            keys: { jwks: () => issuer.jwks() },
+            revocations: { source: revocations.source, refuseWhenAway: true },
+          },
+        ];
+  const brokerLog = log.child({ component: 'broker' });
+  const remote = await Promise.all(broker.trusted_issuers.map((one) => trustedIssuer(one, brokerLog)));
   const limits = broker.limits;
-  return startBroker({
-    listeners: broker.listeners.map(({ protocol, host, port }) => ({
-      protocol,
-      host,
-      port,
-    })) as BrokerOptions['listeners'],
+  const running = await startBroker({
+    listeners: broker.listeners.map(listenerOptions),
     issuers: [...embedded, ...remote],
     audience: broker.audience,
     policy,
@@ -154,28 +164,16 @@ function openBroker(
       maxConnectionsPerAddress: limits.max_connections_per_address,
       maxSubscriptionsPerClient: limits.max_subscriptions_per_client,
       maxQueuedMessagesPerClient: limits.max_queued_messages_per_client,
+      maxQueuedBytesPerClient: limits.max_queued_bytes_per_client,
+      maxUnreadBytesPerClient: limits.max_unread_bytes_per_client,
+      maxRetainedMessagesPerClient: limits.max_retained_messages_per_client,
+      maxRetainedMessages: limits.max_retained_messages,
       maxKeepaliveSeconds: limits.max_keepalive_seconds,
       connectTimeoutSeconds: limits.connect_timeout_seconds,
       drainTimeoutSeconds: limits.drain_timeout_seconds,
     },
-    log: log.child({ component: 'broker' }),
+    log: brokerLog,
   });
-}
-
-/** The policy in force: the file named in the configuration, else the example written at the first start. */
-function readPolicy(config: Config, directory: DataDirectory): Policy {
-  if (config.broker.policy_file === undefined) writeOnce(directory.policyFile, examplePolicy);
-  const file = config.broker.policy_file ?? directory.policyFile;
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const words =
-      code === 'ENOENT'
-        ? `the policy ${file} does not exist; leave broker.policy_file out to get a first one`
-        : `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`;
-    throw new FleetgateError('policy_invalid', words);
-  }
-  return parsePolicy(text, file);
+  await revocations?.told;
+  return running;
 }

@@ -4,6 +4,7 @@ export * from './errors.ts';
 export * from './identifier.ts';
 export * from './nearest.ts';
 export * from './private-file.ts';
+export * from './revocation.ts';
 export * from './scope.ts';
 export * from './session-topics.ts';
 export * from './token.ts';

@@ -90,7 +90,7 @@ const homes: readonly {
   { library: 'coap', files: [/^issuer\/coap\//, 'agent/transport/coap.ts'] },
   { library: 'better-sqlite3', files: [/^issuer\/registry\/sqlite\//] },
   { library: 'fastify', files: [/^issuer\/http\//, 'cli/admin-listener.ts'], types: [/^issuer\//] },
-  { library: 'ws', files: ['broker/listeners.ts'], types: [/^broker\//] },
+  { library: 'ws', files: ['broker/listener/websocket.ts'], types: [/^broker\//] },
   { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },
   { library: 'ajv', files: ['broker/schema-problems.ts'] },
   { library: 'commander', files: ['agent/cli.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//] },

@@ -1,7 +1,7 @@
 import type { Guard } from './guard.ts';
 
 /** Above every packet identifier of the wire, so that it cannot be mistaken for one. */
-const FIRST_TEMPORARY_ID = 65_536;
+export const FIRST_TEMPORARY_ID = 65_536;
 
 /**
  * A message that is held back leaves the queue of a persistent session. It was queued before it was to be sent, has no
@@ -27,5 +27,6 @@ export const unsentMessages: Guard = {
       }
       return clear.call(persistence, client, named);
     };
+    return undefined;
   },
 };

@@ -6,6 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';
+import { policyPath } from '../policy-file.ts';
 import { createClient, formatClient, formatClients, listClients, parseLabels } from './client.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { formatOption } from './format-option.ts';
@@ -117,7 +118,7 @@ Examples:
   withConnection(client.command('delete <client-id...>'))
     .summary('delete machines')
     .description(
-      'Delete machines. Their next token request is refused; tokens already issued live until they expire.',
+      'Delete machines. Their next token request is refused, and the tokens they have are revoked.',
     )
     .addOption(formatOption())
     .addHelpText(
@@ -155,7 +156,7 @@ function createNotes(flags: CreateFlags, brokerUrl: string | undefined): string[
     const { config, dataPath } = loadConfig(flags);
     // A scope for another service is that service's to define.
     if ((flags.audience ?? config.issuer.default_audience).includes(config.broker.audience)) {
-      const file = config.broker.policy_file ?? dataDirectory(dataPath).policyFile;
+      const file = policyPath(config, dataDirectory(dataPath));
       const policy = policyIfValid(file);
       if (policy !== undefined) notes.push(...scopeNotes(flags.scope, policy, file));
     }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { createLog } from '../log.ts';
-import type { Role } from '../up.ts';
+import type { Role, Running } from '../up.ts';
 
 /** Seconds a stop may take before the process ends itself: the contract's 10 s, less a margin. */
 const STOP_SECONDS = 9.5;
@@ -39,7 +39,7 @@ export function addServeCommands(program: Command): void {
         `
 The ready line on stdout says that every listener accepts; log lines go to stderr.
 SIGTERM and SIGINT stop it: what is in flight is finished, then it exits 0, within 10 s.
-
+${roles.includes('broker') ? 'SIGHUP reads the certificates again; connections stay.\n' : ''}
 Examples:
 ${examples(name, roles)}`,
       )
@@ -81,7 +81,10 @@ async function serve(options: ServeOptions, roles: readonly Role[]): Promise<voi
     process.once('SIGTERM', () => resolve('SIGTERM'));
     process.once('SIGINT', () => resolve('SIGINT'));
   });
-  const running = await up(config, dataDirectory(dataPath), log, roles);
+  let running: Running | undefined;
+  // Without a listener it would end the process, also while it starts.
+  process.on('SIGHUP', () => void running?.reload());
+  running = await up(config, dataDirectory(dataPath), log, roles);
   process.stdout.write(options.json ? readyJson(running.ready) : readyText(running.ready));
   const signal = await stopAsked;
   log.info({ event: 'stopping', signal }, 'stopping');

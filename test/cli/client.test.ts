@@ -72,9 +72,16 @@ test('show names a client that is not there', async () => {
   expect(stderr).toContain("'ghost'");
 });
 
-test('the address of the public listener is told from the admin API, also by delete', async () => {
-  for (const args of [['list'], ['show', 'ghost'], ['delete', 'ghost']]) {
-    const { code, stderr } = await client(...args, '--admin-url', fleetgate.ready['issuer'] as string);
+test('the address of the public listener is told from the admin API, also by delete and revoke', async () => {
+  const commands = [
+    ['client', 'list'],
+    ['client', 'show', 'ghost'],
+    ['client', 'delete', 'ghost'],
+    ['revoke', 'client', 'ghost'],
+  ];
+  for (const args of commands) {
+    const admin = ['--data', data.path, '--admin-url', fleetgate.ready['issuer'] as string];
+    const { code, stderr } = await runFleetgate([...args, ...admin]);
     expect(code).toBe(1);
     expect(stderr).toContain('is no admin API');
   }

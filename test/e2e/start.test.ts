@@ -51,7 +51,6 @@ test('a wrong --set names the option and the nearest valid key', async () => {
 
 test.each([
   ['issuer.coap.enabled=true', 'issuer.coap.enabled'],
-  ['broker.listeners.0.protocol=mqtts', 'mqtts'],
   ['issuer.http.tls_cert_file=cert.pem', 'TLS'],
 ])('%s is not built yet, and says so in one line', async (set, word) => {
   const line = await refusal(['--set', set], 2);
@@ -59,9 +58,43 @@ test.each([
   expect(line).toContain('not built yet');
 });
 
+test.each([
+  ['mqtts without its files', ['protocol=mqtts'], 'broker.listeners.0.tls_cert_file is missing'],
+  ['a certificate for mqtt', ['tls_cert_file=server.pem'], 'broker.listeners.0.tls_cert_file is of no use'],
+  ['client certificates for ws', ['protocol=ws', 'require_client_cert=true'], 'use wss'],
+  ['PROXY headers from anyone', ['proxy_protocol=true'], 'broker.listeners.0.proxy_from is missing'],
+  ['proxies without PROXY headers', ['proxy_from=[10.0.0.1]'], 'proxy_protocol: true'],
+  [
+    'a proxy that is no address',
+    ['proxy_protocol=true', 'proxy_from=[lb.example.com]'],
+    'broker.listeners.0.proxy_from.0',
+  ],
+  [
+    'a file that does not exist',
+    ['protocol=mqtts', 'tls_cert_file=/nonexistent/server.pem', 'tls_key_file=/nonexistent/server.key'],
+    '/nonexistent/server.pem',
+  ],
+])('a listener with %s names the key or the file', async (_what, settings, words) => {
+  const sets = settings.flatMap((set) => ['--set', `broker.listeners.0.${set}`]);
+  // Several lines say what is wrong with several keys.
+  const ended = await runFleetgate(['up', ...freePorts(data.path), ...sets]);
+  expect(ended.stderr).toContain(words);
+  expect(ended.code).toBe(2);
+  expect(ended.stdout).toBe('');
+});
+
 test('an unreadable policy names the file', async () => {
   const line = await refusal(['--set', 'broker.policy_file=/nonexistent/policy.yaml'], 2);
   expect(line).toContain('/nonexistent/policy.yaml does not exist');
+});
+
+test('a certificate that is not there names the key before anything listens', async () => {
+  const listener =
+    'broker.listeners.0={ protocol: mqtts, tls_cert_file: /nonexistent.pem, tls_key_file: /dev/null }';
+  const ended = await runFleetgate(['up', ...freePorts(data.path), '--set', listener]);
+  expect(ended.code).toBe(2);
+  expect(ended.stderr).toContain('broker.listeners.0.tls_cert_file: /nonexistent.pem');
+  expect(ended.stderr).not.toContain('listening');
 });
 
 test('a policy with a misspelled key names line, column and the nearest key', async () => {

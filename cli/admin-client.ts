@@ -100,17 +100,26 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       if (cursor !== undefined) query.set('cursor', cursor);
       return (await call('GET', `/v1/clients?${query}`)) as ClientPage;
     },
-    getClient: async (clientId) =>
-      (await call('GET', `/v1/clients/${encodeURIComponent(clientId)}`)) as ClientView,
+    getClient: async (clientId) => {
+      const { status, text } = await send('GET', `/v1/clients/${encodeURIComponent(clientId)}`);
+      if (isUnknownClient(status, text)) {
+        throw new FleetgateError(
+          'client_unknown',
+          `no client '${clientId}' is registered; 'fleetgate client list' shows those that are`,
+        );
+      }
+      if (status >= 400) refused(base, status, text);
+      return JSON.parse(text) as ClientView;
+    },
     deleteClient: async (clientId) => {
       const { status, text } = await send('DELETE', `/v1/clients/${encodeURIComponent(clientId)}`);
-      if (status === 404) return false;
+      if (isUnknownClient(status, text)) return false;
       if (status >= 400) refused(base, status, text);
       return true;
     },
     revoke: async (revocation) => {
       const { status, text } = await send('POST', '/v1/revocations', revocation);
-      if (status === 404) notFound(text);
+      if (['client_unknown', 'key_unknown'].includes(String(codeOf(text)))) notFound(text);
       if (status >= 400) refused(base, status, text);
       return { revocation: JSON.parse(text) as RevocationView, isNew: status === 201 };
     },
@@ -145,14 +154,33 @@ function notFound(text: string): never {
 }
 
 function refused(base: string, status: number, text: string): never {
-  const hint = status === 401 ? `; ${base} does not take this admin key: check --admin-key-file` : '';
+  const hint =
+    status === 401
+      ? `; ${base} does not take this admin key: check --admin-key-file`
+      : status === 404 && codeOf(text) !== 'client_unknown'
+        ? `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`
+        : codeOf(text) === 'registry_conflict'
+          ? "; choose another --id, or delete it first with 'fleetgate client delete'"
+          : '';
   throw new FleetgateError('invalid_request', `${describe(text) ?? `HTTP ${status}`}${hint}`);
+}
+
+function isUnknownClient(status: number, text: string): boolean {
+  return status === 404 && codeOf(text) === 'client_unknown';
 }
 
 function describe(text: string): string | undefined {
   try {
     const { error_description, error } = JSON.parse(text) as Record<string, unknown>;
     return String(error_description ?? error);
+  } catch {
+    return undefined;
+  }
+}
+
+function codeOf(text: string): unknown {
+  try {
+    return (JSON.parse(text) as Record<string, unknown>)['error'];
   } catch {
     return undefined;
   }

@@ -24,10 +24,11 @@ export function readPolicy(config: Config, directory: DataDirectory): Policy {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new FleetgateError(
-      'policy_invalid',
-      `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`,
-    );
+    const words =
+      code === 'ENOENT'
+        ? `the policy ${file} does not exist; leave broker.policy_file out to get a first one`
+        : `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`;
+    throw new FleetgateError('policy_invalid', words);
   }
   return parsePolicy(text, file);
 }

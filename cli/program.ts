@@ -50,9 +50,10 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
 }
 
 /** Subcommands made after their parent's settings do not have them; each gets them here. */
-function inheritSettings(command: Command): void {
+function inheritSettings(command: Command, parentPath = command.name()): void {
   for (const child of command.commands) {
-    child.copyInheritedSettings(command);
-    inheritSettings(child);
+    const path = `${parentPath} ${child.name()}`;
+    child.copyInheritedSettings(command).showHelpAfterError(`('${path} --help' lists its options)`);
+    inheritSettings(child, path);
   }
 }

@@ -5,8 +5,15 @@ import type { Logger } from 'pino';
 import { type RunningAdmin, startAdmin } from './admin-listener.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
-import { type DataDirectory, prepareDataDirectory, removeRuntime, writeRuntime } from './data-directory.ts';
+import {
+  type DataDirectory,
+  prepareDataDirectory,
+  refuseSecondProcess,
+  removeRuntime,
+  writeRuntime,
+} from './data-directory.ts';
 import { embeddedRevocations } from './embedded-revocations.ts';
+import { asListenError } from './listen-error.ts';
 import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
 import { createReload, type Reloadable } from './reload.ts';
 import { trustedIssuer } from './trusted-issuers.ts';
@@ -44,6 +51,7 @@ export async function up(
   roles: readonly Role[] = ['issuer', 'broker'],
 ): Promise<Running> {
   prepareDataDirectory(directory);
+  await refuseSecondProcess(directory);
   const closers: (() => Promise<void>)[] = [];
   const close = async () => {
     removeRuntime(directory);
@@ -52,6 +60,7 @@ export async function up(
   };
   try {
     // All that can be wrong on disk is read before the first listener opens.
+    if (roles.includes('issuer')) readOrCreateAdminKey(directory.adminKeyFile);
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
     const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log) : undefined;
     if (issuer !== undefined) closers.push(() => issuer.close());
@@ -83,7 +92,7 @@ export async function up(
     return { ready, reload, close };
   } catch (error) {
     await close();
-    throw error;
+    throw asListenError(error, config);
   }
 }
 

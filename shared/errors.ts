@@ -85,6 +85,7 @@ export const faultCodes = [
   'revocation_kind_unknown',
   'policy_invalid',
   'config_invalid',
+  'data_directory_in_use',
   'not_supported',
   'registry_unavailable',
   'registry_schema_newer',

@@ -10,7 +10,7 @@ const STOP_SECONDS = 9.5;
 interface ServeOptions {
   config?: string;
   data?: string;
-  set: string[];
+  set?: string[];
   json?: boolean;
 }
 
@@ -32,7 +32,7 @@ export function addServeCommands(program: Command): void {
         '--data <dir>',
         "data directory (FLEETGATE_DATA_DIR), './fleetgate-data' by default; made at the first start",
       )
-      .option('--set <key=value>', 'set one configuration key; may be given again', collect, [])
+      .option('--set <key=value>', 'set one configuration key; may be given again', collect)
       .option('--json', 'print the ready line as JSON')
       .addHelpText(
         'after',
@@ -41,9 +41,7 @@ The ready line on stdout says that every listener accepts; log lines go to stder
 SIGTERM and SIGINT stop it: what is in flight is finished, then it exits 0, within 10 s.
 ${roles.includes('broker') ? 'SIGHUP reads the certificates again; connections stay.\n' : ''}
 Examples:
-  fleetgate ${name} --data ./fleet
-  fleetgate ${name} --data ./fleet --json --set admin.port=0${roles.includes('broker') ? ' --set broker.listeners.0.port=0' : ''}
-  fleetgate ${name} --config fleetgate.yaml --set log.format=pretty`,
+${examples(name, roles)}`,
       )
       .action((options: ServeOptions) => serve(options, roles));
   }
@@ -55,6 +53,22 @@ Examples:
       const { demo } = await import('../demo/demo.ts');
       await demo();
     });
+}
+
+function examples(name: string, roles: readonly Role[]): string {
+  const freePorts = roles.includes('broker') ? ' --set broker.listeners.0.port=0' : '';
+  const config = `  fleetgate ${name} --config fleetgate.yaml --set log.format=pretty`;
+  if (roles.includes('issuer')) {
+    return `  fleetgate ${name} --data ./fleet
+  fleetgate ${name} --data ./fleet --json --set admin.port=0${freePorts}
+${config}`;
+  }
+  return `  fleetgate ${name} --data ./broker --set admin.port=8082 \\
+      --set broker.trusted_issuers.0.issuer=http://127.0.0.1:8080 \\
+      --set broker.trusted_issuers.0.jwks_uri=http://127.0.0.1:8080/.well-known/jwks.json
+${config}
+
+It opens the admin port as well, for /livez and /readyz.`;
 }
 
 /** Runs the roles until a signal asks to stop. */
@@ -91,6 +105,6 @@ function readyText(ready: object): string {
   return `ready: ${addresses.join(', ')}\n`;
 }
 
-function collect(value: string, previous: string[]): string[] {
+function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }

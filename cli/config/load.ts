@@ -9,6 +9,7 @@ import type { Role } from '../up.ts';
 import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
 import { notBuiltProblems } from './unbuilt.ts';
+import { unreadableFiles } from './unreadable-files.ts';
 
 export interface ConfigOptions {
   /** `--config`; default: FLEETGATE_CONFIG, else no file. */
@@ -139,6 +140,8 @@ function crossProblems({ broker }: Config, roles: readonly Role[]): string[] {
       'broker.trusted_issuers is empty: a broker alone would accept nobody; name an issuer with its jwks_uri',
     );
   }
-  if (roles.includes('broker')) problems.push(...listenerProblems(broker.listeners));
+  if (roles.includes('broker')) {
+    problems.push(...listenerProblems(broker.listeners), ...unreadableFiles(broker));
+  }
   return problems;
 }

@@ -6,6 +6,7 @@ import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
 import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts';
 import { type AedesHooks, decidingHooks } from './hooks.ts';
+import { protocolOf } from './protocol.ts';
 import type { Connection } from './session.ts';
 import { tellGrants } from './session-events.ts';
 import { judgeSubscription } from './subscription.ts';
@@ -54,9 +55,10 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
 function open(core: Core, stream: Duplex, socket: Socket | undefined): Connection | undefined {
   const { gate, report, sessions } = core;
   const address = socket?.remoteAddress ?? (stream as { remoteAddress?: string }).remoteAddress;
+  const protocol = protocolOf(socket ?? stream, socket !== undefined);
   const admission = gate.admit(address);
   if (admission.verdict === 'closed' || core.isClosed) {
-    report({ action: 'connect', reason: 'too_many_connections', address });
+    report({ action: 'connect', reason: 'too_many_connections', address, protocol });
     stream.on('error', () => {});
     stream.destroy();
     return undefined;
@@ -64,6 +66,7 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
   const connection: Connection = {
     stream,
     socket,
+    protocol,
     address,
     peer: noProof,
     isOverLimit: admission.verdict === 'over_limit',

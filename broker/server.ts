@@ -14,6 +14,8 @@ export interface BrokerOptions extends PluginOptions {
 export interface RunningBroker {
   /** Of each protocol the first listener, with its actual port. */
   readonly urls: Readonly<Partial<Record<ListenerOptions['protocol'], string>>>;
+  /** Why it should get no new connections; empty when it is ready. */
+  problems(): string[];
   /**
    * Accepts nothing more, sends what is on its way, for `limits.drainTimeoutSeconds` at most, and closes every
    * connection; within 10 s whatever happens. Wills are published as after any loss of connection.
@@ -61,7 +63,8 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
 
   const urls: Partial<Record<ListenerOptions['protocol'], string>> = {};
   for (const { protocol, url } of listeners) urls[protocol] ??= url;
-  return Object.freeze({ urls: Object.freeze(urls), close });
+  const problems = () => (closing === undefined ? auth.problems() : ['the broker is closing']);
+  return Object.freeze({ urls: Object.freeze(urls), problems, close });
 }
 
 async function closeAll(

@@ -4,6 +4,7 @@ import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
+import type { Protocol } from './protocol.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 
 /** One socket that was let in, from its first byte to its end. */
@@ -11,6 +12,7 @@ export interface Connection {
   readonly stream: Duplex;
   /** Under a WebSocket, the socket that carries it. */
   readonly socket: Socket | undefined;
+  readonly protocol: Protocol;
   /** `undefined` for streams that have none, as in tests. */
   readonly address: string | undefined;
   /** What it can prove of itself. */

@@ -8,6 +8,7 @@ import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts
 import { type AedesHooks, decidingHooks } from './hooks.ts';
 import { originOf } from './listener/origin.ts';
 import { certificateThumbprint } from './listener/peer-certificate.ts';
+import { protocolOf } from './protocol.ts';
 import type { Connection } from './session.ts';
 import { tellGrants } from './session-events.ts';
 import { judgeSubscription, mayReceive } from './subscription.ts';
@@ -68,9 +69,10 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
   const carrier = socket ?? stream;
   const origin = originOf(carrier);
   const address = origin?.address ?? (carrier as { remoteAddress?: string }).remoteAddress;
+  const protocol = protocolOf(carrier, socket !== undefined);
   const admission = gate.admit(address);
   if (admission.verdict === 'closed' || core.isClosed) {
-    report({ action: 'connect', reason: 'too_many_connections', address });
+    report({ action: 'connect', reason: 'too_many_connections', address, protocol });
     stream.on('error', () => {});
     stream.destroy();
     return undefined;
@@ -79,6 +81,7 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
   const connection: Connection = {
     stream,
     socket,
+    protocol,
     address,
     openedAtMs: origin?.openedAtMs ?? core.monotonicMs(),
     peer: thumbprint === undefined ? noProof : Object.freeze({ certificateThumbprint: thumbprint }),

@@ -60,22 +60,22 @@ async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
     return refusalOfError(error);
   }
   const isGone = () => client.closed || core.isClosed;
-  const { clientId } = session.principal;
+  const { clientId, tokenId } = session.principal;
   const refusal = checkConnect(core, session, packet);
-  if (refusal !== undefined) return { ...refusal, clientId };
+  if (refusal !== undefined) return { ...refusal, clientId, tokenId };
   if (isGone()) return 'gone';
   for (const { enter } of parts.guards) {
     if (enter === undefined) continue;
     const refusal = await new Promise<ConnectRefusal | undefined>((proceed) => {
       enter(session, context, proceed);
     });
-    if (refusal !== undefined) return { ...refusal, clientId };
+    if (refusal !== undefined) return { ...refusal, clientId, tokenId };
   }
   if (isGone()) return 'gone';
   // It may have waited long, and what holds now is what counts: policy, revocations, time.
   session.principal = core.authority.principalOf(session.token);
   const late = checkConnect(core, session, packet);
-  if (late !== undefined) return { ...late, clientId };
+  if (late !== undefined) return { ...late, clientId, tokenId };
   for (const complete of completions) complete?.();
   begin(core, session);
   return 'enter';
@@ -113,6 +113,7 @@ function begin(core: Core, session: Session): void {
   if (client.clean) sessions.kept.delete(client.id);
   else sessions.kept.set(client.id, session.token);
   followExpiry(core, session);
+  core.reports.accepted(session);
   connection.stream.once('close', () => {
     session.deadline?.cancel();
     if (sessions.entering.get(client.id) === session) sessions.entering.delete(client.id);

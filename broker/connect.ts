@@ -24,6 +24,7 @@ export interface ConnectRefusal {
   readonly reason: RefusalReason;
   /** Once a token has shown it. */
   readonly clientId?: string;
+  readonly tokenId?: string;
 }
 
 /** A CONNECT whose token has verified. */

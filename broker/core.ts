@@ -1,17 +1,20 @@
 import { createGate, type Gate } from './admission.ts';
 import { type Authority, createAuthority } from './authority.ts';
 import { type Attempt, type Decision, decide, refused } from './authorization/decide.ts';
+import { brokerState } from './broker-state.ts';
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
 import type { Guard, GuardContext, Installed } from './guard/guard.ts';
 import { createLoginRate, type LoginRate } from './login-rate.ts';
+import type { TokenStats } from './observer.ts';
 import type { Settings } from './options.ts';
-import { createReport, logQuietly, type Refusal, type Report } from './refusal.ts';
+import { logQuietly, type Refusal, type Report } from './refusal.ts';
+import { createReports, type Reports } from './reports.ts';
 import { createRevocations, type Revocations } from './revocation.ts';
 import type { RevocationFeed } from './revocation-source.ts';
 import { createSessions, type Sessions } from './session.ts';
 import { MAX_TOKEN_LIFETIME_SECONDS } from './verifier/claims.ts';
-import { createVerifier, type VerifierStats } from './verifier/verify.ts';
+import { createVerifier, type VerifyToken } from './verifier/verify.ts';
 
 /** What a test may leave out to see that it is needed. There is no such option for users. */
 export interface Parts {
@@ -30,17 +33,19 @@ export interface Core {
   /** Where those come from, by issuer; begun by `attach`. */
   readonly feeds: Map<string, RevocationFeed>;
   readonly loginRate: LoginRate;
-  /** Counts of the verification of tokens. */
-  readonly verifierStats: () => VerifierStats;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
   readonly connectDeadlines: Deadlines;
   /** Milliseconds on that clock. */
   readonly monotonicMs: () => number;
+  readonly reports: Reports;
+  /** Of those, the refusals. */
   readonly report: Report;
-  /** The same, with client and address filled in from the host's client. */
-  readonly reportOf: (client: object | null, refusal: Omit<Refusal, 'address'>) => void;
+  /** The same, with client, address and protocol filled in from the host's client. */
+  readonly reportOf: (client: object | null, refusal: Omit<Refusal, 'address' | 'protocol'>) => void;
+  /** Of the verifier, where it counts. */
+  readonly tokenStats: (() => TokenStats) | undefined;
   /** Logs what nobody expected. */
   readonly onError: (error: unknown) => void;
   /**
@@ -63,7 +68,8 @@ export function createCore(settings: Settings, parts: Parts): Core {
   const { limits, log, now } = settings;
   const sessions = createSessions();
   const revocations = createRevocations({ ...settings, maxLifetimeSeconds: MAX_TOKEN_LIFETIME_SECONDS });
-  const report = createReport(log, settings.onRefusal);
+  const reports = createReports(settings, sessions);
+  const report = reports.refused;
   const onError = (error: unknown) => logQuietly(log, error);
   const monotonicMs = () => performance.now();
   const verifier = createVerifier({ ...settings, monotonicMs });
@@ -80,16 +86,19 @@ export function createCore(settings: Settings, parts: Parts): Core {
     }
   }
 
-  function reportOf(client: object | null, refusal: Omit<Refusal, 'address'>): void {
+  function reportOf(client: object | null, refusal: Omit<Refusal, 'address' | 'protocol'>): void {
     const session = client === null ? undefined : sessions.byClient.get(client);
-    const address = (session?.connection ?? (client && sessions.connections.get(client)))?.address;
+    const connection =
+      session?.connection ?? (client === null ? undefined : sessions.connections.get(client));
+    const from = { address: connection?.address, protocol: connection?.protocol };
     // A topic is logged only of someone we know.
     const { topic, ...rest } = refusal;
-    report(
-      session === undefined
-        ? { ...rest, address }
-        : { ...rest, topic, clientId: session.principal.clientId, address },
-    );
+    if (session === undefined) {
+      report({ ...rest, ...from });
+    } else {
+      const { clientId, tokenId } = session.principal;
+      report({ ...rest, topic, clientId, tokenId, ...from });
+    }
   }
 
   const core: Core = {
@@ -99,19 +108,37 @@ export function createCore(settings: Settings, parts: Parts): Core {
     gate: createGate(limits),
     revocations,
     feeds: new Map(),
-    authority: createAuthority(verifier, revocations, settings),
+    authority: createAuthority(
+      settings.observer === undefined ? verifier : timed(verifier, reports.verified),
+      revocations,
+      settings,
+    ),
     loginRate: createLoginRate({ monotonicMs }),
-    verifierStats: verifier.stats,
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,
+    reports,
     report,
     reportOf,
+    tokenStats: verifier.stats,
     onError,
     rule,
     installed: { deliver: [], retain: [] },
     guardContext: undefined,
     isClosed: false,
   };
+  settings.observer?.watch(brokerState(core));
   return core;
+}
+
+/** A token that is refused counts too: a forged one may cost as much as a good one. */
+function timed(verify: VerifyToken, verified: (seconds: number) => void): VerifyToken {
+  return async (token, peer) => {
+    const startMs = performance.now();
+    try {
+      return await verify(token, peer);
+    } finally {
+      verified((performance.now() - startMs) / 1000);
+    }
+  };
 }

@@ -1,6 +1,6 @@
 import { type ReasonCode, SESSION_TOPIC, TOKEN_TOPIC } from '@fleetgate/shared';
 import type { AedesOptions, AuthenticateError, ConnectPacket } from 'aedes';
-import { authenticate } from './authenticate.ts';
+import { authenticate, type ConnectAnswer } from './authenticate.ts';
 import { type Attempt, type Decision, refused } from './authorization/decide.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
@@ -8,6 +8,7 @@ import type { HostClient, HostWill } from './guard/host.ts';
 import { withinRate } from './message-rate.ts';
 import { discard, isOwnPacket } from './own-topics.ts';
 import { renew } from './renewal.ts';
+import { inSpan } from './spans.ts';
 import { judgeSubscription } from './subscription.ts';
 
 /** What is given to Aedes when it is made: its hooks, and those of its own limits that follow ours. */
@@ -51,7 +52,7 @@ const HOST_TIMEOUT_MARGIN_MS = 5_000;
 
 /** Aedes' hooks: its callback shapes on one side, `rule` on the other. None throws or rejects into the host. */
 export function createHooks(core: Core): AedesHooks {
-  const { sessions, onError, reportOf, rule } = core;
+  const { sessions, onError, reportOf, reports, rule } = core;
   const { settings } = core;
   const { limits } = settings;
   const { installed } = core;
@@ -75,7 +76,10 @@ export function createHooks(core: Core): AedesHooks {
 
     authenticate(client, _userName, password, callback) {
       const host = client as HostClient;
-      authenticate(core, host, password)
+      const protocol = sessions.connections.get(host)?.protocol;
+      inSpan({ name: 'fleetgate.connect', protocol, resultOf, onError }, () =>
+        authenticate(core, host, password),
+      )
         .then(
           (answer) => {
             if (answer === 'gone') return;
@@ -85,6 +89,7 @@ export function createHooks(core: Core): AedesHooks {
           },
           (error) => {
             onError(error);
+            reportOf(client, { action: 'connect', reason: 'internal_error' });
             callback(connectError({ returnCode: returnCodes.unavailable, reason: 'internal_error' }), false);
           },
         )
@@ -105,9 +110,13 @@ export function createHooks(core: Core): AedesHooks {
       const decision = isWill
         ? judgeRetained(core, host, willAttempt(host.will as HostWill), true)
         : judgePublish(core, host, packet);
-      if (decision.allowed) return callback(null);
+      const action = isWill ? 'will' : 'publish';
+      if (decision.allowed) {
+        reports.allowed(host, action, packet.topic);
+        return callback(null);
+      }
       const { reason } = decision;
-      reportOf(client, { action: isWill ? 'will' : 'publish', reason, topic: packet.topic });
+      reportOf(client, { action, reason, topic: packet.topic });
       if (isWill || settings.deniedPublish === 'disconnect' || !policyReasons.has(reason)) {
         return callback(denial(reason));
       }
@@ -117,7 +126,10 @@ export function createHooks(core: Core): AedesHooks {
 
     authorizeSubscribe(client, subscription, callback) {
       const decision = judgeSubscription(core, client, subscription);
-      if (decision.allowed) return callback(null, subscription);
+      if (decision.allowed) {
+        reports.allowed(client, 'subscribe', subscription.topic);
+        return callback(null, subscription);
+      }
       const { reason } = decision;
       reportOf(client, { action: 'subscribe', reason, topic: subscription.topic });
       // An error closes the connection; a refusal is return code 0x80 for this filter.
@@ -129,7 +141,10 @@ export function createHooks(core: Core): AedesHooks {
       for (const deliver of installed.deliver) if (!deliver(client as HostClient)) return null;
       if (packet.topic === SESSION_TOPIC) return isOwnPacket(packet) ? packet : null;
       const decision = rule(client, { action: 'receive', topic: packet.topic });
-      if (decision.allowed) return packet;
+      if (decision.allowed) {
+        reports.allowed(client, 'receive', packet.topic);
+        return packet;
+      }
       reportOf(client, { action: 'receive', reason: decision.reason, topic: packet.topic });
       return null;
     },
@@ -208,6 +223,11 @@ function refuseWillOfLostPeer(
   report({ action: 'will', reason: 'not_authenticated' });
   guardContext?.broker.persistence.delWill({ id: clientId, brokerId }).catch(onError);
   return denial('not_authenticated');
+}
+
+function resultOf(answer: ConnectAnswer): string {
+  if (answer === 'enter') return 'accepted';
+  return answer === 'gone' ? answer : answer.reason;
 }
 
 function denial(reason: string): Error {

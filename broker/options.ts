@@ -1,8 +1,11 @@
 import { FleetgateError } from '@fleetgate/shared';
 import type { Logger as PinoLogger } from 'pino';
+import type { AuditEvent } from './audit.ts';
 import type { Policy } from './authorization/policy.ts';
+import type { Observer } from './observer.ts';
 import { checkNames } from './option-names.ts';
 import type { Refusal } from './refusal.ts';
+import type { DecisionEvent } from './reports.ts';
 import type { TrustedIssuer } from './verifier/issuer.ts';
 import { DEFAULT_MAX_CACHED_TOKENS } from './verifier/token-cache.ts';
 
@@ -67,6 +70,15 @@ export interface PluginOptions {
   readonly log?: Logger;
   /** Called once for each refusal. What it throws is logged and otherwise ignored. */
   readonly onRefusal?: (refusal: Refusal) => void;
+  /**
+   * Called for each decision, allowed or refused: for every message that is published or delivered. What it throws is
+   * logged and otherwise ignored. Default: none, at no cost.
+   */
+  readonly onDecision?: (decision: DecisionEvent) => void;
+  /** Called for each event that matters for security, to be written down. What it throws is logged. Default: none. */
+  readonly audit?: (event: AuditEvent) => void;
+  /** Who counts; `prometheusObserver` of `@fleetgate/broker/metrics` is one. Of one plugin. Default: nobody. */
+  readonly observer?: Observer;
   /** Milliseconds since 1970. Default `Date.now`. */
   readonly now?: () => number;
 }
@@ -83,6 +95,9 @@ export interface Settings {
   readonly maxCachedTokens: number;
   readonly log: Logger;
   readonly onRefusal: (refusal: Refusal) => void;
+  readonly onDecision: ((decision: DecisionEvent) => void) | undefined;
+  readonly audit: ((event: AuditEvent) => void) | undefined;
+  readonly observer: Observer | undefined;
   readonly now: () => number;
 }
 
@@ -116,6 +131,9 @@ const optionNames = [
   'maxCachedTokens',
   'log',
   'onRefusal',
+  'onDecision',
+  'audit',
+  'observer',
   'now',
 ];
 const clientIdBindings: readonly string[] = ['exact', 'prefix', 'none'];
@@ -148,6 +166,10 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
       'introspection of an issuer is not supported yet; leave it out',
     );
   }
+  for (const name of ['onRefusal', 'onDecision', 'audit'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'function')
+      throw new TypeError(`${name} must be a function`);
+  }
   return Object.freeze({
     issuers: Object.freeze([...options.issuers]),
     audience,
@@ -159,6 +181,9 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
     maxCachedTokens,
     log: options.log ?? silence,
     onRefusal: options.onRefusal ?? ignore,
+    onDecision: options.onDecision,
+    audit: options.audit,
+    observer: options.observer,
     now: options.now ?? Date.now,
   });
 }

@@ -57,6 +57,7 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
   const follow = runAgainWhileAsked(() => followPolicy(core));
   const revoke = (issuer: string, revocation: Revocation): Promise<void> => {
     core.revocations.add(issuer, revocation);
+    core.reports.revoked(revocation.kind);
     return cut();
   };
 
@@ -77,6 +78,7 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
     revoke,
     setPolicy(policy: Policy | undefined) {
       core.authority.policy = policy;
+      core.reports.policyChanged();
       return follow();
     },
     problems: () =>

@@ -1,5 +1,6 @@
 import type { ReasonCode, TokenErrorCode } from '@fleetgate/shared';
 import type { Logger } from './options.ts';
+import type { Protocol } from './protocol.ts';
 
 /** `queue_full` is of messages for a session whose queue is full. */
 export type RefusalReason = ReasonCode | TokenErrorCode | 'queue_full';
@@ -20,6 +21,10 @@ export interface Refusal {
   /** The client as its token says; absent before a token was verified. */
   readonly clientId?: string | undefined;
   readonly address?: string | undefined;
+  /** Of the listener it came in by. */
+  readonly protocol?: Protocol | undefined;
+  /** `jti` of its token, once that was verified: what to revoke it by. */
+  readonly tokenId?: string | undefined;
   /** Topic or filter, cut to {@link MAX_LOGGED_TOPIC_LENGTH}; only of clients with a verified token. */
   readonly topic?: string | undefined;
   /** CONNACK return code (MQTT 3.1.1 §3.2.2.3), when the client was given one. */
@@ -30,6 +35,11 @@ export interface Refusal {
 export const MAX_LOGGED_TOPIC_LENGTH = 256;
 
 export type Report = (refusal: Refusal) => void;
+
+/** A topic as it is told to others. */
+export function cutTopic(topic: string): string {
+  return topic.length > MAX_LOGGED_TOPIC_LENGTH ? topic.slice(0, MAX_LOGGED_TOPIC_LENGTH) : topic;
+}
 
 /**
  * Log lines of one client, or of one address without a client, in a second; the rest of that second is one line that
@@ -76,14 +86,18 @@ export function createReport(log: Logger, onRefusal: (refusal: Refusal) => void)
   }
 
   return (refusal) => {
-    const topic = refusal.topic?.slice(0, MAX_LOGGED_TOPIC_LENGTH);
-    const cut = topic === refusal.topic ? refusal : { ...refusal, topic };
+    const { topic } = refusal;
+    const cut = topic === undefined ? refusal : { ...refusal, topic: cutTopic(topic) };
     try {
       const line = { event: 'refused', ...cut };
       if (!isFlood(cut)) {
         if (cut.action === 'receive') log.debug(line, 'refused');
         else log.warn(line, 'refused');
       }
+    } catch (error) {
+      logQuietly(log, error);
+    }
+    try {
       onRefusal(cut);
     } catch (error) {
       logQuietly(log, error);

@@ -7,6 +7,7 @@ import { discard } from './own-topics.ts';
 import type { RefusalReason } from './refusal.ts';
 import type { Session } from './session.ts';
 import { tell, tellGrants } from './session-events.ts';
+import { inSpan } from './spans.ts';
 
 /** Tokens of one session that may wait for their verification; each is verified behind the one before. */
 const MAX_WAITING_RENEWALS = 8;
@@ -35,13 +36,21 @@ export function renew(
     return;
   }
   session.renewing = session.renewing
-    .then(() => replaceToken(core, session, token))
+    .then(() => inSpan(stepOf(core, session), () => replaceToken(core, session, token)))
     .catch(core.onError)
     .then(finish)
     .catch(core.onError);
 }
 
-async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Promise<void> {
+function stepOf({ onError }: Core, { connection }: Session) {
+  const { protocol } = connection;
+  return { name: 'fleetgate.renew', protocol, resultOf: (result: Renewed) => result, onError } as const;
+}
+
+/** `gone`: the session ended meanwhile. */
+type Renewed = 'accepted' | 'gone' | RefusalReason;
+
+async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Promise<Renewed> {
   const { client, connection } = session;
   try {
     const { token, principal } = await core.authority.admit(bytes, connection.peer);
@@ -49,7 +58,7 @@ async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Pr
       // Not by what it was sent with, and not by another issuer's client of the same name.
       throw new TokenError('token_claim_invalid', 'the token is of another client');
     }
-    if (client.closed || core.isClosed) return;
+    if (client.closed || core.isClosed) return 'gone';
     session.token = token;
     session.principal = principal;
     if (!client.clean) core.sessions.kept.set(client.id, token);
@@ -59,10 +68,13 @@ async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Pr
   }
   followExpiry(core, session);
   narrow(core, session);
+  core.reports.renewed(session);
   tellGrants(session, 'renewed');
+  return 'accepted';
 }
 
-function refuse(core: Core, session: Session, reason: RefusalReason): void {
+function refuse(core: Core, session: Session, reason: RefusalReason): RefusalReason {
   core.reportOf(session.client, { action: 'renewal', reason });
   tell(session, { event: 'refused', error: reason });
+  return reason;
 }

@@ -23,6 +23,8 @@ export interface RevocationFeedOptions {
 
 export interface RevocationFeed {
   readonly issuer: string;
+  /** Whether what is revoked now may not be told. */
+  isAway(): boolean;
   /** Away for longer than it may be. */
   isOverdue(): boolean;
   /** Whether a new connection must be refused: what was revoked is not known, and that was asked for. */
@@ -53,6 +55,7 @@ export function followRevocations(
   });
   return Object.freeze({
     issuer,
+    isAway: () => awaySinceMs !== undefined,
     isOverdue,
     mustRefuse: () => refuseWhenAway && (!wasCurrent || isOverdue()),
     stop,

@@ -2,12 +2,13 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { Aedes } from 'aedes';
 import { createGate } from './admission.ts';
 import type { Policy } from './authorization/policy.ts';
-import type { Listener, ListenerContext, ListenerOptions, Protocol } from './listener/listener.ts';
+import type { Listener, ListenerContext, ListenerOptions } from './listener/listener.ts';
 import { checkListener, openListener } from './listener/listener.ts';
 import type { PluginOptions } from './options.ts';
 import { prepareOptions } from './options.ts';
 import type { Fleetgate } from './plugin.ts';
 import { fleetgate } from './plugin.ts';
+import type { Protocol } from './protocol.ts';
 import { createReport } from './refusal.ts';
 
 export interface BrokerOptions extends PluginOptions {
@@ -25,6 +26,8 @@ export interface RunningBroker {
    * @throws FleetgateError `tls_file_invalid`
    */
   reloadCertificates(): Promise<void>;
+  /** Why it should get no new connections; empty when it is ready. */
+  problems(): string[];
   /**
    * Accepts nothing more, sends what is on its way, for `limits.drainTimeoutSeconds` at most, and closes every
    * connection; within 10 s whatever happens. Wills are published as after any loss of connection.
@@ -81,7 +84,14 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
     reloading = reloading.catch(() => {}).then(() => reloadAll(listeners));
     return reloading;
   };
-  return Object.freeze({ urls: Object.freeze(urls), setPolicy: auth.setPolicy, reloadCertificates, close });
+  const problems = () => (closing === undefined ? auth.problems() : ['the broker is closing']);
+  return Object.freeze({
+    urls: Object.freeze(urls),
+    setPolicy: auth.setPolicy,
+    problems,
+    reloadCertificates,
+    close,
+  });
 }
 
 async function reloadAll(listeners: readonly Listener[]): Promise<void> {

@@ -5,6 +5,7 @@ import type { Principal } from './authorization/decide.ts';
 import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
 import type { MessageBuckets } from './message-rate.ts';
+import type { Protocol } from './protocol.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 
 /** One socket that was let in, from its first byte to its end. */
@@ -12,6 +13,7 @@ export interface Connection {
   readonly stream: Duplex;
   /** Under a WebSocket, the socket that carries it. */
   readonly socket: Socket | undefined;
+  readonly protocol: Protocol;
   /** Of the client, also behind a proxy that says so; `undefined` for streams that have none, as in tests. */
   readonly address: string | undefined;
   /** When its socket was accepted, on the clock that cannot be set. */

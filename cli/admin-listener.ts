@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { FleetgateError } from '@fleetgate/shared';
 import Fastify, { type FastifyPluginAsync, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 
 /** Bytes of an admin request's body. Ours: a client with all its labels and metadata is far below. */
 const MAX_ADMIN_BODY_BYTES = 1_048_576;
@@ -10,7 +11,10 @@ export interface AdminOptions {
   host: string;
   port: number;
   log: Logger;
-  isReady: () => Promise<boolean>;
+  /** Why the process should get no traffic; empty when it is ready. */
+  problems: () => Promise<readonly string[]>;
+  /** Printed at `/metrics`. */
+  metrics: Registry;
   /** The issuer's admin API; absent where no issuer runs. */
   routes?: FastifyPluginAsync;
 }
@@ -21,10 +25,12 @@ export interface RunningAdmin {
 }
 
 /**
- * Opens the one admin listener of a process: the admin API of the roles that run, and health.
+ * Opens the one admin listener of a process: the admin API of the roles that run, health, and metrics. The last two
+ * want no key, as probes and scrapers have none; they hold nothing of any client.
  * @throws FleetgateError `address_in_use`
  */
-export async function startAdmin({ host, port, log, isReady, routes }: AdminOptions): Promise<RunningAdmin> {
+export async function startAdmin(options: AdminOptions): Promise<RunningAdmin> {
+  const { host, port, log, problems, metrics, routes } = options;
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -34,9 +40,13 @@ export async function startAdmin({ host, port, log, isReady, routes }: AdminOpti
   });
   app.get('/livez', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
-    const ready = await isReady();
-    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'unavailable' });
+    const found = await problems();
+    if (found.length === 0) return { status: 'ok' };
+    return reply.code(503).send({ status: 'unavailable', problems: found });
   });
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.metrics()),
+  );
   app.setNotFoundHandler((_request, reply) =>
     reply.code(404).send({ error: 'not_found', error_description: 'no such route on the admin listener' }),
   );

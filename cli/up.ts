@@ -1,8 +1,11 @@
 import { isAbsolute, join } from 'node:path';
 import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
+import { prometheusObserver } from '@fleetgate/broker/metrics';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
 import type { Logger } from 'pino';
-import { type RunningAdmin, startAdmin } from './admin-listener.ts';
+import type { Registry } from 'prom-client';
+import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
+import { type AuditFile, openAuditFile } from './audit-file.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
@@ -14,6 +17,7 @@ import {
 } from './data-directory.ts';
 import { embeddedRevocations } from './embedded-revocations.ts';
 import { asListenError } from './listen-error.ts';
+import { createMetrics } from './metrics.ts';
 import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
 import { createReload, type Reloadable } from './reload.ts';
 import { trustedIssuer } from './trusted-issuers.ts';
@@ -62,12 +66,20 @@ export async function up(
     // All that can be wrong on disk is read before the first listener opens.
     if (roles.includes('issuer')) readOrCreateAdminKey(directory.adminKeyFile);
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
+    const audit = policy === undefined ? undefined : openAudit(config, log);
+    if (audit !== undefined) closers.push(() => audit.close());
     const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log) : undefined;
     if (issuer !== undefined) closers.push(() => issuer.close());
-    const admin = await openAdmin(config, directory, log, issuer);
+    const metrics = createMetrics(() => audit?.lost() ?? 0);
+    let broker: RunningBroker | undefined;
+    const problems = async () => [
+      ...((await issuer?.isReady()) === false ? ['the registry of the issuer cannot be read'] : []),
+      ...(policy === undefined ? [] : (broker?.problems() ?? ['the broker has not started yet'])),
+    ];
+    const admin = await openAdmin(config, directory, log, { problems, metrics, issuer });
     closers.push(() => admin.close());
-    const broker = policy === undefined ? undefined : await openBroker(config, policy, log, issuer);
-    if (broker !== undefined) closers.push(() => broker.close());
+    broker = policy && (await openBroker(config, policy, log, { metrics, audit, issuer }));
+    if (broker !== undefined) closers.push(broker.close);
     const ready: Ready = {
       ...(issuer === undefined ? {} : { issuer: issuer.url }),
       admin: admin.url,
@@ -111,17 +123,23 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
   });
 }
 
+/** What runs in the same process. */
+interface Beside {
+  issuer: RunningIssuer | undefined;
+}
+
 function openAdmin(
   config: Config,
   directory: DataDirectory,
   log: Logger,
-  issuer: RunningIssuer | undefined,
+  { problems, metrics, issuer }: Pick<AdminOptions, 'problems' | 'metrics'> & Beside,
 ): Promise<RunningAdmin> {
   return startAdmin({
     host: config.admin.host,
     port: config.admin.port,
     log: log.child({ component: 'admin' }),
-    isReady: async () => (await issuer?.isReady()) ?? true,
+    problems,
+    metrics,
     ...(issuer === undefined
       ? {}
       : { routes: issuer.adminRoutes({ adminKey: readOrCreateAdminKey(directory.adminKeyFile) }) }),
@@ -132,7 +150,7 @@ async function openBroker(
   config: Config,
   policy: Policy,
   log: Logger,
-  issuer: RunningIssuer | undefined,
+  { metrics, audit, issuer }: { metrics: Registry; audit: AuditFile | undefined } & Beside,
 ): Promise<RunningBroker> {
   const { broker } = config;
   const revocations = issuer && embeddedRevocations(issuer);
@@ -173,7 +191,14 @@ async function openBroker(
       drainTimeoutSeconds: limits.drain_timeout_seconds,
     },
     log: brokerLog,
+    observer: prometheusObserver(metrics),
+    ...(audit === undefined ? {} : { audit: audit.write }),
   });
   await revocations?.told;
   return running;
+}
+
+function openAudit({ broker }: Config, log: Logger): AuditFile | undefined {
+  if (broker.audit_file === undefined) return undefined;
+  return openAuditFile(broker.audit_file, log.child({ component: 'broker' }));
 }

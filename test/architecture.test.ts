@@ -32,6 +32,15 @@ function importsOf(file: string): Import[] {
   }));
 }
 
+interface Manifest {
+  dependencies?: Record<string, string>;
+  peerDependencies?: Record<string, string>;
+}
+
+function manifestOf(room: Room): Manifest {
+  return JSON.parse(readFileSync(join(root, room, 'package.json'), 'utf8')) as Manifest;
+}
+
 const imports: Import[] = rooms.flatMap((room) => sourceFiles(room).flatMap(importsOf));
 const roomOf = (file: string) => file.split('/')[0] as Room;
 const isRelative = ({ specifier }: Import) => specifier.startsWith('.');
@@ -94,7 +103,9 @@ const homes: readonly {
   { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },
   { library: 'ajv', files: ['broker/schema-problems.ts'] },
   { library: 'commander', files: ['agent/cli.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//] },
-  { library: 'pino', files: ['cli/log.ts'], types: [/^(broker|issuer|cli)\//] },
+  { library: 'pino', files: ['cli/log.ts', 'cli/audit-file.ts'], types: [/^(broker|issuer|cli)\//] },
+  { library: 'prom-client', files: ['broker/metrics.ts', 'cli/metrics.ts'], types: [/^cli\//] },
+  { library: '@opentelemetry/api', files: ['broker/spans.ts'] },
 ];
 
 test.each(homes)('$library is named only where it belongs', ({ library, files, types = [] }) => {
@@ -111,9 +122,7 @@ test.each(homes)('$library is named only where it belongs', ({ library, files, t
 
 test('every outside library a room imports is in its package.json, and nothing else is', () => {
   for (const room of rooms) {
-    const { dependencies = {} } = JSON.parse(readFileSync(join(root, room, 'package.json'), 'utf8')) as {
-      dependencies?: Record<string, string>;
-    };
+    const { dependencies = {}, peerDependencies = {} } = manifestOf(room);
     const named = new Set(
       imports
         .filter((one) => roomOf(one.file) === room && !isRelative(one) && !one.specifier.startsWith('node:'))
@@ -124,7 +133,25 @@ test('every outside library a room imports is in its package.json, and nothing e
             .join('/'),
         ),
     );
-    expect([...named].sort(), room).toEqual(Object.keys(dependencies).sort());
+    expect([...named].sort(), room).toEqual(Object.keys({ ...dependencies, ...peerDependencies }).sort());
+  }
+});
+
+test('what a package may be installed without is not reached from its index.ts', () => {
+  for (const room of rooms) {
+    const optional = Object.keys(manifestOf(room).peerDependencies ?? {});
+    const reached = new Set<string>();
+    const reach = (file: string) => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      for (const one of imports) {
+        if (one.file === file && isRelative(one) && !one.typeOnly)
+          reach(relative(root, resolve(root, dirname(file), one.specifier)));
+      }
+    };
+    reach(`${room}/index.ts`);
+    const strays = imports.filter(({ file, specifier }) => reached.has(file) && optional.includes(specifier));
+    expect(strays.map(say)).toEqual([]);
   }
 });
 

@@ -27,7 +27,7 @@ interface Package {
 
 const packages: readonly Package[] = [
   { folder: 'shared', needs: [], forbidden: ['better-sqlite3', 'fastify', 'aedes', 'mqtt'] },
-  { folder: 'broker', needs: ['shared'], forbidden: ['better-sqlite3', 'fastify', 'mqtt'] },
+  { folder: 'broker', needs: ['shared'], forbidden: ['better-sqlite3', 'fastify', 'mqtt', 'prom-client'] },
   { folder: 'issuer', needs: ['shared'], forbidden: ['aedes', 'mqtt'] },
   {
     folder: 'agent',

@@ -7,10 +7,10 @@ import type { Guard } from './guard.ts';
 export const connectDeadline: Guard = {
   name: 'a connection without a session is closed in time',
   accept(connection, { connectDeadlines, limits, report }) {
-    const { stream } = connection;
+    const { stream, address, protocol } = connection;
     const deadline = connectDeadlines.add(connection.openedAtMs + limits.connectTimeoutSeconds * 1000, () => {
       if (connection.isEstablished) return;
-      report({ action: 'connect', reason: 'connect_timeout', address: connection.address });
+      report({ action: 'connect', reason: 'connect_timeout', address, protocol });
       stream.destroy();
     });
     stream.once('close', deadline.cancel);

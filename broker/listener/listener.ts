@@ -4,6 +4,7 @@ import { FleetgateError } from '@fleetgate/shared';
 import type { Gate } from '../admission.ts';
 import { checkNames } from '../option-names.ts';
 import type { Limits, Logger } from '../options.ts';
+import type { Protocol } from '../protocol.ts';
 import type { Report } from '../refusal.ts';
 import { parseAddressRanges } from './address-ranges.ts';
 import { createArrivals, type Step } from './arrival.ts';
@@ -11,8 +12,6 @@ import { proxyStep } from './proxy-protocol.ts';
 import { type TlsStep, tlsStep } from './tls.ts';
 import { loadTlsFiles, type TlsFiles, type TlsMaterial } from './tls-files.ts';
 import { type TakeConnection, webSocketStep } from './websocket.ts';
-
-export type Protocol = 'mqtt' | 'mqtts' | 'ws' | 'wss';
 
 export interface ListenerOptions {
   readonly protocol: Protocol;

@@ -157,6 +157,7 @@ const broker = Type.Object(
       description: 'issuers trusted beside the embedded one',
     }),
     policy_file: file('topic policy; default: policy.yaml in the data directory'),
+    audit_file: file('what matters for security is appended to it, a line of JSON each; default: nowhere'),
     clock_skew_seconds: Type.Integer({
       minimum: 0,
       maximum: 300,

@@ -58,6 +58,8 @@ describe('a mistake is a TypeError', () => {
     ['a limit of 0', { limits: { maxConnections: 0 } }],
     ['a limit that is no number', { limits: { maxConnections: '1' } }],
     ['an unknown answer to a refused publish', { deniedPublish: 'ignore' }],
+    ['an onDecision that is no function', { onDecision: true }],
+    ['an audit that is no function', { audit: 'audit.jsonl' }],
   ])('%s', (_what, more) => {
     expect(() => fleetgate({ ...good, ...more } as PluginOptions)).toThrow(TypeError);
   });

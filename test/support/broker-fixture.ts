@@ -9,11 +9,12 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createGate } from '../../broker/admission.ts';
 import { connectChecks } from '../../broker/connect.ts';
 import { guards } from '../../broker/guard/guards.ts';
-import { type ListenerOptions, openListener, type Protocol } from '../../broker/listener/listener.ts';
+import { type ListenerOptions, openListener } from '../../broker/listener/listener.ts';
 import type { PluginOptions } from '../../broker/options.ts';
 import { prepareOptions } from '../../broker/options.ts';
 import type { Fleetgate } from '../../broker/plugin.ts';
 import { createPlugin } from '../../broker/plugin.ts';
+import type { Protocol } from '../../broker/protocol.ts';
 import { createReport, type Refusal } from '../../broker/refusal.ts';
 import {
   connackOf,

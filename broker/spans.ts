@@ -1,0 +1,52 @@
+import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import type { Protocol } from './protocol.ts';
+
+/** Does nothing until the process registers an OpenTelemetry SDK, which may be later. */
+const tracer = trace.getTracer('@fleetgate/broker');
+
+export interface Step<Answer> {
+  readonly name: 'fleetgate.connect' | 'fleetgate.renew';
+  readonly protocol: Protocol | undefined;
+  /** What came of it: `accepted`, a reason code, or `gone`. */
+  readonly resultOf: (answer: Answer) => string;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Runs one step of a session inside a span. Its attributes are `fleetgate.result` and `fleetgate.protocol`: no client,
+ * no token, no topic. A tracer that fails changes nothing of the step.
+ */
+export async function inSpan<Answer>(step: Step<Answer>, run: () => Promise<Answer>): Promise<Answer> {
+  const span = start(step);
+  let result = 'internal_error';
+  try {
+    const answer = await (span === undefined
+      ? run()
+      : context.with(trace.setSpan(context.active(), span), run));
+    result = step.resultOf(answer);
+    return answer;
+  } finally {
+    end(step, span, result);
+  }
+}
+
+function start({ name, protocol, onError }: Step<never>): Span | undefined {
+  try {
+    const attributes = protocol === undefined ? {} : { 'fleetgate.protocol': protocol };
+    return tracer.startSpan(name, { kind: SpanKind.SERVER, attributes });
+  } catch (error) {
+    onError(error);
+    return undefined;
+  }
+}
+
+function end({ onError }: Step<never>, span: Span | undefined, result: string): void {
+  try {
+    span?.setAttribute('fleetgate.result', result);
+    // Being refused is no fault of the broker.
+    if (result === 'internal_error') span?.setStatus({ code: SpanStatusCode.ERROR });
+    span?.end();
+  } catch (error) {
+    onError(error);
+  }
+}

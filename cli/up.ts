@@ -14,6 +14,7 @@ import { FleetgateError } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import { type RunningAdmin, startAdmin } from './admin-listener.ts';
 import type { Config } from './config/schema.ts';
+import { trustedIssuers } from './config/trusted-issuers.ts';
 import {
   type DataDirectory,
   prepareDataDirectory,
@@ -60,11 +61,12 @@ export async function up(
   try {
     // All that can be wrong on disk is read before the first listener opens.
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
+    const remote = roles.includes('broker') ? trustedIssuers(config.broker.trusted_issuers) : [];
     const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log) : undefined;
     if (issuer !== undefined) closers.push(() => issuer.close());
     const admin = await openAdmin(config, directory, log, issuer);
     closers.push(() => admin.close());
-    const broker = policy === undefined ? undefined : await openBroker(config, policy, log, issuer);
+    const broker = policy === undefined ? undefined : await openBroker(config, policy, log, issuer, remote);
     if (broker !== undefined) closers.push(() => broker.close());
     const ready: Ready = {
       ...(issuer === undefined ? {} : { issuer: issuer.url }),
@@ -117,19 +119,11 @@ function openBroker(
   policy: Policy,
   log: Logger,
   issuer: RunningIssuer | undefined,
+  remote: readonly TrustedIssuer[],
 ): Promise<RunningBroker> {
   const { broker } = config;
   const embedded: TrustedIssuer[] =
     issuer === undefined ? [] : [{ issuer: issuer.url, keys: { jwks: () => issuer.jwks() } }];
-  const remote = broker.trusted_issuers.map(
-    ({ issuer: url, jwks_uri, audience, algorithms, profile }): TrustedIssuer => ({
-      issuer: url,
-      keys: { jwksUri: jwks_uri as string },
-      ...(audience === undefined ? {} : { audience }),
-      ...(algorithms === undefined ? {} : { algorithms }),
-      ...(profile === undefined ? {} : { profile }),
-    }),
-  );
   const limits = broker.limits;
   return startBroker({
     listeners: broker.listeners.map(({ protocol, host, port }) => ({

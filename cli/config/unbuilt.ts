@@ -37,11 +37,6 @@ export function notBuiltProblems({ issuer, broker }: Config, roles: readonly Rol
     for (const [index, issuer] of broker.trusted_issuers.entries()) {
       const key = `broker.trusted_issuers.${index}`;
       unless(
-        issuer.jwks_uri !== undefined,
-        `finding the keys of ${key} by its metadata`,
-        'give its jwks_uri',
-      );
-      unless(
         issuer.credentials_file === undefined,
         `the revocation feed (${key}.credentials_file)`,
         'leave it out',

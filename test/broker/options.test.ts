@@ -2,6 +2,7 @@ import { defaultLimits, fleetgate, startBroker } from '@fleetgate/broker';
 import { describe, expect, test } from 'vitest';
 import type { PluginOptions } from '../../broker/options.ts';
 import { prepareOptions } from '../../broker/options.ts';
+import type { TrustedIssuer } from '../../broker/verifier/issuer.ts';
 import { testIssuer } from '../support/broker-tokens.ts';
 
 const issuer = testIssuer();
@@ -12,6 +13,7 @@ test('the defaults are those of the documentation', () => {
     audience: 'mqtt',
     clockSkewSeconds: 5,
     clientIdBinding: 'exact',
+    maxCachedTokens: 100_000,
   });
   expect(defaultLimits).toEqual({
     maxConnectBytes: 16_384,
@@ -54,6 +56,8 @@ describe('a mistake is a TypeError', () => {
     ['a limit of 0', { limits: { maxConnections: 0 } }],
     ['a limit that is no number', { limits: { maxConnections: '1' } }],
     ['an unknown answer to a refused publish', { deniedPublish: 'ignore' }],
+    ['fewer than no tokens to remember', { maxCachedTokens: -1 }],
+    ['half a token to remember', { maxCachedTokens: 0.5 }],
   ])('%s', (_what, more) => {
     expect(() => fleetgate({ ...good, ...more } as PluginOptions)).toThrow(TypeError);
   });
@@ -61,6 +65,10 @@ describe('a mistake is a TypeError', () => {
 
 test('what is not built yet says so', async () => {
   expect(() => fleetgate({ ...good, deniedPublish: 'drop' })).toThrow(
+    expect.objectContaining({ code: 'not_supported' }),
+  );
+  const introspection = { clientId: 'broker', clientSecret: 'secret' };
+  expect(() => fleetgate({ issuers: [{ ...good.issuers[0], introspection } as TrustedIssuer] })).toThrow(
     expect.objectContaining({ code: 'not_supported' }),
   );
   for (const protocol of ['mqtts', 'wss'] as const) {

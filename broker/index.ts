@@ -40,4 +40,8 @@ export type { RevocationFeedOptions, RevocationListener, RevocationSource } from
 export { schemaProblems } from './schema-problems.ts';
 export type { BrokerOptions, RunningBroker } from './server.ts';
 export { startBroker } from './server.ts';
-export type { TrustedIssuer } from './verifier/issuer.ts';
+export type { ClaimNames, ClaimProfile } from './verifier/claim-profile.ts';
+export type { IntrospectionSettings } from './verifier/introspection.ts';
+export type { TrustedIssuer, TrustedKeys } from './verifier/issuer.ts';
+export { checkTrustedIssuer } from './verifier/issuer.ts';
+export type { VerifierStats } from './verifier/verify.ts';

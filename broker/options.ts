@@ -63,7 +63,7 @@ export interface PluginOptions {
   readonly limits?: Partial<Limits>;
   /**
    * Verified tokens that are remembered, so that a client that comes back with the same token costs no signature check.
-   * 0 remembers none. Default 100000, some 150 MB when they are all in use.
+   * 0 remembers none. Default 100000, some 175 MB when they are all in use.
    */
   readonly maxCachedTokens?: number;
   /** Default: silence. */

@@ -20,7 +20,7 @@ import { asListenError } from './listen-error.ts';
 import { createMetrics } from './metrics.ts';
 import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
 import { createReload, type Reloadable } from './reload.ts';
-import { trustedIssuer } from './trusted-issuers.ts';
+import { remoteIssuers } from './remote-issuers.ts';
 
 export type Role = 'issuer' | 'broker';
 
@@ -66,6 +66,7 @@ export async function up(
     // All that can be wrong on disk is read before the first listener opens.
     if (roles.includes('issuer')) readOrCreateAdminKey(directory.adminKeyFile);
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
+    const remote = roles.includes('broker') ? await remoteIssuers(config.broker.trusted_issuers, log) : [];
     const audit = policy === undefined ? undefined : openAudit(config, log);
     if (audit !== undefined) closers.push(() => audit.close());
     const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log) : undefined;
@@ -78,7 +79,7 @@ export async function up(
     ];
     const admin = await openAdmin(config, directory, log, { problems, metrics, issuer });
     closers.push(() => admin.close());
-    broker = policy && (await openBroker(config, policy, log, { metrics, audit, issuer }));
+    broker = policy && (await openBroker(config, policy, log, { metrics, audit, issuer, remote }));
     if (broker !== undefined) closers.push(broker.close);
     const ready: Ready = {
       ...(issuer === undefined ? {} : { issuer: issuer.url }),
@@ -146,11 +147,17 @@ function openAdmin(
   });
 }
 
+interface BrokerParts extends Beside {
+  metrics: Registry;
+  audit: AuditFile | undefined;
+  remote: readonly TrustedIssuer[];
+}
+
 async function openBroker(
   config: Config,
   policy: Policy,
   log: Logger,
-  { metrics, audit, issuer }: { metrics: Registry; audit: AuditFile | undefined } & Beside,
+  { metrics, audit, issuer, remote }: BrokerParts,
 ): Promise<RunningBroker> {
   const { broker } = config;
   const revocations = issuer && embeddedRevocations(issuer);
@@ -165,7 +172,6 @@ async function openBroker(
           },
         ];
   const brokerLog = log.child({ component: 'broker' });
-  const remote = await Promise.all(broker.trusted_issuers.map((one) => trustedIssuer(one, brokerLog)));
   const limits = broker.limits;
   const running = await startBroker({
     listeners: broker.listeners.map(listenerOptions),

@@ -97,6 +97,16 @@ export function prepareIssuers(
   return issuers;
 }
 
+/**
+ * Whether this issuer can be trusted as it is given, for a caller that wants to know which of several cannot.
+ * @throws TypeError
+ */
+export function checkTrustedIssuer(trusted: TrustedIssuer): void {
+  const silence = { debug() {}, info() {}, warn() {} };
+  const counts = { keyFetches: 0, keyFetchFailures: 0 };
+  prepareIssuer(trusted, 'any', { log: silence, monotonicMs: () => 0, counts });
+}
+
 function prepareIssuer(
   trusted: TrustedIssuer,
   defaultAudience: string,

@@ -8,6 +8,7 @@ import { UsageError } from '../exit.ts';
 import type { Role } from '../up.ts';
 import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
+import { trustedIssuerProblems } from './trusted-issuers.ts';
 import { notBuiltProblems } from './unbuilt.ts';
 import { unreadableFiles } from './unreadable-files.ts';
 
@@ -133,15 +134,17 @@ function resolvePaths(value: unknown, directory: string): void {
 }
 
 /** What only several keys together show to be wrong. */
-function crossProblems({ broker }: Config, roles: readonly Role[]): string[] {
+function crossProblems({ issuer, broker }: Config, roles: readonly Role[]): string[] {
   const problems: string[] = [];
   if (roles.includes('broker') && !roles.includes('issuer') && broker.trusted_issuers.length === 0) {
     problems.push(
-      'broker.trusted_issuers is empty: a broker alone would accept nobody; name an issuer with its jwks_uri',
+      'broker.trusted_issuers is empty: a broker alone would accept nobody; name an issuer there',
     );
   }
   if (roles.includes('broker')) {
     problems.push(...listenerProblems(broker.listeners), ...unreadableFiles(broker));
+    const embedded = roles.includes('issuer') ? issuer.url?.replace(/\/+$/, '') : undefined;
+    problems.push(...trustedIssuerProblems(broker.trusted_issuers, embedded));
   }
   return problems;
 }

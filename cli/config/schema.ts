@@ -91,10 +91,14 @@ const listener = Type.Object(
   closed,
 );
 
+const claimName = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: 256, description }));
+
 const trustedIssuer = Type.Object(
   {
     issuer: Type.String({ pattern: '^https?://', description: 'exact `iss` of its tokens' }),
-    jwks_uri: url('its key set; https unless loopback'),
+    jwks_uri: url('its key set, https unless loopback; default: found by its metadata'),
+    jwks_file: file('its key set as a file, read at start'),
     audience: Type.Optional(
       Type.String({ minLength: 1, description: 'audience of its tokens; default: broker.audience' }),
     ),
@@ -104,6 +108,36 @@ const trustedIssuer = Type.Object(
     profile: Type.Optional(
       Type.Enum(['standard', 'supertokens'], { description: 'shape of its claims; default: standard' }),
     ),
+    claims: Type.Optional(
+      Type.Object(
+        {
+          client_id: claimName('claim that names the client; default: `client_id`, equal to `sub`'),
+          scope: claimName(
+            'claim with the scopes, a list or separated by spaces; default: `scp`, else `scope`',
+          ),
+          group: claimName('claim that names the group; default: `group`'),
+        },
+        closed,
+      ),
+    ),
+    types: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        maxItems: 16,
+        description: 'values of `typ` accepted; default: `at+jwt`',
+      }),
+    ),
+    max_stale_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 2_592_000,
+        description: 'how long fetched keys are used beyond their max-age while it is away; default: 86400',
+      }),
+    ),
+    scope_format: Type.Enum(['named', 'aif'], {
+      default: 'named',
+      description: 'how its `scope` is written: named, or aif (RFC 9237)',
+    }),
     credentials_file: file('credentials for its revocation feed'),
     feed_max_away_seconds: Type.Integer({
       minimum: 1,

@@ -5,7 +5,7 @@ import type { Config } from './schema.ts';
  * Keys of the configuration that are known and not built yet, where they are turned on: a line each. An operator
  * who asks for TLS and gets a plain listener is worse off than one whose start is refused.
  */
-export function notBuiltProblems({ issuer, broker }: Config, roles: readonly Role[]): string[] {
+export function notBuiltProblems({ issuer }: Config, roles: readonly Role[]): string[] {
   const problems: string[] = [];
   const unless = (isOff: boolean, key: string, mend: string) => {
     if (!isOff) problems.push(`${key} is not built yet; ${mend}`);
@@ -18,16 +18,6 @@ export function notBuiltProblems({ issuer, broker }: Config, roles: readonly Rol
       'TLS on issuer.http',
       'leave its tls_* keys out, and put a proxy that ends TLS before it',
     );
-  }
-  if (roles.includes('broker')) {
-    for (const [index, issuer] of broker.trusted_issuers.entries()) {
-      const key = `broker.trusted_issuers.${index}`;
-      unless(
-        issuer.jwks_uri !== undefined,
-        `finding the keys of ${key} by its metadata`,
-        'give its jwks_uri',
-      );
-    }
   }
   return problems;
 }

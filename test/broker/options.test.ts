@@ -2,6 +2,7 @@ import { defaultLimits, fleetgate, type ListenerOptions, startBroker } from '@fl
 import { describe, expect, test } from 'vitest';
 import type { PluginOptions } from '../../broker/options.ts';
 import { prepareOptions } from '../../broker/options.ts';
+import type { TrustedIssuer } from '../../broker/verifier/issuer.ts';
 import { testIssuer } from '../support/broker-tokens.ts';
 
 const issuer = testIssuer();
@@ -12,6 +13,7 @@ test('the defaults are those of the documentation', () => {
     audience: 'mqtt',
     clockSkewSeconds: 5,
     clientIdBinding: 'exact',
+    maxCachedTokens: 100_000,
   });
   expect(defaultLimits).toEqual({
     maxConnectBytes: 16_384,
@@ -60,9 +62,18 @@ describe('a mistake is a TypeError', () => {
     ['an unknown answer to a refused publish', { deniedPublish: 'ignore' }],
     ['an onDecision that is no function', { onDecision: true }],
     ['an audit that is no function', { audit: 'audit.jsonl' }],
+    ['fewer than no tokens to remember', { maxCachedTokens: -1 }],
+    ['half a token to remember', { maxCachedTokens: 0.5 }],
   ])('%s', (_what, more) => {
     expect(() => fleetgate({ ...good, ...more } as PluginOptions)).toThrow(TypeError);
   });
+});
+
+test('what is not built yet says so', () => {
+  const introspection = { clientId: 'broker', clientSecret: 'secret' };
+  expect(() => fleetgate({ issuers: [{ ...good.issuers[0], introspection } as TrustedIssuer] })).toThrow(
+    expect.objectContaining({ code: 'not_supported' }),
+  );
 });
 
 describe('a mistake in a listener is a TypeError', () => {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { startTestBroker } from '../../support/broker-fixture.ts';
 import { testIssuer } from '../../support/broker-tokens.ts';
 import { testVerifier } from '../../support/verifier-fixture.ts';
 
@@ -45,6 +46,16 @@ describe('a token bound to a certificate (RFC 8705 §3.1)', () => {
     const { codeOf, verify } = testVerifier({ issuers });
     await codeOf(bound({ 'x5t#S256': own }));
     expect(verify.stats().misses).toBe(0);
+  });
+});
+
+test('a device that shows no certificate is told to get another token', async () => {
+  const broker = await startTestBroker();
+  const token = broker.token('device-1', { claims: { cnf: { 'x5t#S256': own } } });
+  expect(await broker.connack('device-1', token)).toBe(4);
+  expect(await broker.refusal({ reason: 'token_binding_mismatch' })).toMatchObject({
+    action: 'connect',
+    returnCode: 4,
   });
 });
 

@@ -263,23 +263,38 @@ describe('a token that is watched', () => {
     expect(server.asked).toEqual(['a', 'marker']);
   });
 
-  test('and given up while the answer is on its way is not told of', async () => {
-    const held: (() => void)[] = [];
-    const server = await httpServer((_request, response) => {
-      held.push(() => {
-        response.setHeader('content-type', 'application/json');
-        response.end('{"active":false}');
+  test.each([true, false])(
+    'and given up while the answer (active: %s) is on its way is asked about no more',
+    async (active) => {
+      const held: (() => void)[] = [];
+      const server = await httpServer((_request, response) => {
+        held.push(() => {
+          response.setHeader('content-type', 'application/json');
+          response.end(JSON.stringify({ active }));
+        });
       });
-    });
-    const { introspection } = at(server);
-    const stop = introspection.watch('a', fail);
-    await until(() => held.length === 1);
-    stop();
-    const marker = introspection.check('marker');
-    await until(() => held.length === 2);
-    for (const answer of held) answer();
-    expect(await marker).toBe('inactive');
-  });
+      const { introspection, pass, log } = at(server, { intervalSeconds: 10 });
+      const stop = introspection.watch('a', fail);
+      await until(() => held.length === 1);
+      stop();
+      // The one behind it is answered later on the same connection.
+      held[0]?.();
+      await until(() => server.requests[0]?.complete === true);
+      for (let asked = 2; asked <= 3; asked += 1) {
+        const marker = introspection.check('marker');
+        await until(() => held.length === asked);
+        held[asked - 1]?.();
+        await marker;
+      }
+      pass(100);
+      const marker = introspection.check('marker');
+      await until(() => held.length === 4);
+      held[3]?.();
+      await marker;
+      expect(server.requests).toHaveLength(4);
+      expect(log).toEqual([]);
+    },
+  );
 
   test('is left as it is while the issuer is away, and ends when it is back', async () => {
     let answer: { status?: number; body?: unknown } | undefined;

@@ -82,7 +82,7 @@ describe('a fetch', () => {
   const valid = JSON.stringify(testIssuer().jwks());
   test.each<[string, Answer]>([
     ['answers 500', { status: 500 }],
-    ['answers 204', { status: 204, body: '' }],
+    ['answers 203', { status: 203, body: valid }],
     ['answers HTML', { body: valid, headers: { 'content-type': 'text/html' } }],
     ['does not say what it answers', { body: valid, headers: { 'content-type': '' } }],
     ['answers what is no JSON', { body: '<html>' }],
@@ -215,6 +215,7 @@ test('keys that could not be had are fetched again after a pause that grows, not
   clock.pass(30);
   expect(await codeOf(issuer.token())).toBe('accepted');
   expect(log.at(-1)).toMatchObject({ level: 'info', event: 'keys_available' });
+  expect(await codeOf(issuer.token({ header: { kid: 'made-up' } }))).toBe('token_key_unknown');
 });
 
 describe('keys that are old', () => {
@@ -257,8 +258,9 @@ describe('keys that are old', () => {
     clock.pass(11 * MINUTE);
     expect(await codeOf(issuer.token())).toBe('accepted');
     expect(await codeOf(issuer.token())).toBe('accepted');
+    // Had one waited, the fetch would have been given up.
+    expect(verify.stats()).toMatchObject({ keyFetches: 2, keyFetchFailures: 0 });
     await until(() => held.length > 0);
-    expect(verify.stats().keyFetches).toBe(2);
     held[0]?.();
   });
 
@@ -322,6 +324,26 @@ describe('while the issuer is away', () => {
       expect(await codeOf(issuer.token())).toBe('accepted');
     },
   );
+
+  test('and known to be, no token waits for it, however old its keys', async () => {
+    const issuer = testIssuer();
+    let isHanging = false;
+    let answer: Answer = { body: issuer.jwks() };
+    const server = await httpServer((_request, response) => {
+      if (isHanging) return;
+      response.writeHead(answer.status ?? 200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(answer.body));
+    });
+    const { codeOf, clock, verify } = trusting(issuer, server);
+    await codeOf(issuer.token());
+    answer = away;
+    clock.pass(HOUR);
+    expect(await codeOf(issuer.token())).toBe('accepted');
+    isHanging = true;
+    clock.pass(HOUR);
+    expect(await codeOf(issuer.token())).toBe('accepted');
+    expect(verify.stats()).toMatchObject({ keyFetches: 3, keyFetchFailures: 1 });
+  });
 
   test('an answer that is no key set does not take the keys away', async () => {
     const issuer = testIssuer();

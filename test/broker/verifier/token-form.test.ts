@@ -164,11 +164,16 @@ describe('the signature', () => {
   const order = Buffer.from('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551', 'hex');
   const zero = Buffer.alloc(32);
   const der = sign('sha256', Buffer.from(input), issuer.privateKey);
+  const joined = sign('sha256', Buffer.from(input), { key: issuer.privateKey, dsaEncoding: 'ieee-p1363' });
   test.each<[string, Buffer]>([
     ['r = 0, s = 0', Buffer.concat([zero, zero])],
     ['r = n, s = n', Buffer.concat([order, order])],
     ['s = 0', Buffer.concat([Buffer.alloc(32, 1), zero])],
     ['DER', der],
+    [
+      'a zero in front of s',
+      Buffer.concat([joined.subarray(0, 32), zero.subarray(0, 1), joined.subarray(32)]),
+    ],
     ['one byte', Buffer.from([1])],
     ['65 bytes', Buffer.alloc(65, 1)],
   ])('%s is refused', async (_what, bytes) => {

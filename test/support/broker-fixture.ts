@@ -46,6 +46,8 @@ export interface TestBroker {
 
 export interface TestBrokerOptions extends Partial<PluginOptions> {
   aedes?: AedesOptions;
+  /** Trusted beside the issuer of the tokens that the fixture makes. */
+  otherIssuers?: readonly TestIssuer[];
 }
 
 export const ownScope = (clientId: string) => [
@@ -56,6 +58,7 @@ export const ownScope = (clientId: string) => [
 /** A broker of Aedes with the plugin on real sockets; it is gone when the test is over. */
 export async function startTestBroker({
   aedes: aedesOptions,
+  otherIssuers = [],
   ...options
 }: TestBrokerOptions = {}): Promise<TestBroker> {
   const issuer = testIssuer();
@@ -64,7 +67,7 @@ export async function startTestBroker({
   const lines: string[] = [];
   const note = (line: unknown, ...rest: unknown[]) => void lines.push(JSON.stringify([line, ...rest]));
   const settings = prepareOptions({
-    issuers: [{ issuer: issuer.name, keys: { jwks: () => issuer.jwks() } }],
+    issuers: [issuer, ...otherIssuers].map(({ name, jwks }) => ({ issuer: name, keys: { jwks } })),
     log: { debug: note, info: note, warn: note, error: note },
     onRefusal(refusal) {
       refusals.push(refusal);

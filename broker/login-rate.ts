@@ -18,7 +18,7 @@ export const FORGET_MS = 300_000;
 export const MAX_ADDRESS_FAILURES = 50;
 const ADDRESS_WINDOW_MS = 1_000;
 
-/** Since its last login; a device that was here a while ago is served while its address is slowed. */
+/** Since its last login; a device that was here a while ago is served, whoever fails at its address or in its name. */
 export const GOOD_STANDING_MS = 3_600_000;
 
 /** Pairs of address and client id with failures, and as many in good standing: 30 MB at most. The oldest are dropped. */
@@ -48,8 +48,8 @@ interface Failures {
  * gives good standing: no number of failures pushes out that of a victim. To push out its own failures an attacker
  * needs as many others as there is room for, which the limit of its address makes slow.
  *
- * A pair can name anybody's client id: whoever shares an address with a device and sends wrong tokens in its name makes
- * it wait before its next login. It does not end the session it has.
+ * A pair can name anybody's client id: whoever shares an address with a device may send wrong tokens in its name. So a
+ * device in good standing never waits: what its neighbour fails with costs a verification each, and not its login.
  */
 export function createLoginRate({ monotonicMs, maxPairs = MAX_PAIRS }: LoginRateOptions): LoginRate {
   const failures = new Map<string, Failures>();
@@ -88,9 +88,9 @@ export function createLoginRate({ monotonicMs, maxPairs = MAX_PAIRS }: LoginRate
       const source = address === undefined ? undefined : addressKey(address);
       const pair = pairKey(source, clientId);
       const waitsUntilMs = pair === undefined ? undefined : failures.get(pair)?.waitsUntilMs;
-      if (waitsUntilMs !== undefined && nowMs < waitsUntilMs) return true;
-      if (source === undefined || ofAddress(source, nowMs) <= MAX_ADDRESS_FAILURES) return false;
-      return !isGood(pair, nowMs);
+      const isPairSlow = waitsUntilMs !== undefined && nowMs < waitsUntilMs;
+      const isAddressSlow = source !== undefined && ofAddress(source, nowMs) > MAX_ADDRESS_FAILURES;
+      return (isPairSlow || isAddressSlow) && !isGood(pair, nowMs);
     },
     note(address, clientId, returnCode) {
       const nowMs = monotonicMs();

@@ -93,6 +93,12 @@ export function createRevocations(options: {
   return Object.freeze({
     add(issuer: string, revocation: Revocation) {
       const of = ofIssuer(issuer);
+      if (!saysWhat(revocation)) {
+        // It revokes something: everything, to be safe.
+        upTo(of, undefined, nowSeconds());
+        bound(of);
+        return;
+      }
       switch (revocation.kind) {
         case 'token':
           of.tokens.set(revocation.tokenId, nowSeconds() + keptSeconds);
@@ -105,10 +111,6 @@ export function createRevocations(options: {
           break;
         case 'key':
           of.keys.add(revocation.keyId);
-          break;
-        default:
-          // A kind nobody here knows revokes something: everything, to be safe.
-          upTo(of, undefined, nowSeconds());
       }
       bound(of);
     },
@@ -129,4 +131,25 @@ export function createRevocations(options: {
       return rows;
     },
   });
+}
+
+/** Whether it is of a kind that is known here and complete: it comes from outside, where types hold nothing. */
+function saysWhat(revocation: Revocation): boolean {
+  switch (revocation.kind) {
+    case 'token':
+      return typeof revocation.tokenId === 'string';
+    case 'client':
+      return typeof revocation.clientId === 'string' && isMoment(revocation.atSeconds);
+    case 'issued_before':
+      return ['string', 'undefined'].includes(typeof revocation.clientId) && isMoment(revocation.atSeconds);
+    case 'key':
+      return typeof revocation.keyId === 'string';
+    default:
+      return false;
+  }
+}
+
+// NaN would take every revocation of the same client back, since nothing compares with it.
+function isMoment(seconds: unknown): boolean {
+  return typeof seconds === 'number' && !Number.isNaN(seconds);
 }

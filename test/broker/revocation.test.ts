@@ -57,6 +57,10 @@ describe('what is revoked', () => {
     ['not another key', { kind: 'key', keyId: 'j' }, {}, false],
     ['not what another issuer gave', { kind: 'token', tokenId: 'one' }, { issuer: 'https://other' }, false],
     ['everything, by a kind nobody knows', { kind: 'tribe' } as unknown as Revocation, {}, true],
+    ['everything, by a token without an id', { kind: 'token' } as unknown as Revocation, {}, true],
+    ['everything, by a key without an id', { kind: 'key' } as unknown as Revocation, {}, true],
+    ['everything, by a moment that is none', { kind: 'issued_before', atSeconds: Number.NaN }, {}, true],
+    ['everything, by a client of no moment', { kind: 'client', clientId: 'b' } as Revocation, {}, true],
   ])('%s', (_what, revocation, more, expected) => {
     const { revocations } = list();
     revocations.add(issuer, revocation);
@@ -68,6 +72,10 @@ describe('what is revoked', () => {
     revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: 1000 });
     revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: 10 });
     expect(revocations.isRevoked(token())).toBe(true);
+    const later = token({ issuedAtSeconds: 5000 });
+    revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: 5000 });
+    revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: Number.NaN });
+    expect(revocations.isRevoked(later)).toBe(true);
   });
 
   test('a row goes when every token it could meet has expired', () => {

@@ -145,7 +145,7 @@ export async function connackOf(client: RawClient, packet: IConnectPacket): Prom
 
 export interface ConnectBytes {
   flags: number;
-  clientId: string;
+  clientId: string | Uint8Array;
   willTopic?: string;
   username?: string | Uint8Array;
   password?: string;

@@ -248,7 +248,7 @@ function brokerUrl(credentials: Credentials, options: AgentOptions): string {
   if (text === undefined) {
     throw new FleetgateError(
       'credentials_invalid',
-      'no broker: put broker.url into the credentials, or give a URL',
+      'no broker: name it with --broker URL (brokerUrl), or put broker.url into the credentials',
     );
   }
   const url = URL.parse(text);

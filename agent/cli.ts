@@ -59,7 +59,11 @@ Data goes to stdout, all else to stderr. A secret or token is never an argument.
   addPublish(program);
   addSubscribe(program);
   addCompletion(program);
-  for (const command of program.commands) command.copyInheritedSettings(program);
+  for (const command of program.commands) {
+    command
+      .copyInheritedSettings(program)
+      .showHelpAfterError(`('fleetgate-agent ${command.name()} --help' lists its options)`);
+  }
   return program;
 }
 
@@ -170,11 +174,19 @@ const sameClientIdNote = `It connects with the device's own client id: an agent 
 forgotten. Where the broker binds client ids by prefix, --client-id ID.cli keeps them apart.`;
 
 function deviceCommand(program: Command, name: string, summary: string): Command {
-  return program
-    .command(name)
-    .summary(summary)
-    .requiredOption('--credentials <file>', 'credentials file of the device, mode 0600')
-    .option('--token-endpoint <url>', 'over the one of the credentials or the issuer');
+  return (
+    program
+      .command(name)
+      .summary(summary)
+      .option('--credentials <file>', 'credentials file of the device, mode 0600')
+      // Not requiredOption, which hides a misspelled --credentials behind "not specified".
+      .hook('preAction', (used) => {
+        if (used.opts()['credentials'] === undefined) {
+          used.error("error: required option '--credentials <file>' not specified");
+        }
+      })
+      .option('--token-endpoint <url>', 'over the one of the credentials or the issuer')
+  );
 }
 
 function withBroker(command: Command): Command {

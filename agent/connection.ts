@@ -187,7 +187,7 @@ export function createConnection(options: ConnectionOptions): Connection {
         if (!error) return resolve();
         // A clean session forgets on a forced close: whoever publishes decides anew.
         outgoingStore.del({ messageId }, () => undefined);
-        reject(entry.isRefused ? refusedMessage() : unreachable('the connection was closed'));
+        reject(entry.isRefused ? refusedMessage(topic) : unreachable('the connection was closed'));
       });
       messageId = client.getLastMessageId();
       inFlight.set(messageId, entry);
@@ -271,10 +271,10 @@ function clientOptions(options: ConnectionOptions, outgoingStore: Store): IClien
   };
 }
 
-function refusedMessage(): FleetgateError {
+function refusedMessage(topic: string): FleetgateError {
   return new FleetgateError(
     'broker_refused',
-    `the broker closed the connection ${MAX_REPLAYS + 1} times on this message; is its topic within the token's grants?`,
+    `the broker closed the connection ${MAX_REPLAYS + 1} times on a message to '${topic}'; is that within the token's grants?`,
   );
 }
 

@@ -21,7 +21,7 @@ export async function startHealthServer(
       pathname === '/livez'
         ? [200, 'ok']
         : pathname !== '/readyz'
-          ? [404, 'not found']
+          ? [404, 'not found; there are /livez and /readyz']
           : isReady()
             ? [200, 'ok']
             : [503, 'not ready'];

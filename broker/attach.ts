@@ -6,10 +6,12 @@ import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
 import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts';
 import { type AedesHooks, decidingHooks } from './hooks.ts';
+import { originOf } from './listener/origin.ts';
+import { certificateThumbprint } from './listener/peer-certificate.ts';
 import { protocolOf } from './protocol.ts';
 import type { Connection } from './session.ts';
 import { tellGrants } from './session-events.ts';
-import { judgeSubscription } from './subscription.ts';
+import { judgeSubscription, mayReceive } from './subscription.ts';
 import type { Peer } from './verifier/verified-token.ts';
 
 /**
@@ -25,6 +27,11 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
     if (aedes[name] !== hooks[name]) throw new TypeError(`the broker was not made with our ${name}`);
   }
   const broker = aedes as HostBroker;
+  if (broker.mq.concurrency > 0) {
+    throw new TypeError(
+      'the emitter has a queue; make the broker with our concurrency, or mq with concurrency 0',
+    );
+  }
   const context: GuardContext = {
     broker,
     limits: settings.limits,
@@ -32,12 +39,17 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
     connectDeadlines,
     monotonicMs,
     judgeSubscription: (client, subscription) => judgeSubscription(core, client, subscription),
+    mayReceive: (mqttClientId, topic) => mayReceive(core, mqttClientId, topic),
     report,
     log: settings.log,
   };
   core.guardContext = context;
   followSessions(core, broker);
-  for (const guard of parts.guards) guard.install?.(context);
+  for (const guard of parts.guards) {
+    const { deliver, retain } = guard.install?.(context) ?? {};
+    if (deliver !== undefined) core.installed.deliver.push(deliver);
+    if (retain !== undefined) core.installed.retain.push(retain);
+  }
   const handle = broker.handle;
   broker.handle = (stream, request) => {
     const connection = open(core, stream, request?.socket);
@@ -54,8 +66,10 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
 
 function open(core: Core, stream: Duplex, socket: Socket | undefined): Connection | undefined {
   const { gate, report, sessions } = core;
-  const address = socket?.remoteAddress ?? (stream as { remoteAddress?: string }).remoteAddress;
-  const protocol = protocolOf(socket ?? stream, socket !== undefined);
+  const carrier = socket ?? stream;
+  const origin = originOf(carrier);
+  const address = origin?.address ?? (carrier as { remoteAddress?: string }).remoteAddress;
+  const protocol = protocolOf(carrier, socket !== undefined);
   const admission = gate.admit(address);
   if (admission.verdict === 'closed' || core.isClosed) {
     report({ action: 'connect', reason: 'too_many_connections', address, protocol });
@@ -63,12 +77,14 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
     stream.destroy();
     return undefined;
   }
+  const thumbprint = certificateThumbprint(carrier);
   const connection: Connection = {
     stream,
     socket,
     protocol,
     address,
-    peer: noProof,
+    openedAtMs: origin?.openedAtMs ?? core.monotonicMs(),
+    peer: thumbprint === undefined ? noProof : Object.freeze({ certificateThumbprint: thumbprint }),
     isOverLimit: admission.verdict === 'over_limit',
     isEstablished: false,
     onEstablished: [],
@@ -116,7 +132,9 @@ function followSessions({ sessions, reportOf }: Core, broker: HostBroker): void 
     }
   });
   broker.on('unsubscribe', (filters: string[], client: object) => {
-    const granted = sessions.byClient.get(client)?.filters;
-    for (const filter of filters) granted?.delete(filter);
+    const session = sessions.byClient.get(client);
+    // Of a session that is kept this comes late: what it took again meanwhile is not given up. See storedSubscriptions.
+    if (session === undefined || !session.client.clean) return;
+    for (const filter of filters) session.filters.delete(filter);
   });
 }

@@ -3,8 +3,9 @@ import type { ConnectPacket } from 'aedes';
 import { type ConnectRefusal, refusalOfError, returnCodes } from './connect.ts';
 import type { Core } from './core.ts';
 import { followExpiry } from './expiry.ts';
+import type { GuardContext } from './guard/guard.ts';
 import type { HostClient } from './guard/host.ts';
-import { createSession, type Session } from './session.ts';
+import { type Connection, createSession, type Session } from './session.ts';
 
 /** `gone`: the client needs no answer any more, and the host expects none. */
 export type ConnectAnswer = 'enter' | 'gone' | ConnectRefusal;
@@ -15,7 +16,7 @@ export async function authenticate(
   client: HostClient,
   password: Uint8Array | undefined,
 ): Promise<ConnectAnswer> {
-  const { parts, sessions, settings } = core;
+  const { parts, sessions } = core;
   const completions = parts.guards.map((guard) => guard.authenticating?.(client));
   const connection = sessions.connections.get(client);
   const packet = connection?.connect;
@@ -26,6 +27,30 @@ export async function authenticate(
   if (connection.isOverLimit) {
     return { returnCode: returnCodes.unavailable, reason: 'too_many_connections' };
   }
+  const { address } = connection;
+  if (core.loginRate.mustWait(address, packet.clientId)) {
+    return { returnCode: returnCodes.unavailable, reason: 'login_backoff' };
+  }
+  const answer = await logIn(core, { client, connection, packet, context, password, completions });
+  if (answer !== 'gone') {
+    core.loginRate.note(address, packet.clientId, answer === 'enter' ? 0 : answer.returnCode);
+  }
+  return answer;
+}
+
+interface Login {
+  readonly client: HostClient;
+  readonly connection: Connection;
+  readonly packet: ConnectPacket;
+  readonly context: GuardContext;
+  readonly password: Uint8Array | undefined;
+  /** To be called just before it succeeds. */
+  readonly completions: readonly ((() => void) | undefined)[];
+}
+
+async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
+  const { parts, settings } = core;
+  const { client, connection, packet, context, password, completions } = login;
   let session: Session;
   try {
     const admitted = await core.authority.admit(password, connection.peer);
@@ -47,7 +72,8 @@ export async function authenticate(
     if (refusal !== undefined) return { ...refusal, clientId, tokenId };
   }
   if (isGone()) return 'gone';
-  // It may have waited long.
+  // It may have waited long, and what holds now is what counts: policy, revocations, time.
+  session.principal = core.authority.principalOf(session.token);
   const late = checkConnect(core, session, packet);
   if (late !== undefined) return { ...late, clientId, tokenId };
   for (const complete of completions) complete?.();
@@ -56,7 +82,7 @@ export async function authenticate(
 }
 
 function checkConnect(
-  { authority, feeds, parts, settings }: Core,
+  { authority, feeds, parts, sessions, settings }: Core,
   { client, principal, token }: Session,
   packet: ConnectPacket,
 ): ConnectRefusal | undefined {
@@ -66,6 +92,8 @@ function checkConnect(
     packet,
     will,
     nowMs: settings.now(),
+    keptOf: sessions.kept.get(packet.clientId),
+    token,
     isRevoked: authority.isRevoked(token),
     lacksRevocations: feeds.get(token.issuer)?.mustRefuse() ?? false,
     settings,
@@ -82,6 +110,8 @@ function begin(core: Core, session: Session): void {
   const { client, connection } = session;
   sessions.byClient.set(client, session);
   sessions.entering.set(client.id, session);
+  if (client.clean) sessions.kept.delete(client.id);
+  else sessions.kept.set(client.id, session.token);
   followExpiry(core, session);
   core.reports.accepted(session);
   connection.stream.once('close', () => {

@@ -5,6 +5,7 @@ import { decide } from './authorization/decide.ts';
 import type { HostWill } from './guard/host.ts';
 import type { Settings } from './options.ts';
 import type { RefusalReason } from './refusal.ts';
+import type { VerifiedToken } from './verifier/verified-token.ts';
 
 /** CONNACK return codes (MQTT 3.1.1 §3.2.2.3), by what they tell a device to do. */
 export const returnCodes = Object.freeze({
@@ -32,6 +33,9 @@ export interface ConnectAttempt {
   readonly packet: ConnectPacket;
   readonly will: HostWill | undefined;
   readonly nowMs: number;
+  readonly token: VerifiedToken;
+  /** The token of the session that is kept under this client id, if there is one. */
+  readonly keptOf: VerifiedToken | undefined;
   readonly isRevoked: boolean;
   /** Whether what its issuer revoked is not known, and must be. */
   readonly lacksRevocations: boolean;
@@ -46,7 +50,7 @@ export interface ConnectCheck {
 }
 
 /** MQTT client ids of more than a client's own characters are refused whatever the binding: they end up in topics. */
-const clientIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
+export const clientIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 
 /** In this order; the first that refuses gives the answer. */
 export const connectChecks: readonly ConnectCheck[] = Object.freeze([
@@ -94,6 +98,14 @@ export const connectChecks: readonly ConnectCheck[] = Object.freeze([
         : refusal(returnCodes.identifierRejected, 'client_id_mismatch'),
   },
   {
+    name: 'a session that is kept belongs to the client that made it',
+    // Matters only where client ids are bound loosely, or two issuers have clients of one name.
+    refuse: ({ keptOf, token }) =>
+      keptOf === undefined || isSameClient(keptOf, token)
+        ? undefined
+        : refusal(returnCodes.identifierRejected, 'client_id_mismatch'),
+  },
+  {
     name: 'the keep alive is within the limit',
     refuse: ({ packet: { keepalive = 0 }, settings }) =>
       keepalive > 0 && keepalive <= settings.limits.maxKeepaliveSeconds
@@ -109,6 +121,14 @@ export const connectChecks: readonly ConnectCheck[] = Object.freeze([
     },
   },
 ]);
+
+/** Whether two tokens are of one client: the same name at the same issuer. */
+export function isSameClient(
+  one: { clientId: string; issuer: string },
+  other: { clientId: string; issuer: string },
+): boolean {
+  return one.clientId === other.clientId && one.issuer === other.issuer;
+}
 
 /** The will as what it will be: a publish. */
 export function willAttempt({ topic, qos, retain, payload }: HostWill) {

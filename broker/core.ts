@@ -4,7 +4,8 @@ import { type Attempt, type Decision, decide, refused } from './authorization/de
 import { brokerState } from './broker-state.ts';
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
-import type { Guard, GuardContext } from './guard/guard.ts';
+import type { Guard, GuardContext, Installed } from './guard/guard.ts';
+import { createLoginRate, type LoginRate } from './login-rate.ts';
 import type { TokenStats } from './observer.ts';
 import type { Settings } from './options.ts';
 import { logQuietly, type Refusal, type Report } from './refusal.ts';
@@ -31,6 +32,7 @@ export interface Core {
   readonly revocations: Revocations;
   /** Where those come from, by issuer; begun by `attach`. */
   readonly feeds: Map<string, RevocationFeed>;
+  readonly loginRate: LoginRate;
   /** Of sessions, on the clock tokens are judged by. */
   readonly expiries: Deadlines;
   /** Of connections without a session, on the clock that cannot be set. */
@@ -51,6 +53,11 @@ export interface Core {
    * client object says; what is thrown on the way denies.
    */
   readonly rule: (client: object | null, attempt: Attempt, isWill?: boolean) => Decision;
+  /** What guards do for each message; filled by `attach`. */
+  readonly installed: {
+    readonly deliver: NonNullable<Installed['deliver']>[];
+    readonly retain: NonNullable<Installed['retain']>[];
+  };
   /** Set by `attach`; until then everything is refused. */
   guardContext: GuardContext | undefined;
   /** Set by `close`; from then on everything is refused. */
@@ -64,8 +71,8 @@ export function createCore(settings: Settings, parts: Parts): Core {
   const reports = createReports(settings, sessions);
   const report = reports.refused;
   const onError = (error: unknown) => logQuietly(log, error);
-  const verify: VerifyToken & { readonly stats?: () => TokenStats } = createVerifier(settings);
   const monotonicMs = () => performance.now();
+  const verifier = createVerifier({ ...settings, monotonicMs });
 
   function rule(client: object | null, attempt: Attempt, isWill = false): Decision {
     try {
@@ -102,19 +109,21 @@ export function createCore(settings: Settings, parts: Parts): Core {
     revocations,
     feeds: new Map(),
     authority: createAuthority(
-      settings.observer === undefined ? verify : timed(verify, reports.verified),
+      settings.observer === undefined ? verifier : timed(verifier, reports.verified),
       revocations,
       settings,
     ),
+    loginRate: createLoginRate({ monotonicMs }),
     expiries: createDeadlines({ now, onError }),
     connectDeadlines: createDeadlines({ now: monotonicMs, onError }),
     monotonicMs,
     reports,
     report,
     reportOf,
-    tokenStats: verify.stats,
+    tokenStats: verifier.stats,
     onError,
     rule,
+    installed: { deliver: [], retain: [] },
     guardContext: undefined,
     isClosed: false,
   };

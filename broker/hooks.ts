@@ -1,10 +1,11 @@
 import { type ReasonCode, SESSION_TOPIC, TOKEN_TOPIC } from '@fleetgate/shared';
 import type { AedesOptions, AuthenticateError, ConnectPacket } from 'aedes';
 import { authenticate, type ConnectAnswer } from './authenticate.ts';
-import { type Decision, refused } from './authorization/decide.ts';
+import { type Attempt, type Decision, refused } from './authorization/decide.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
 import type { HostClient, HostWill } from './guard/host.ts';
+import { withinRate } from './message-rate.ts';
 import { discard, isOwnPacket } from './own-topics.ts';
 import { renew } from './renewal.ts';
 import { inSpan } from './spans.ts';
@@ -22,6 +23,7 @@ export type AedesHooks = Required<
     | 'connectTimeout'
     | 'drainTimeout'
     | 'maxClientsIdLength'
+    | 'concurrency'
   >
 >;
 
@@ -42,6 +44,8 @@ const policyReasons: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
   'qos_too_high',
   'retain_not_allowed',
   'payload_too_large',
+  'too_many_retained',
+  'rate_exceeded',
 ]);
 
 const HOST_TIMEOUT_MARGIN_MS = 5_000;
@@ -51,6 +55,7 @@ export function createHooks(core: Core): AedesHooks {
   const { sessions, onError, reportOf, reports, rule } = core;
   const { settings } = core;
   const { limits } = settings;
+  const { installed } = core;
 
   return Object.freeze<AedesHooks>({
     // The host's own, which ends at CONNECT, after ours: only ours is reported.
@@ -58,6 +63,9 @@ export function createHooks(core: Core): AedesHooks {
     drainTimeout: limits.drainTimeoutSeconds * 1000,
     // Only for MQTT 3.1, which is refused.
     maxClientsIdLength: 23,
+    // No queue in the emitter: one slow reader would hold up everybody's messages in it, and a long one ends the
+    // process when it is worked off. What a reader may leave unread is bounded by a guard.
+    concurrency: 0,
 
     preConnect(client, packet, callback) {
       const reason = screenConnect(core, client as HostClient, packet);
@@ -100,7 +108,7 @@ export function createHooks(core: Core): AedesHooks {
       if (host === null) return callback(refuseWillOfLostPeer(core, packet as unknown as LostWill));
       const isWill = host.will !== undefined && host.will === (packet as unknown as HostWill);
       const decision = isWill
-        ? rule(host, willAttempt(host.will as HostWill), true)
+        ? judgeRetained(core, host, willAttempt(host.will as HostWill), true)
         : judgePublish(core, host, packet);
       const action = isWill ? 'will' : 'publish';
       if (decision.allowed) {
@@ -130,6 +138,7 @@ export function createHooks(core: Core): AedesHooks {
     },
 
     authorizeForward(client, packet) {
+      for (const deliver of installed.deliver) if (!deliver(client as HostClient)) return null;
       if (packet.topic === SESSION_TOPIC) return isOwnPacket(packet) ? packet : null;
       const decision = rule(client, { action: 'receive', topic: packet.topic });
       if (decision.allowed) {
@@ -164,7 +173,7 @@ function screenConnect(
 }
 
 function judgePublish(
-  { rule }: Core,
+  core: Core,
   client: HostClient,
   packet: { topic: string; qos: 0 | 1 | 2; retain: boolean; payload: Uint8Array | string },
 ): Decision {
@@ -172,7 +181,30 @@ function judgePublish(
   if (client.closed) return refused.not_authenticated;
   const { topic, qos, retain, payload } = packet;
   const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? Infinity);
-  return rule(client, { action: 'publish', topic, qos, retain, bytes });
+  const attempt = { action: 'publish', topic, qos, retain, bytes } as const;
+  const decision = judgeRetained(core, client, attempt);
+  if (!decision.allowed || decision.rate === undefined) return decision;
+  try {
+    return withinRate(core.sessions.byClient.get(client), attempt, decision, core.monotonicMs());
+  } catch (error) {
+    core.onError(error);
+    return refused.internal_error;
+  }
+}
+
+function judgeRetained(
+  { rule, installed }: Core,
+  client: HostClient,
+  attempt: Attempt & { action: 'publish' },
+  isWill = false,
+): Decision {
+  const decision = rule(client, attempt, isWill);
+  if (!attempt.retain || !decision.allowed) return decision;
+  for (const retainProblem of installed.retain) {
+    const reason = retainProblem(client, attempt.topic, attempt.bytes);
+    if (reason !== undefined) return refused[reason];
+  }
+  return decision;
 }
 
 interface LostWill {

@@ -5,14 +5,26 @@ export { decide } from './authorization/decide.ts';
 export { examplePolicy } from './authorization/example-policy.ts';
 export type { Explanation } from './authorization/explain.ts';
 export { explain, formatExplanation } from './authorization/explain.ts';
-export type { GrantClaims, Grants } from './authorization/grants.ts';
+export type { GrantClaims, Grants, ScopeFormat } from './authorization/grants.ts';
 export { listGrants } from './authorization/grants.ts';
+export type {
+  MatrixDeny,
+  MatrixRule,
+  MatrixScope,
+  MatrixValues,
+  PolicyMatrix,
+} from './authorization/matrix.ts';
+export { policyMatrix } from './authorization/matrix.ts';
 export type { Policy } from './authorization/policy.ts';
 export { parsePolicy } from './authorization/policy.ts';
+export type { PolicyWarning } from './authorization/policy-warnings.ts';
+export { policyWarnings } from './authorization/policy-warnings.ts';
 export type { DocumentProblem } from './document.ts';
 export { DocumentError, readDocument } from './document.ts';
 export type { AedesHooks } from './hooks.ts';
-export type { ListenerOptions } from './listeners.ts';
+export { addressRangeProblem } from './listener/address-ranges.ts';
+export type { ListenerOptions } from './listener/listener.ts';
+export type { TlsFiles } from './listener/tls-files.ts';
 export type { BrokerState, DecidedAction, Observer, Outcome, TokenStats } from './observer.ts';
 export type { ClientIdBinding, Limits, Logger, PluginOptions } from './options.ts';
 export { defaultLimits } from './options.ts';
@@ -20,6 +32,8 @@ export type { Fleetgate } from './plugin.ts';
 export { fleetgate } from './plugin.ts';
 export type { Protocol } from './protocol.ts';
 export type { Refusal, RefusalReason } from './refusal.ts';
+export type { RemoteRevocationsOptions } from './remote-revocations.ts';
+export { remoteRevocations } from './remote-revocations.ts';
 export type { DecisionEvent } from './reports.ts';
 export type { Revocation } from './revocation.ts';
 export type { RevocationFeedOptions, RevocationListener, RevocationSource } from './revocation-source.ts';

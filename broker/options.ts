@@ -1,11 +1,13 @@
-import { nearest } from '@fleetgate/shared';
+import { FleetgateError } from '@fleetgate/shared';
 import type { Logger as PinoLogger } from 'pino';
 import type { AuditEvent } from './audit.ts';
 import type { Policy } from './authorization/policy.ts';
 import type { Observer } from './observer.ts';
+import { checkNames } from './option-names.ts';
 import type { Refusal } from './refusal.ts';
 import type { DecisionEvent } from './reports.ts';
 import type { TrustedIssuer } from './verifier/issuer.ts';
+import { DEFAULT_MAX_CACHED_TOKENS } from './verifier/token-cache.ts';
 
 /** What is used of a pino logger; any object with these four will do. */
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
@@ -27,6 +29,14 @@ export interface Limits {
   readonly maxSubscriptionsPerClient: number;
   /** QoS 1 and 2 messages waiting for a client that is offline; newer ones are dropped. Default 1000. */
   readonly maxQueuedMessagesPerClient: number;
+  /** Bytes of their topics and payloads; newer ones are dropped. Default 16777216. */
+  readonly maxQueuedBytesPerClient: number;
+  /** Bytes written to one connection that it has not read; beyond it, it is cut off. Default 8388608. */
+  readonly maxUnreadBytesPerClient: number;
+  /** Retained messages one client may have published. Default 10000. */
+  readonly maxRetainedMessagesPerClient: number;
+  /** Retained messages in all. Default 100000. */
+  readonly maxRetainedMessages: number;
   /** A CONNECT with a longer keep alive, or none (0), is refused. Default 1200. */
   readonly maxKeepaliveSeconds: number;
   /** From the opening of the connection to CONNACK. Default 10. */
@@ -51,6 +61,11 @@ export interface PluginOptions {
   /** What a refused PUBLISH leads to: `disconnect` (default), or `drop`, acknowledged and delivered to nobody. */
   readonly deniedPublish?: 'disconnect' | 'drop';
   readonly limits?: Partial<Limits>;
+  /**
+   * Verified tokens that are remembered, so that a client that comes back with the same token costs no signature check.
+   * 0 remembers none. Default 100000, some 150 MB when they are all in use.
+   */
+  readonly maxCachedTokens?: number;
   /** Default: silence. */
   readonly log?: Logger;
   /** Called once for each refusal. What it throws is logged and otherwise ignored. */
@@ -77,6 +92,7 @@ export interface Settings {
   readonly clientIdBinding: ClientIdBinding;
   readonly deniedPublish: 'disconnect' | 'drop';
   readonly limits: Limits;
+  readonly maxCachedTokens: number;
   readonly log: Logger;
   readonly onRefusal: (refusal: Refusal) => void;
   readonly onDecision: ((decision: DecisionEvent) => void) | undefined;
@@ -92,6 +108,10 @@ export const defaultLimits: Limits = Object.freeze({
   maxConnectionsPerAddress: 10_000,
   maxSubscriptionsPerClient: 100,
   maxQueuedMessagesPerClient: 1_000,
+  maxQueuedBytesPerClient: 16_777_216,
+  maxUnreadBytesPerClient: 8_388_608,
+  maxRetainedMessagesPerClient: 10_000,
+  maxRetainedMessages: 100_000,
   maxKeepaliveSeconds: 1_200,
   connectTimeoutSeconds: 10,
   drainTimeoutSeconds: 10,
@@ -108,6 +128,7 @@ const optionNames = [
   'clientIdBinding',
   'deniedPublish',
   'limits',
+  'maxCachedTokens',
   'log',
   'onRefusal',
   'onDecision',
@@ -135,6 +156,16 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
   const { deniedPublish = 'disconnect' } = options;
   if (deniedPublish !== 'disconnect' && deniedPublish !== 'drop')
     throw new TypeError('deniedPublish must be disconnect or drop');
+  const { maxCachedTokens = DEFAULT_MAX_CACHED_TOKENS } = options;
+  if (!(Number.isSafeInteger(maxCachedTokens) && maxCachedTokens >= 0)) {
+    throw new TypeError('maxCachedTokens must be a whole number, 0 or more');
+  }
+  if (options.issuers.some((issuer) => issuer?.introspection !== undefined)) {
+    throw new FleetgateError(
+      'not_supported',
+      'introspection of an issuer is not supported yet; leave it out',
+    );
+  }
   for (const name of ['onRefusal', 'onDecision', 'audit'] as const) {
     if (options[name] !== undefined && typeof options[name] !== 'function')
       throw new TypeError(`${name} must be a function`);
@@ -147,6 +178,7 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
     clientIdBinding,
     deniedPublish,
     limits: prepareLimits(options.limits ?? {}),
+    maxCachedTokens,
     log: options.log ?? silence,
     onRefusal: options.onRefusal ?? ignore,
     onDecision: options.onDecision,
@@ -165,16 +197,6 @@ function prepareLimits(given: Partial<Limits>): Limits {
       throw new TypeError(`limits.${name} must be a positive number`);
   }
   return Object.freeze(limits);
-}
-
-function checkNames(object: object, known: readonly string[], prefix: string): void {
-  for (const name of Object.keys(object)) {
-    if (known.includes(name)) continue;
-    const near = nearest(name, known);
-    throw new TypeError(
-      `unknown option ${prefix}${name}${near === undefined ? '' : `; did you mean ${prefix}${near}?`}`,
-    );
-  }
 }
 
 function ignore(): void {}

@@ -1,4 +1,5 @@
 import { FleetgateError, TokenError } from '@fleetgate/shared';
+import { isSameClient } from './connect.ts';
 import type { Core } from './core.ts';
 import { followExpiry } from './expiry.ts';
 import { narrow } from './narrow.ts';
@@ -53,14 +54,14 @@ async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Pr
   const { client, connection } = session;
   try {
     const { token, principal } = await core.authority.admit(bytes, connection.peer);
-    const { clientId, issuer } = session.principal;
-    if (principal.clientId !== clientId || principal.issuer !== issuer) {
+    if (!isSameClient(principal, session.principal)) {
       // Not by what it was sent with, and not by another issuer's client of the same name.
       throw new TokenError('token_claim_invalid', 'the token is of another client');
     }
     if (client.closed || core.isClosed) return 'gone';
     session.token = token;
     session.principal = principal;
+    if (!client.clean) core.sessions.kept.set(client.id, token);
   } catch (error) {
     if (!(error instanceof FleetgateError)) core.onError(error);
     return refuse(core, session, error instanceof TokenError ? error.code : 'internal_error');

@@ -1,11 +1,15 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { Aedes } from 'aedes';
-import type { Listener, ListenerOptions } from './listeners.ts';
-import { openListener, refuseUnsupported } from './listeners.ts';
+import { createGate } from './admission.ts';
+import type { Policy } from './authorization/policy.ts';
+import type { Listener, ListenerContext, ListenerOptions } from './listener/listener.ts';
+import { checkListener, openListener } from './listener/listener.ts';
 import type { PluginOptions } from './options.ts';
 import { prepareOptions } from './options.ts';
 import type { Fleetgate } from './plugin.ts';
 import { fleetgate } from './plugin.ts';
+import type { Protocol } from './protocol.ts';
+import { createReport } from './refusal.ts';
 
 export interface BrokerOptions extends PluginOptions {
   readonly listeners: readonly ListenerOptions[];
@@ -13,7 +17,15 @@ export interface BrokerOptions extends PluginOptions {
 
 export interface RunningBroker {
   /** Of each protocol the first listener, with its actual port. */
-  readonly urls: Readonly<Partial<Record<ListenerOptions['protocol'], string>>>;
+  readonly urls: Readonly<Partial<Record<Protocol, string>>>;
+  /** Puts another policy in force, for live sessions in place. Resolves when each of them follows it. */
+  setPolicy(policy: Policy | undefined): Promise<void>;
+  /**
+   * Reads the certificates of all TLS listeners again, for connections from then on; those that are open stay. When
+   * a file is not good, every listener keeps what it had.
+   * @throws FleetgateError `tls_file_invalid`
+   */
+  reloadCertificates(): Promise<void>;
   /** Why it should get no new connections; empty when it is ready. */
   problems(): string[];
   /**
@@ -30,13 +42,13 @@ const DRAIN_POLL_MS = 10;
 
 /**
  * A broker of its own: Aedes with the plugin in front, on the given listeners.
- * @throws FleetgateError `address_in_use`, `not_supported`; TypeError for a mistake in the options
+ * @throws FleetgateError `address_in_use`, `tls_file_invalid`, `not_supported`; TypeError for a mistake in the options
  */
 export async function startBroker(options: BrokerOptions): Promise<RunningBroker> {
   const { listeners: wanted, ...pluginOptions } = options;
   if (!Array.isArray(wanted) || wanted.length === 0) throw new TypeError('there are no listeners');
-  for (const one of wanted) refuseUnsupported(one);
-  const { limits } = prepareOptions(pluginOptions);
+  for (const one of wanted) checkListener(one);
+  const { limits, log, onRefusal } = prepareOptions(pluginOptions);
   const auth = fleetgate(pluginOptions);
   const broker = await Aedes.createBroker({ ...auth.hooks });
   auth.attach(broker);
@@ -47,24 +59,44 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
     closing ??= closeAll(broker, auth, listeners, limits.drainTimeoutSeconds * 1000);
     return closing;
   };
+  const context: ListenerContext = {
+    limits,
+    gate: createGate(limits),
+    report: createReport(log, onRefusal),
+    log,
+    take(stream, request) {
+      if (closing === undefined) broker.handle(stream, request);
+      else stream.destroy();
+    },
+  };
   try {
-    for (const one of wanted) {
-      listeners.push(
-        await openListener(one, limits, (stream, request) => {
-          if (closing === undefined) broker.handle(stream, request);
-          else stream.destroy();
-        }),
-      );
-    }
+    for (const one of wanted) listeners.push(await openListener(one, context));
   } catch (error) {
     await close();
     throw error;
   }
 
-  const urls: Partial<Record<ListenerOptions['protocol'], string>> = {};
+  const urls: Partial<Record<Protocol, string>> = {};
   for (const { protocol, url } of listeners) urls[protocol] ??= url;
+  let reloading: Promise<void> = Promise.resolve();
+  const reloadCertificates = () => {
+    // One after the other, so that what was read last is what stays.
+    reloading = reloading.catch(() => {}).then(() => reloadAll(listeners));
+    return reloading;
+  };
   const problems = () => (closing === undefined ? auth.problems() : ['the broker is closing']);
-  return Object.freeze({ urls: Object.freeze(urls), problems, close });
+  return Object.freeze({
+    urls: Object.freeze(urls),
+    setPolicy: auth.setPolicy,
+    problems,
+    reloadCertificates,
+    close,
+  });
+}
+
+async function reloadAll(listeners: readonly Listener[]): Promise<void> {
+  const uses = await Promise.all(listeners.map((listener) => listener.reloadCertificates()));
+  for (const use of uses) use();
 }
 
 async function closeAll(
@@ -74,7 +106,7 @@ async function closeAll(
   drainTimeoutMs: number,
 ): Promise<void> {
   const stopped = Promise.all(listeners.map((listener) => listener.close()));
-  await drain(auth, Math.min(drainTimeoutMs, MAX_DRAIN_MS));
+  await drain(broker, auth, Math.min(drainTimeoutMs, MAX_DRAIN_MS));
   await Promise.race([new Promise<void>((resolve) => broker.close(resolve)), sleepUnheld(MAX_CLOSE_MS)]);
   // Those without a session, and any the broker has lost sight of.
   for (const { stream } of auth.connections) stream.destroy();
@@ -82,14 +114,25 @@ async function closeAll(
   auth.close();
 }
 
+/** What Aedes' own emitter (mqemitter 7) says of itself, and Aedes' types do not. */
+interface Emitter {
+  /** Messages being delivered. */
+  readonly current: number;
+  /** Messages behind them. */
+  readonly length: number;
+}
+
 /** Reads no more, and waits until what was read is handled and what was written is sent. */
-async function drain(auth: Fleetgate, timeoutMs: number): Promise<void> {
+async function drain(broker: Aedes, auth: Fleetgate, timeoutMs: number): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   for (const { client } of auth.connections) client?.pause();
   await nextTurn();
   await nextTurn();
+  // The host acknowledges a message before it has gone to everyone: a hundred at a time, the others wait.
+  const { mq } = broker as Aedes & { readonly mq: Emitter };
+  const isDelivering = () => mq.current > 0 || mq.length > 0;
   const isSending = () => [...auth.connections].some(({ stream }) => stream.writableLength > 0);
-  while (isSending() && performance.now() < endMs) await sleep(DRAIN_POLL_MS);
+  while ((isDelivering() || isSending()) && performance.now() < endMs) await sleep(DRAIN_POLL_MS);
 }
 
 function sleepUnheld(delayMs: number): Promise<void> {

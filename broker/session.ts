@@ -4,6 +4,7 @@ import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
+import type { MessageBuckets } from './message-rate.ts';
 import type { Protocol } from './protocol.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 
@@ -13,8 +14,10 @@ export interface Connection {
   /** Under a WebSocket, the socket that carries it. */
   readonly socket: Socket | undefined;
   readonly protocol: Protocol;
-  /** `undefined` for streams that have none, as in tests. */
+  /** Of the client, also behind a proxy that says so; `undefined` for streams that have none, as in tests. */
   readonly address: string | undefined;
+  /** When its socket was accepted, on the clock that cannot be set. */
+  readonly openedAtMs: number;
   /** What it can prove of itself. */
   readonly peer: Peer;
   /** Let in only to be told to come back later. */
@@ -47,6 +50,8 @@ export interface Session {
   renewing: Promise<void>;
   /** How many have not been acknowledged. */
   renewals: number;
+  /** What is left of the rates it publishes under; made at its first publish under one. A renewal keeps it. */
+  messageBuckets?: MessageBuckets;
 }
 
 /** A session of what was admitted, before anything was subscribed to. */
@@ -75,6 +80,8 @@ export interface Sessions {
   readonly entering: Map<string, Session>;
   /** Registered by the host and not yet gone, by MQTT client id. */
   readonly live: Map<string, Session>;
+  /** Of each session that is kept, live or not, the token it had last: whose it is, and what it may receive. */
+  readonly kept: Map<string, VerifiedToken>;
 }
 
 export function createSessions(): Sessions {
@@ -84,5 +91,6 @@ export function createSessions(): Sessions {
     open: new Set(),
     entering: new Map(),
     live: new Map(),
+    kept: new Map(),
   };
 }

@@ -1,5 +1,5 @@
 import { SESSION_TOPIC } from '@fleetgate/shared';
-import { allowed, type Decision, refused } from './authorization/decide.ts';
+import { allowed, type Decision, decide, refused } from './authorization/decide.ts';
 import type { Core } from './core.ts';
 
 /** The decision on one subscription of a client, its limit counted. Asking twice changes nothing. */
@@ -15,4 +15,25 @@ export function judgeSubscription(
   if (filters.size >= settings.limits.maxSubscriptionsPerClient) return refused.too_many_subscriptions;
   filters.add(topic);
   return decision;
+}
+
+/**
+ * Whether a message may be queued for a session. That its token has expired does not matter here: it is judged again
+ * when it is delivered, by the token the client then has.
+ */
+export function mayReceive(
+  { authority, sessions, onError }: Core,
+  mqttClientId: string,
+  topic: string,
+): boolean {
+  const live = sessions.live.get(mqttClientId);
+  const token = live === undefined ? sessions.kept.get(mqttClientId) : live.token;
+  if (token === undefined) return true;
+  try {
+    const attempt = { action: 'receive', topic } as const;
+    return decide(live?.principal ?? authority.principalOf(token), attempt, Number.NEGATIVE_INFINITY).allowed;
+  } catch (error) {
+    onError(error);
+    return false;
+  }
 }

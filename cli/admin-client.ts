@@ -1,4 +1,4 @@
-import { FleetgateError } from '@fleetgate/shared';
+import { FleetgateError, type Revocation } from '@fleetgate/shared';
 
 /** Milliseconds an admin request may take. Ours: the API answers in milliseconds, so a longer wait is a fault. */
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -35,6 +35,21 @@ export interface ClientPage {
   next_cursor?: string | null;
 }
 
+/** What `POST /v1/revocations` takes; `at` in seconds since 1970 or RFC 3339. */
+export type NewRevocation =
+  | { kind: 'token'; jti: string }
+  | { kind: 'client'; client_id: string }
+  | { kind: 'issued_before'; client_id?: string; at: number | string }
+  | { kind: 'key'; kid: string };
+
+/** A revocation as `/v1/revocations` shows it. */
+export type RevocationView = Revocation & { created_at: string };
+
+export interface RevocationPage {
+  revocations: RevocationView[];
+  next_cursor?: string | null;
+}
+
 /** The admin API as the fleet commands use it. Every method throws FleetgateError with what to do about it. */
 export interface AdminClient {
   createClient(client: NewClient): Promise<ClientView>;
@@ -42,6 +57,12 @@ export interface AdminClient {
   getClient(clientId: string): Promise<ClientView>;
   /** Whether there was such a client. */
   deleteClient(clientId: string): Promise<boolean>;
+  /**
+   * The revocation, and whether it was made by this; `false` when one that takes back as much was there already.
+   * Throws `client_unknown` and `key_unknown` as well.
+   */
+  revoke(revocation: NewRevocation): Promise<{ revocation: RevocationView; isNew: boolean }>;
+  listRevocations(query: { limit?: number; cursor?: string }): Promise<RevocationPage>;
   /** The issuer's URL, `iss` of its tokens. */
   issuerUrl(): Promise<string>;
 }
@@ -79,13 +100,34 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       if (cursor !== undefined) query.set('cursor', cursor);
       return (await call('GET', `/v1/clients?${query}`)) as ClientPage;
     },
-    getClient: async (clientId) =>
-      (await call('GET', `/v1/clients/${encodeURIComponent(clientId)}`)) as ClientView,
+    getClient: async (clientId) => {
+      const { status, text } = await send('GET', `/v1/clients/${encodeURIComponent(clientId)}`);
+      if (isUnknownClient(status, text)) {
+        throw new FleetgateError(
+          'client_unknown',
+          `no client '${clientId}' is registered; 'fleetgate client list' shows those that are`,
+        );
+      }
+      if (status >= 400) refused(base, status, text);
+      return JSON.parse(text) as ClientView;
+    },
     deleteClient: async (clientId) => {
       const { status, text } = await send('DELETE', `/v1/clients/${encodeURIComponent(clientId)}`);
-      if (status === 404) return false;
+      if (isUnknownClient(status, text)) return false;
       if (status >= 400) refused(base, status, text);
       return true;
+    },
+    revoke: async (revocation) => {
+      const { status, text } = await send('POST', '/v1/revocations', revocation);
+      if (['client_unknown', 'key_unknown'].includes(String(codeOf(text)))) notFound(text);
+      if (status >= 400) refused(base, status, text);
+      return { revocation: JSON.parse(text) as RevocationView, isNew: status === 201 };
+    },
+    listRevocations: async ({ limit, cursor }) => {
+      const query = new URLSearchParams();
+      if (limit !== undefined) query.set('limit', String(limit));
+      if (cursor !== undefined) query.set('cursor', cursor);
+      return (await call('GET', `/v1/revocations?${query}`)) as RevocationPage;
     },
     issuerUrl: async () => ((await call('GET', '/v1/issuer')) as { issuer: string }).issuer,
   };
@@ -106,15 +148,39 @@ function unreachable(base: string, error: unknown): never {
   );
 }
 
+function notFound(text: string): never {
+  const code = /"error":"key_unknown"/.test(text) ? 'key_unknown' : 'client_unknown';
+  throw new FleetgateError(code, describe(text) ?? 'there is no such client or key');
+}
+
 function refused(base: string, status: number, text: string): never {
-  const hint = status === 401 ? `; ${base} does not take this admin key: check --admin-key-file` : '';
+  const hint =
+    status === 401
+      ? `; ${base} does not take this admin key: check --admin-key-file`
+      : status === 404 && codeOf(text) !== 'client_unknown'
+        ? `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`
+        : codeOf(text) === 'registry_conflict'
+          ? "; choose another --id, or delete it first with 'fleetgate client delete'"
+          : '';
   throw new FleetgateError('invalid_request', `${describe(text) ?? `HTTP ${status}`}${hint}`);
+}
+
+function isUnknownClient(status: number, text: string): boolean {
+  return status === 404 && codeOf(text) === 'client_unknown';
 }
 
 function describe(text: string): string | undefined {
   try {
     const { error_description, error } = JSON.parse(text) as Record<string, unknown>;
     return String(error_description ?? error);
+  } catch {
+    return undefined;
+  }
+}
+
+function codeOf(text: string): unknown {
+  try {
+    return (JSON.parse(text) as Record<string, unknown>)['error'];
   } catch {
     return undefined;
   }

@@ -8,7 +8,8 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { connect } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 
 /** Files of a data directory; the directory is 0700, each file 0600. */
@@ -43,7 +44,7 @@ export function dataDirectory(path: string): DataDirectory {
 export function prepareDataDirectory({ path }: DataDirectory): void {
   try {
     if (!existsSync(path)) {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeDirectory(path);
       // A umask may have taken bits away, and a parent's default ACL may have added some.
       chmodSync(path, 0o700);
     }
@@ -59,6 +60,56 @@ export function prepareDataDirectory({ path }: DataDirectory): void {
   if ((stat.mode & 0o022) !== 0) {
     throw new FleetgateError('config_invalid', `others may write to ${path}; run: chmod 700 ${path}`);
   }
+}
+
+// Level by level: mkdirSync's own `recursive` never ends in a place like /proc, which exists and takes no directory.
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
+}
+
+/** Time for a process of this machine to accept a connection. Ours: the kernel does it, in microseconds. */
+const PROBE_TIMEOUT_MS = 1000;
+
+/**
+ * Refuses to start beside a process that runs on the same directory. One process, whatever its roles: runtime.json
+ * tells commands one admin API, so a broker beside an issuer takes a directory of its own.
+ * @throws FleetgateError `data_directory_in_use`
+ */
+export async function refuseSecondProcess(directory: DataDirectory): Promise<void> {
+  const running = readRuntime(directory);
+  const pid = running?.['pid'];
+  if (typeof pid !== 'number' || pid === process.pid || !isAlive(pid)) return;
+  // After a kill -9 or a power loss the pid may be another program's by now; then nobody is where it listened.
+  if (!(await accepts(running?.['admin']))) return;
+  throw new FleetgateError(
+    'data_directory_in_use',
+    `data directory ${directory.path} is in use by pid ${pid}; stop it, or name another directory with --data`,
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function accepts(address: unknown): Promise<boolean> {
+  const url = typeof address === 'string' ? URL.parse(address) : null;
+  if (url === null) return Promise.resolve(false);
+  return new Promise((done) => {
+    const socket = connect(Number(url.port || 80), url.hostname.replace(/^\[|\]$/g, ''));
+    const end = (isAccepted: boolean) => {
+      socket.destroy();
+      done(isAccepted);
+    };
+    socket.setTimeout(PROBE_TIMEOUT_MS, () => end(false));
+    socket.once('connect', () => end(true)).once('error', () => end(false));
+  });
 }
 
 /** Writes a file of the directory if it is not there yet. */

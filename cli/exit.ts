@@ -4,12 +4,14 @@ import { FleetgateError } from '@fleetgate/shared';
 export const EXIT_DONE = 0;
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
+export const EXIT_PARTLY_DONE = 3;
 
 const usageCodes: ReadonlySet<string> = new Set([
   'config_invalid',
   'policy_invalid',
   'scope_malformed',
   'not_supported',
+  'tls_file_invalid',
 ]);
 
 /** A mistake in the command line, told in one line; exit code 2. */

@@ -1,4 +1,12 @@
-export type { AdminClient, ClientPage, ClientView, NewClient } from './admin-client.ts';
+export type {
+  AdminClient,
+  ClientPage,
+  ClientView,
+  NewClient,
+  NewRevocation,
+  RevocationPage,
+  RevocationView,
+} from './admin-client.ts';
 export { adminClient } from './admin-client.ts';
 export type { ConfigOptions, LoadedConfig } from './config/load.ts';
 export { loadConfig } from './config/load.ts';

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
+import { addRevokeCommands } from './commands/revoke-program.ts';
 import { addServeCommands } from './commands/serve.ts';
 import { addTokenCommands } from './commands/token-program.ts';
 
@@ -35,12 +36,13 @@ Examples:
   fleetgate policy explain --policy fleet/policy.yaml --client-id sensor-1 \\
       --scope telemetry.write publish devices/sensor-2/telemetry/t
 
-Exit codes: 0 done (also when nothing was to do), 1 failed, 2 bad usage or configuration.
+Exit codes: 0 done (also when nothing was to do), 1 failed, 2 bad usage or configuration, 3 partly done.
 Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
     );
   addServeCommands(program);
   addClientCommands(program);
   addTokenCommands(program);
+  addRevokeCommands(program);
   addPolicyCommands(program);
   addCompletionCommand(program);
   inheritSettings(program);
@@ -48,9 +50,10 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
 }
 
 /** Subcommands made after their parent's settings do not have them; each gets them here. */
-function inheritSettings(command: Command): void {
+function inheritSettings(command: Command, parentPath = command.name()): void {
   for (const child of command.commands) {
-    child.copyInheritedSettings(command);
-    inheritSettings(child);
+    const path = `${parentPath} ${child.name()}`;
+    child.copyInheritedSettings(command).showHelpAfterError(`('${path} --help' lists its options)`);
+    inheritSettings(child, path);
   }
 }

@@ -1,30 +1,26 @@
-import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import {
-  type BrokerOptions,
-  examplePolicy,
-  type Policy,
-  parsePolicy,
-  type RunningBroker,
-  startBroker,
-  type TrustedIssuer,
-} from '@fleetgate/broker';
+import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
 import { prometheusObserver } from '@fleetgate/broker/metrics';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
-import { FleetgateError } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
 import { type AuditFile, openAuditFile } from './audit-file.ts';
+import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
   type DataDirectory,
   prepareDataDirectory,
+  refuseSecondProcess,
   removeRuntime,
-  writeOnce,
   writeRuntime,
 } from './data-directory.ts';
+import { embeddedRevocations } from './embedded-revocations.ts';
+import { asListenError } from './listen-error.ts';
 import { createMetrics } from './metrics.ts';
+import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
+import { createReload, type Reloadable } from './reload.ts';
+import { trustedIssuer } from './trusted-issuers.ts';
 
 export type Role = 'issuer' | 'broker';
 
@@ -33,12 +29,16 @@ export interface Ready {
   issuer?: string;
   admin: string;
   mqtt?: string;
+  mqtts?: string;
   ws?: string;
+  wss?: string;
   data_dir: string;
 }
 
 export interface Running {
   readonly ready: Ready;
+  /** Reads again what may change while it runs. Logs what came of it; a mistake leaves the old in force. */
+  reload(): Promise<void>;
   /** Stops accepting, finishes what is in flight, closes; within 10 s. */
   close(): Promise<void>;
 }
@@ -55,6 +55,7 @@ export async function up(
   roles: readonly Role[] = ['issuer', 'broker'],
 ): Promise<Running> {
   prepareDataDirectory(directory);
+  await refuseSecondProcess(directory);
   const closers: (() => Promise<void>)[] = [];
   const close = async () => {
     removeRuntime(directory);
@@ -63,6 +64,7 @@ export async function up(
   };
   try {
     // All that can be wrong on disk is read before the first listener opens.
+    if (roles.includes('issuer')) readOrCreateAdminKey(directory.adminKeyFile);
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
     const audit = policy === undefined ? undefined : openAudit(config, log);
     if (audit !== undefined) closers.push(() => audit.close());
@@ -85,10 +87,24 @@ export async function up(
       data_dir: directory.path,
     };
     writeRuntime(directory, { ...ready });
-    return { ready, close };
+    const certificates = (of: RunningBroker): Reloadable => ({
+      what: 'certificates',
+      reload: () => of.reloadCertificates(),
+    });
+    const policyOf = (of: RunningBroker): Reloadable => ({
+      what: 'policy',
+      reload: async () => of.setPolicy(readPolicy(config, directory)),
+    });
+    const reload = createReload(broker === undefined ? [] : [certificates(broker), policyOf(broker)], log);
+    if (broker !== undefined) {
+      const again = createReload([policyOf(broker)], log);
+      const unwatch = watchPolicy(policyPath(config, directory), () => void again());
+      closers.push(async () => unwatch());
+    }
+    return { ready, reload, close };
   } catch (error) {
     await close();
-    throw error;
+    throw asListenError(error, config);
   }
 }
 
@@ -130,31 +146,29 @@ function openAdmin(
   });
 }
 
-function openBroker(
+async function openBroker(
   config: Config,
   policy: Policy,
   log: Logger,
   { metrics, audit, issuer }: { metrics: Registry; audit: AuditFile | undefined } & Beside,
 ): Promise<RunningBroker> {
   const { broker } = config;
+  const revocations = issuer && embeddedRevocations(issuer);
   const embedded: TrustedIssuer[] =
-    issuer === undefined ? [] : [{ issuer: issuer.url, keys: { jwks: () => issuer.jwks() } }];
-  const remote = broker.trusted_issuers.map(
-    ({ issuer: url, jwks_uri, audience, algorithms, profile }): TrustedIssuer => ({
-      issuer: url,
-      keys: { jwksUri: jwks_uri as string },
-      ...(audience === undefined ? {} : { audience }),
-      ...(algorithms === undefined ? {} : { algorithms }),
-      ...(profile === undefined ? {} : { profile }),
-    }),
-  );
+    issuer === undefined || revocations === undefined
+      ? []
+      : [
+          {
+            issuer: issuer.url,
+            keys: { jwks: () => issuer.jwks() },
+            revocations: { source: revocations.source, refuseWhenAway: true },
+          },
+        ];
+  const brokerLog = log.child({ component: 'broker' });
+  const remote = await Promise.all(broker.trusted_issuers.map((one) => trustedIssuer(one, brokerLog)));
   const limits = broker.limits;
-  return startBroker({
-    listeners: broker.listeners.map(({ protocol, host, port }) => ({
-      protocol,
-      host,
-      port,
-    })) as BrokerOptions['listeners'],
+  const running = await startBroker({
+    listeners: broker.listeners.map(listenerOptions),
     issuers: [...embedded, ...remote],
     audience: broker.audience,
     policy,
@@ -168,34 +182,23 @@ function openBroker(
       maxConnectionsPerAddress: limits.max_connections_per_address,
       maxSubscriptionsPerClient: limits.max_subscriptions_per_client,
       maxQueuedMessagesPerClient: limits.max_queued_messages_per_client,
+      maxQueuedBytesPerClient: limits.max_queued_bytes_per_client,
+      maxUnreadBytesPerClient: limits.max_unread_bytes_per_client,
+      maxRetainedMessagesPerClient: limits.max_retained_messages_per_client,
+      maxRetainedMessages: limits.max_retained_messages,
       maxKeepaliveSeconds: limits.max_keepalive_seconds,
       connectTimeoutSeconds: limits.connect_timeout_seconds,
       drainTimeoutSeconds: limits.drain_timeout_seconds,
     },
-    log: log.child({ component: 'broker' }),
+    log: brokerLog,
     observer: prometheusObserver(metrics),
     ...(audit === undefined ? {} : { audit: audit.write }),
   });
+  await revocations?.told;
+  return running;
 }
 
 function openAudit({ broker }: Config, log: Logger): AuditFile | undefined {
   if (broker.audit_file === undefined) return undefined;
   return openAuditFile(broker.audit_file, log.child({ component: 'broker' }));
-}
-
-/** The policy in force: the file named in the configuration, else the example written at the first start. */
-function readPolicy(config: Config, directory: DataDirectory): Policy {
-  if (config.broker.policy_file === undefined) writeOnce(directory.policyFile, examplePolicy);
-  const file = config.broker.policy_file ?? directory.policyFile;
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new FleetgateError(
-      'policy_invalid',
-      `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`,
-    );
-  }
-  return parsePolicy(text, file);
 }

@@ -1,7 +1,11 @@
-/** What the audit trail records: every administrative act and every token issued or refused. */
+/** What the audit trail records: every administrative act and every token issued, refused or revoked. */
 
 export type AuditAction =
   | 'token.issue'
+  | 'token.revoke'
+  | 'client.revoke'
+  | 'issued_before.revoke'
+  | 'key.revoke'
   | 'client.create'
   | 'client.delete'
   | 'key.activate'
@@ -17,10 +21,10 @@ export interface AuditEvent {
   readonly action: AuditAction;
   /** What was acted upon: a client id or a key id. */
   readonly target: string | undefined;
-  /** `ok`, or the error code the caller was answered with. */
+  /** `ok`, the error code the caller was answered with, or why nothing was done. */
   readonly result: string;
   readonly requestId: string | undefined;
-  /** `jti` of an issued token. */
+  /** `jti` of an issued or revoked token. */
   readonly tokenId: string | undefined;
 }
 
@@ -51,7 +55,7 @@ interface EventFields {
   readonly caller?: Caller;
   readonly target?: string | undefined;
   readonly result?: string;
-  readonly tokenId?: string;
+  readonly tokenId?: string | undefined;
 }
 
 /** An event; `result` is `ok` unless given. */

@@ -1,13 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
-import { type AuditAction, adminActor, anonymousActor, auditEvent, type Caller } from './audit.ts';
+import {
+  type AuditAction,
+  type AuditEvent,
+  adminActor,
+  anonymousActor,
+  auditEvent,
+  type Caller,
+} from './audit.ts';
 import { checkAuthMethod, DEFAULT_AUTH_METHOD } from './client-auth/methods.ts';
 import { checkRegisteredScope } from './grant.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
+import { expiring } from './revocation.ts';
 import { generateSecret, hashSecret } from './secrets.ts';
-
-/** Longest lifetime of a token. Ours: what cannot be revoked everywhere at once must end within a day. */
-export const MAX_TOKEN_LIFETIME_SECONDS = 86_400;
+import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
 /** Clients on one page of a list. Ours: about a megabyte of JSON. */
 export const MAX_PAGE_CLIENTS = 1000;
@@ -64,13 +70,14 @@ export interface Clients {
   /** One page, ordered by id; `nextAfter` is there when more follow. */
   list(page: { readonly after?: string | undefined; readonly limit: number }): Promise<ClientPage>;
   find(clientId: string): Promise<ClientRecord | undefined>;
-  /** Whether there was such a client. Its next token request is refused. */
+  /** Whether there was such a client. Its next token request is refused, and the tokens it has are revoked. */
   delete(clientId: string, by: Administrator): Promise<boolean>;
   /** Records that somebody was refused as an administrator. */
   recordIntruder(caller: Caller): Promise<void>;
 }
 
-export function openClients(registry: Registry, now: () => number): Clients {
+/** @param onRevoked called after an act that revoked tokens */
+export function openClients(registry: Registry, now: () => number, onRevoked: () => void): Clients {
   const event = (by: Administrator, action: AuditAction, target: string | undefined, result?: string) =>
     auditEvent({
       atMs: now(),
@@ -80,6 +87,11 @@ export function openClients(registry: Registry, now: () => number): Clients {
       target,
       ...(result && { result }),
     });
+
+  function deleteClient(clientId: string, event: AuditEvent): Promise<boolean> {
+    const atSeconds = Math.floor(event.atMs / 1000);
+    return registry.deleteClient(expiring({ kind: 'client', clientId, atSeconds }, atSeconds), event);
+  }
 
   return {
     async create(registration, by) {
@@ -111,8 +123,9 @@ export function openClients(registry: Registry, now: () => number): Clients {
     async delete(clientId, by) {
       const target = isIdentifier(clientId) ? clientId : undefined;
       const isDeleted =
-        target !== undefined && (await registry.deleteClient(target, event(by, 'client.delete', target)));
-      if (!isDeleted) await registry.recordEvent(event(by, 'client.delete', target, 'client_unknown'));
+        target !== undefined && (await deleteClient(target, event(by, 'client.delete', target)));
+      if (isDeleted) onRevoked();
+      else await registry.recordEvent(event(by, 'client.delete', target, 'client_unknown'));
       return isDeleted;
     },
     recordIntruder: (caller) =>
@@ -190,11 +203,6 @@ function checkLabels(labels: Readonly<Record<string, string>>): void {
 function checkTokenLifetime(seconds: number | undefined): void {
   if (seconds === undefined || isTokenLifetime(seconds)) return;
   invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
-}
-
-/** Whether tokens may live that long: 1 second to {@link MAX_TOKEN_LIFETIME_SECONDS}. */
-export function isTokenLifetime(seconds: number): boolean {
-  return Number.isSafeInteger(seconds) && seconds >= 1 && seconds <= MAX_TOKEN_LIFETIME_SECONDS;
 }
 
 // Shown in tables and logs, where a line break or an escape sequence would do harm.

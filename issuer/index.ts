@@ -6,5 +6,7 @@ export { type Issuer, openIssuer } from './open-issuer.ts';
 export type { IssuerOptions, ResolvedOptions } from './options.ts';
 export type { Registry } from './registry/registry.ts';
 export { openSqliteRegistry } from './registry/sqlite/registry.ts';
+export type { RecordedRevocation, RevocationTarget } from './revocation.ts';
+export type { RevocationFeed, SubscriptionState } from './revocation-feed.ts';
 export { type RunningIssuer, startIssuer } from './start-issuer.ts';
 export type { TokenRequest } from './token-request.ts';

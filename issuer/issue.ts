@@ -1,20 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import {
   type AccessTokenClaims,
-  FleetgateError,
-  isIdentifier,
   MAX_TOKEN_LENGTH,
   NOT_BEFORE_MARGIN_SECONDS,
   OAuthError,
   type TokenResponse,
 } from '@fleetgate/shared';
 import type { Logger } from 'pino';
-import { anonymousActor, auditEvent, type Caller, clientActor } from './audit.ts';
-import type { AuthenticationAttempt } from './client-auth/client-auth.ts';
-import { clientAuthMethods } from './client-auth/methods.ts';
+import { type AuditAction, auditEvent, type Caller, clientActor } from './audit.ts';
+import { authenticateClient, claimedClient, clientRefused } from './client-auth/authenticate.ts';
 import { type Grant, type GrantDefaults, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
-import type { ClientRecord, Registry } from './registry/registry.ts';
+import { recordRefusal } from './refusal.ts';
+import type { ClientRecord, Registry, TokenRecorded } from './registry/registry.ts';
 import type { TokenRequest } from './token-request.ts';
 
 export interface IssueContext {
@@ -36,77 +34,80 @@ export interface TokenIssuer {
    */
   issue(request: TokenRequest): Promise<TokenResponse>;
   /**
-   * Refuses what a transport could not read as a request. Recorded as other refusals are.
+   * Refuses what a transport could not read as a request. Recorded as other refusals are; `action` is what it was
+   * a request for, by default a token.
    * @throws OAuthError always
    */
-  refuse(error: unknown, caller: Caller): Promise<never>;
+  refuse(error: unknown, caller: Caller, action?: AuditAction): Promise<never>;
 }
 
 interface SignedToken {
   readonly token: string;
   readonly tokenId: string;
-  readonly issuedAtMs: number;
+  /** `iat`. */
+  readonly issuedAtSeconds: number;
 }
+
+/**
+ * How far `iat` may lie ahead of the clock because of a revocation. Ours: such a token is accepted nowhere before
+ * that moment, and a client that is told so asks again.
+ */
+const MAX_ISSUED_AHEAD_SECONDS = 60;
+
+/** Revocations of one client that one request for a token gives way to. */
+const MAX_ISSUE_TRIES = 5;
 
 /** Issues tokens: authenticate, grant, sign, record, in this order. */
 export function tokenIssuer(context: IssueContext): TokenIssuer {
   return {
     async issue(request) {
-      const attempts = attemptsIn(request);
+      const { caller } = request;
+      const claimed = claimedClient(request);
       try {
-        const client = await authenticate(request, attempts, context);
+        // Not what the client may have, but whether this is a token request at all.
+        if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
+        const client = await authenticateClient(request, claimed, context.registry);
         const grant = grantFor(client, request, context.defaults);
-        const signed = sign(client, grant, context);
-        await record(client, signed, request.caller, context);
-        return respond(signed, grant);
+        return respond(await signAndRecord(client, grant, caller, context), grant);
       } catch (error) {
-        return await recordRefusal(error, request.caller, claimedClientId(request, attempts), context);
+        const { clientId } = claimed;
+        return await recordRefusal(error, { action: 'token.issue', caller, clientId }, context);
       }
     },
-    refuse: (error, caller) => recordRefusal(error, caller, undefined, context),
+    refuse: (error, caller, action = 'token.issue') =>
+      recordRefusal(error, { action, caller, clientId: undefined }, context),
   };
 }
 
-async function authenticate(
-  request: TokenRequest,
-  attempts: readonly AuthenticationAttempt[],
-  { registry }: IssueContext,
-): Promise<ClientRecord> {
-  // Not what the client may have, but whether this is a token request at all.
-  if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
-  const [attempt, another] = attempts;
-  if (another !== undefined) {
-    // RFC 6749 §2.3: one method in each request.
-    throw new OAuthError('invalid_request', 'the client authenticates by more than one method');
+/** A token that no recorded revocation hits: one of this very second moves its `iat` to the next. */
+async function signAndRecord(
+  client: ClientRecord,
+  grant: Grant,
+  caller: Caller,
+  context: IssueContext,
+): Promise<SignedToken> {
+  const atMs = context.now();
+  let issuedAtSeconds = Math.floor(atMs / 1000);
+  for (let tries = 0; tries < MAX_ISSUE_TRIES; tries += 1) {
+    const signed = sign(client, grant, { atMs, issuedAtSeconds }, context);
+    const recorded = await record(client, signed, { atMs, caller }, context);
+    if (recorded.outcome === 'recorded') return signed;
+    if (recorded.outcome === 'registration_ended') throw clientRefused();
+    issuedAtSeconds = recorded.validFromSeconds;
+    if (issuedAtSeconds * 1000 - atMs > MAX_ISSUED_AHEAD_SECONDS * 1000) break;
   }
-  if (attempt === undefined) {
-    throw new OAuthError('invalid_client', 'the request holds no client authentication');
-  }
-  if (request.clientId !== undefined && request.clientId !== attempt.clientId) {
-    throw new OAuthError('invalid_request', 'client_id names another client than the authentication');
-  }
-  const client = isIdentifier(attempt.clientId) ? await registry.findClient(attempt.clientId) : undefined;
-  if (!attempt.isProven(client) || client === undefined) throw clientRefused();
-  return client;
+  throw new OAuthError(
+    'temporarily_unavailable',
+    'the tokens of this client are revoked up to a later moment',
+  );
 }
 
-// One answer for an unknown client, a wrong secret and a client that has just been deleted.
-const clientRefused = () =>
-  new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong');
-
-function attemptsIn(request: TokenRequest): AuthenticationAttempt[] {
-  const attempts: AuthenticationAttempt[] = [];
-  for (const method of clientAuthMethods.values()) {
-    const attempt = method(request);
-    if (attempt !== undefined) attempts.push(attempt);
-  }
-  return attempts;
-}
-
-function sign(client: ClientRecord, grant: Grant, context: IssueContext): SignedToken {
-  const { keys, issuerUrl, now, newTokenId = randomUUID } = context;
-  const issuedAtMs = now();
-  const issuedAt = Math.floor(issuedAtMs / 1000);
+function sign(
+  client: ClientRecord,
+  grant: Grant,
+  { atMs, issuedAtSeconds }: { atMs: number; issuedAtSeconds: number },
+  { keys, issuerUrl, newTokenId = randomUUID }: IssueContext,
+): SignedToken {
   const tokenId = newTokenId();
   const claims: AccessTokenClaims = {
     iss: issuerUrl(),
@@ -117,9 +118,10 @@ function sign(client: ClientRecord, grant: Grant, context: IssueContext): Signed
     scope: grant.scopes.join(' '),
     stt: 1,
     jti: tokenId,
-    iat: issuedAt,
-    nbf: issuedAt - NOT_BEFORE_MARGIN_SECONDS,
-    exp: issuedAt + grant.lifetimeSeconds,
+    iat: issuedAtSeconds,
+    // Of the clock, also where iat lies ahead of it: who checks only nbf takes the token now.
+    nbf: Math.floor(atMs / 1000) - NOT_BEFORE_MARGIN_SECONDS,
+    exp: issuedAtSeconds + grant.lifetimeSeconds,
     gid: tokenId,
     ...(client.group === undefined ? {} : { group: client.group }),
   };
@@ -130,26 +132,24 @@ function sign(client: ClientRecord, grant: Grant, context: IssueContext): Signed
       `the token would be longer than ${MAX_TOKEN_LENGTH} characters, which no one accepts; ask for fewer scopes`,
     );
   }
-  return { token, tokenId, issuedAtMs };
+  return { token, tokenId, issuedAtSeconds };
 }
 
-async function record(
+function record(
   client: ClientRecord,
-  { tokenId, issuedAtMs }: SignedToken,
-  caller: Caller,
+  { tokenId, issuedAtSeconds }: SignedToken,
+  at: { readonly atMs: number; readonly caller: Caller },
   { registry }: IssueContext,
-): Promise<void> {
+): Promise<TokenRecorded> {
   const { clientId } = client;
-  const actor = clientActor(clientId);
-  const event = {
-    atMs: issuedAtMs,
-    actor,
+  const event = auditEvent({
+    ...at,
+    actor: clientActor(clientId),
     action: 'token.issue',
-    caller,
     target: clientId,
     tokenId,
-  } as const;
-  if (!(await registry.recordIssuedToken(client, auditEvent(event)))) throw clientRefused();
+  });
+  return registry.recordIssuedToken(client, issuedAtSeconds, event);
 }
 
 function respond({ token }: SignedToken, { scopes, lifetimeSeconds }: Grant): TokenResponse {
@@ -161,43 +161,3 @@ function respond({ token }: SignedToken, { scopes, lifetimeSeconds }: Grant): To
     ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
   };
 }
-
-function claimedClientId(
-  { clientId }: TokenRequest,
-  [attempt]: readonly AuthenticationAttempt[],
-): string | undefined {
-  const claimed = attempt?.clientId ?? clientId;
-  return isIdentifier(claimed) ? claimed : undefined;
-}
-
-async function recordRefusal(
-  error: unknown,
-  caller: Caller,
-  clientId: string | undefined,
-  { registry, now, log }: IssueContext,
-): Promise<never> {
-  const refusal = asOAuthError(error);
-  if (refusal.code === 'server_error') {
-    log?.error({ err: error, requestId: caller.requestId }, 'token request failed');
-  }
-  const actor = clientId === undefined ? anonymousActor : clientActor(clientId);
-  const event = { atMs: now(), actor, action: 'token.issue', caller, target: clientId } as const;
-  try {
-    await registry.recordEvent(auditEvent({ ...event, result: refusal.code }));
-  } catch (cause) {
-    log?.error({ err: cause, requestId: caller.requestId }, 'a refusal could not be recorded');
-    throw unavailable(cause);
-  }
-  throw refusal;
-}
-
-function asOAuthError(error: unknown): OAuthError {
-  if (error instanceof OAuthError) return error;
-  const isUnavailable = error instanceof FleetgateError && error.code === 'registry_unavailable';
-  return isUnavailable
-    ? unavailable(error)
-    : new OAuthError('server_error', 'the request could not be served', { cause: error });
-}
-
-const unavailable = (cause: unknown) =>
-  new OAuthError('temporarily_unavailable', 'the registry does not answer; try again later', { cause });

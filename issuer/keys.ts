@@ -1,4 +1,11 @@
-import { createPrivateKey, generateKeyPair, type KeyObject, sign } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPair,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
 import { promisify } from 'node:util';
 import type {
   AccessTokenClaims,
@@ -26,12 +33,22 @@ export interface SigningKeysOptions {
 }
 
 export interface SigningKeys {
-  /** The claims as a compact JWS by the active key. */
+  /** The claims as a compact JWS by the active key. Throws once that key was revoked. */
   sign(claims: AccessTokenClaims): string;
+  /** The published key that makes tokens with this first part; unset for none. */
+  verifierOf(encodedHeader: string): TokenVerifier | undefined;
   /** All public keys as they were read last. */
   jwks(): JsonWebKeySet;
   /** Reads the public keys again, so that those of another process on this database are published too. */
   reload(): Promise<void>;
+  /** Publishes a key no longer that was revoked. */
+  withdraw(kid: string): void;
+}
+
+/** A published key of ours, for tokens of ours. */
+export interface TokenVerifier {
+  readonly kid: string;
+  isSignature(signature: Buffer, signingInput: string): boolean;
 }
 
 /**
@@ -41,7 +58,7 @@ export interface SigningKeys {
  */
 export async function openSigningKeys(options: SigningKeysOptions): Promise<SigningKeys> {
   const { registry, keyEncryptionKeyFile, algorithm, now } = options;
-  let stored = await registry.signingKeys();
+  let stored: readonly StoredSigningKey[] = await registry.signingKeys();
   const encryption = openKeyEncryption(keyEncryptionKeyFile, stored.length > 0);
   if (activeOf(stored)?.algorithm !== algorithm) {
     const { kid, publicJwk, privateJwk } = await generateKey(algorithm);
@@ -57,20 +74,39 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
   const active = stored.find((key) => key.state === 'active') ?? missing();
   const privateJwk = JSON.parse(encryption.decrypt(active.encryptedPrivateJwk, active.kid)) as JsonWebKey;
   const signer = compactSigner(active, createPrivateKey({ key: privateJwk, format: 'jwk' }));
+  const withdrawn = new Set<string>();
   let published = publish(stored);
+  let verifiers = verifiersOf(stored);
   let readAtMs = now();
   let reading: Promise<void> | undefined;
 
+  // Keys that were read while one of them was revoked may hold that one still.
+  function take(keys: readonly StoredSigningKey[]): void {
+    stored = keys.filter(({ kid }) => !withdrawn.has(kid));
+    published = publish(stored);
+    verifiers = verifiersOf(stored);
+  }
+
   return {
-    sign: signer,
+    sign(claims) {
+      // Another process has made a new key, and this one was revoked since: what it signs is good nowhere.
+      if (withdrawn.has(active.kid))
+        throw new Error('the signing key of this process was revoked; restart it');
+      return signer(claims);
+    },
+    verifierOf: (encodedHeader) => verifiers.get(encodedHeader),
     jwks: () => published,
+    withdraw(kid) {
+      withdrawn.add(kid);
+      take(stored);
+    },
     reload() {
       // Also after a clock that was set back.
       if (Math.abs(now() - readAtMs) < RELOAD_INTERVAL_MS) return Promise.resolve();
       reading ??= registry
         .signingKeys()
         .then((keys) => {
-          published = publish(keys);
+          take(keys);
           readAtMs = now();
         })
         .finally(() => {
@@ -118,15 +154,41 @@ const keyPairs: Record<SigningAlgorithm, () => Promise<KeyPair>> = {
   RS256: () => generate('rsa', { modulusLength: RSA_MODULUS_BITS }),
 };
 
-function compactSigner({ kid, algorithm }: StoredSigningKey, key: KeyObject) {
-  const header: AccessTokenHeader = { alg: algorithm, kid, typ: 'at+jwt' };
-  const encodedHeader = base64url(JSON.stringify(header));
+function compactSigner(stored: StoredSigningKey, key: KeyObject) {
+  const { algorithm } = stored;
+  const encodedHeader = encodedHeaderOf(stored);
   const signature = signatures[algorithm];
   return (claims: AccessTokenClaims): string => {
     const input = `${encodedHeader}.${base64url(JSON.stringify(claims))}`;
     return `${input}.${signature(Buffer.from(input), key).toString('base64url')}`;
   };
 }
+
+function encodedHeaderOf({ kid, algorithm }: StoredSigningKey): string {
+  const header: AccessTokenHeader = { alg: algorithm, kid, typ: 'at+jwt' };
+  return base64url(JSON.stringify(header));
+}
+
+function verifiersOf(keys: readonly StoredSigningKey[]): ReadonlyMap<string, TokenVerifier> {
+  return new Map(keys.map((key) => [encodedHeaderOf(key), verifierOf(key)]));
+}
+
+function verifierOf({ kid, algorithm, publicJwk }: StoredSigningKey): TokenVerifier {
+  let key: KeyObject | undefined;
+  return {
+    kid,
+    isSignature(signature, signingInput) {
+      key ??= createPublicKey({ key: publicJwk, format: 'jwk' });
+      return isSignature[algorithm](Buffer.from(signingInput), key, signature);
+    },
+  };
+}
+
+const isSignature: Record<SigningAlgorithm, (input: Buffer, key: KeyObject, signature: Buffer) => boolean> = {
+  ES256: (input, key, signature) => verify('sha256', input, { key, dsaEncoding: 'ieee-p1363' }, signature),
+  EdDSA: (input, key, signature) => verify(null, input, key, signature),
+  RS256: (input, key, signature) => verify('sha256', input, key, signature),
+};
 
 const signatures: Record<SigningAlgorithm, (input: Buffer, key: KeyObject) => Buffer> = {
   // Asking node:crypto for r‖s itself takes twice as long on Node 24.

@@ -1,13 +1,22 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
+import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
+import { ownTokens } from './own-token.ts';
 import { openSqliteRegistry } from './registry/sqlite/registry.ts';
+import { openRevocationFeed, type RevocationFeed } from './revocation-feed.ts';
+import { openRevocations, type Revocations } from './revocations.ts';
+import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 
 /** The issuer without any listener: what every transport in front of it calls. */
-export interface Issuer extends TokenIssuer {
+export interface Issuer extends TokenIssuer, TokenRevoker {
   readonly clients: Clients;
+  readonly revocations: Revocations;
+  readonly revocationFeed: RevocationFeed;
+  /** Access to what the issuer itself serves. */
+  readonly access: BearerAccess;
   readonly defaultAudience: readonly string[];
   /** `iss`. */
   url(): string;
@@ -26,17 +35,27 @@ export interface Issuer extends TokenIssuer {
  * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `key_file_invalid`
  */
 export async function openIssuer(
-  options: Omit<ResolvedOptions, 'http' | 'url'>,
+  options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed'>,
   issuerUrl: () => string,
 ): Promise<Issuer> {
   const { databaseFile, keyEncryptionKeyFile, signingAlgorithm, defaultAudience, log, now } = options;
   const registry = await openSqliteRegistry(databaseFile);
   try {
     const keys = await openSigningKeys({ registry, keyEncryptionKeyFile, algorithm: signingAlgorithm, now });
+    const revocationFeed = openRevocationFeed({ registry, now, log });
+    const onRevoked = () => revocationFeed.wake();
+    revocationFeed.subscribe((revocation) => {
+      if (revocation.kind === 'key') keys.withdraw(revocation.keyId);
+    });
+    const tokens = ownTokens({ keys, issuerUrl, now });
     const defaults = { audience: defaultAudience, tokenLifetimeSeconds: options.tokenLifetimeSeconds };
     return {
       ...tokenIssuer({ registry, keys, issuerUrl, defaults, now, log }),
-      clients: openClients(registry, now),
+      ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
+      clients: openClients(registry, now, onRevoked),
+      revocations: openRevocations(registry, now, onRevoked),
+      revocationFeed,
+      access: bearerAccess(tokens, registry),
       defaultAudience,
       url: issuerUrl,
       jwks: () => keys.jwks(),
@@ -45,7 +64,10 @@ export async function openIssuer(
         return keys.jwks();
       },
       isReady: () => registry.isReadable(),
-      close: () => registry.close(),
+      async close() {
+        await revocationFeed.close();
+        await registry.close();
+      },
     };
   } catch (error) {
     await registry.close();

@@ -1,6 +1,6 @@
 import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
 import type { Logger } from 'pino';
-import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './clients.ts';
+import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
 export interface IssuerOptions {
   /** Where the public listener accepts; port 0 picks a free one. */
@@ -20,6 +20,15 @@ export interface IssuerOptions {
   readonly signingAlgorithm?: SigningAlgorithm;
   /** Audience of tokens of clients registered without one. Default `['mqtt']`. */
   readonly defaultAudience?: readonly string[];
+  /** How `GET /revocations` is served. */
+  readonly revocationFeed?: {
+    /** Between two comments that keep the connection alive; over 0, up to 60. Default 15. */
+    readonly heartbeatSeconds?: number;
+    /** Readers at once. Default 100. */
+    readonly maxReaders?: number;
+    /** How long a reader may read nothing before it is cut off. Default 10. */
+    readonly drainTimeoutSeconds?: number;
+  };
   /** Default: no log. */
   readonly log?: Logger;
   /** Milliseconds since 1970. Default `Date.now`. */
@@ -34,9 +43,13 @@ const optionNames = [
   'tokenLifetimeSeconds',
   'signingAlgorithm',
   'defaultAudience',
+  'revocationFeed',
   'log',
   'now',
 ];
+
+/** Longest heartbeat of the feed. Proxies cut what is silent for a minute, and so does our own listener. */
+const MAX_HEARTBEAT_SECONDS = 60;
 
 /** Options with their defaults, checked and frozen. */
 export interface ResolvedOptions {
@@ -47,6 +60,7 @@ export interface ResolvedOptions {
   readonly tokenLifetimeSeconds: number;
   readonly signingAlgorithm: SigningAlgorithm;
   readonly defaultAudience: readonly string[];
+  readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
   readonly log: Logger | undefined;
   readonly now: () => number;
 }
@@ -71,6 +85,18 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     // A verifier that checks audiences accepts no token without one.
     invalid('default_audience must name at least one audience');
   }
+  const revocationFeed = {
+    heartbeatSeconds: 15,
+    maxReaders: 100,
+    drainTimeoutSeconds: 10,
+    ...options.revocationFeed,
+  };
+  for (const [name, value] of Object.entries(revocationFeed)) {
+    if (!(value > 0 && Number.isFinite(value))) invalid(`revocationFeed.${name} must be over 0`);
+  }
+  if (revocationFeed.heartbeatSeconds > MAX_HEARTBEAT_SECONDS) {
+    invalid(`revocationFeed.heartbeatSeconds must be at most ${MAX_HEARTBEAT_SECONDS}`);
+  }
   return Object.freeze({
     http: { ...options.http },
     url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
@@ -79,6 +105,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     tokenLifetimeSeconds,
     signingAlgorithm,
     defaultAudience: Object.freeze([...defaultAudience]),
+    revocationFeed: Object.freeze(revocationFeed),
     log: options.log,
     now: options.now ?? Date.now,
   });

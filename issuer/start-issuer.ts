@@ -5,6 +5,7 @@ import { publicRoutes } from './http/public.ts';
 import { openHttpServer } from './http/server.ts';
 import { openIssuer } from './open-issuer.ts';
 import { checkIssuerUrl, type IssuerOptions, resolveOptions } from './options.ts';
+import type { RevocationFeed } from './revocation-feed.ts';
 
 export interface RunningIssuer {
   /** `iss` of its tokens. */
@@ -13,6 +14,8 @@ export interface RunningIssuer {
   readonly port: number;
   /** The public keys, for a broker in the same process. */
   jwks(): JsonWebKeySet;
+  /** What is revoked, for a broker in the same process. */
+  readonly revocations: Pick<RevocationFeed, 'subscribe'>;
   /** The admin API as a Fastify plugin, for the admin listener that the composition root owns. */
   adminRoutes(options: { readonly adminKey: string }): FastifyPluginAsync;
   /** Whether the registry can be read. */
@@ -34,13 +37,20 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
   const issuer = await openIssuer(resolved, () => url ?? notListening());
   try {
     const server = openHttpServer(log);
-    await server.app.register(publicRoutes(issuer, resolved.url));
+    await server.app.register(
+      publicRoutes(issuer, {
+        configuredUrl: resolved.url,
+        now: resolved.now,
+        ...resolved.revocationFeed,
+      }),
+    );
     const port = await server.listen(http);
     url ??= urlOf(http.host, port);
     return {
       url,
       port,
       jwks: () => issuer.jwks(),
+      revocations: { subscribe: issuer.revocationFeed.subscribe },
       adminRoutes: ({ adminKey }) => adminRoutes(issuer, adminKey),
       isReady: () => issuer.isReady(),
       async close() {

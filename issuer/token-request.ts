@@ -1,14 +1,18 @@
 import type { Caller } from './audit.ts';
 
-/** A request for a token as any transport hands it over: translated, nothing decided. */
-export interface TokenRequest {
+/** What any request of a client says of who asks. */
+export interface ClientRequest {
   readonly caller: Caller;
-  readonly grantType: string | undefined;
   /** `client_id` and `client_secret` of the body. */
   readonly clientId: string | undefined;
   readonly clientSecret: string | undefined;
   /** Value of the HTTP `Authorization` header. */
   readonly authorization: string | undefined;
+}
+
+/** A request for a token as any transport hands it over: translated, nothing decided. */
+export interface TokenRequest extends ClientRequest {
+  readonly grantType: string | undefined;
   /** Space-separated, or one element a token; unset asks for all that is registered. */
   readonly scope: string | readonly string[] | undefined;
   /** `audience` and `resource` (RFC 8707) together; empty asks for the default. */

@@ -3,7 +3,10 @@
  * a test compares them both ways.
  */
 
-/** OAuth error codes an issuer answers with: RFC 6749 §5.2, RFC 8707 §2 and, for 500 and 503, RFC 6749 §4.1.2.1. */
+/**
+ * OAuth error codes an issuer answers with: RFC 6749 §5.2, RFC 8707 §2, RFC 6750 §3.1 and, for 500 and 503,
+ * RFC 6749 §4.1.2.1.
+ */
 export const oauthErrorCodes = [
   'invalid_request',
   'invalid_client',
@@ -12,6 +15,8 @@ export const oauthErrorCodes = [
   'unsupported_grant_type',
   'invalid_scope',
   'invalid_target',
+  'invalid_token',
+  'insufficient_scope',
   'server_error',
   'temporarily_unavailable',
 ] as const;
@@ -32,6 +37,7 @@ export const tokenErrorCodes = [
   'token_not_yet_valid',
   'token_expired',
   'token_revoked',
+  'token_binding_mismatch',
   'keys_unavailable',
 ] as const;
 export type TokenErrorCode = (typeof tokenErrorCodes)[number];
@@ -53,10 +59,16 @@ export const reasonCodes = [
   'qos_too_high',
   'retain_not_allowed',
   'payload_too_large',
+  'rate_exceeded',
   'too_many_subscriptions',
+  'too_many_retained',
+  'reads_too_slowly',
   'packet_too_large',
   'too_many_connections',
   'connect_timeout',
+  'login_backoff',
+  'tls_refused',
+  'proxy_header_refused',
   'keepalive_refused',
   'too_many_renewals',
   'revocations_unavailable',
@@ -69,15 +81,20 @@ export type ReasonCode = (typeof reasonCodes)[number];
 export const faultCodes = [
   'scope_malformed',
   'credentials_invalid',
+  'revocation_malformed',
+  'revocation_kind_unknown',
   'policy_invalid',
   'config_invalid',
+  'data_directory_in_use',
   'not_supported',
   'registry_unavailable',
   'registry_schema_newer',
   'registry_conflict',
   'client_unknown',
+  'key_unknown',
   'api_key_invalid',
   'key_file_invalid',
+  'tls_file_invalid',
   'token_response_invalid',
   'token_request_failed',
   'broker_refused',

@@ -92,14 +92,14 @@ const homes: readonly {
 }[] = [
   {
     library: 'jose',
-    files: [/^broker\/verifier\//, 'issuer/keys.ts', /^issuer\/client-auth\//, 'cli/commands/token.ts'],
+    files: ['issuer/keys.ts', /^issuer\/client-auth\//, 'cli/commands/token.ts'],
   },
   { library: 'aedes', files: ['broker/server.ts'], types: [/^broker\//] },
   { library: 'mqtt', files: ['agent/connection.ts'] },
   { library: 'coap', files: [/^issuer\/coap\//, 'agent/transport/coap.ts'] },
   { library: 'better-sqlite3', files: [/^issuer\/registry\/sqlite\//] },
   { library: 'fastify', files: [/^issuer\/http\//, 'cli/admin-listener.ts'], types: [/^issuer\//] },
-  { library: 'ws', files: ['broker/listeners.ts'], types: [/^broker\//] },
+  { library: 'ws', files: ['broker/listener/websocket.ts'], types: [/^broker\//] },
   { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },
   { library: 'ajv', files: ['broker/schema-problems.ts'] },
   { library: 'commander', files: ['agent/cli.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//] },

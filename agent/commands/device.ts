@@ -1,4 +1,4 @@
-import { type Credentials, FleetgateError } from '@fleetgate/shared';
+import { type Credentials, FleetgateError, OAuthError } from '@fleetgate/shared';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { tokenFailureKind } from '../refresh-policy.ts';
 import { readCredentialsFile } from '../store.ts';
@@ -48,13 +48,27 @@ export function untilSignal(): AbortSignal & Disposable {
   });
 }
 
+/** A session closed sooner than this was not ended by a token's age or an idle network. */
+const BRIEF_MS = 5000;
+
+/** Brief sessions in a row that tell of another connection with the same client id: each ends the other's. */
+const MANY_BRIEF_SESSIONS = 3;
+
 /** Notes what happens to the session. */
-export function narrate(agent: Agent): void {
+export function narrate(agent: Agent, clientId: string): void {
+  let connectedAtMs = 0;
+  let briefSessions = 0;
   const seconds = (ms: number) => `${Math.ceil(ms / 1000)} s`;
-  agent.on('connected', () => note('connected'));
+  agent.on('connected', () => {
+    connectedAtMs = performance.now();
+    note('connected');
+  });
   agent.on('renewed', () => note('reconnected with a new token'));
   agent.on('disconnected', ({ reason, retryInMs }) => {
-    if (retryInMs !== undefined) note(`disconnected (${reason}); next try in ${seconds(retryInMs)}`);
+    if (retryInMs === undefined) return;
+    note(`disconnected (${reason}); next try in ${seconds(retryInMs)}`);
+    briefSessions = performance.now() - connectedAtMs < BRIEF_MS ? briefSessions + 1 : 0;
+    if (briefSessions === MANY_BRIEF_SESSIONS) note(`perhaps another client is connected as ${clientId}`);
   });
   agent.on('unreachable', ({ reason, retryInMs }) =>
     note(`the broker cannot be reached (${reason}); next try in ${seconds(retryInMs)}`),
@@ -69,18 +83,32 @@ export function narrate(agent: Agent): void {
 }
 
 /** Rejects when only a change of credentials, registration or policy would help: a command must not wait for that. */
-export function permanentRefusal(agent: Agent): Promise<never> {
+export function permanentRefusal(agent: Agent, credentials: Credentials, file: string): Promise<never> {
   return new Promise((_resolve, reject) => {
     agent.on('refused', ({ returnCode, isPermanent }) => {
       if (isPermanent) reject(new FleetgateError('broker_refused', refusal(returnCode)));
     });
     agent.on('token_failed', ({ error }) => {
-      if (tokenFailureKind(error) === 'refused') reject(error);
+      if (tokenFailureKind(error) === 'refused') reject(tokenFailure(error, credentials, file));
     });
     agent.on('stopped', ({ error }) => {
       if (error !== undefined) reject(error);
     });
   });
+}
+
+/** Why no token came, with what to look at: the issuer's own words name neither the client nor the file. */
+export function tokenFailure(error: unknown, { client_id, issuer }: Credentials, file: string): unknown {
+  if (error instanceof OAuthError && error.code === 'invalid_client') {
+    return new OAuthError(
+      error.code,
+      `${issuer} does not accept client '${client_id}' with the secret in ${file}: ${error.message}`,
+    );
+  }
+  if (error instanceof FleetgateError && error.code === 'token_request_failed') {
+    return new FleetgateError(error.code, `${error.message}; is an issuer running there? ${file} names it`);
+  }
+  return error;
 }
 
 export function errorMessage(error: unknown): string {

@@ -7,6 +7,7 @@ import {
   agentOptions,
   type DeviceFlags,
   deviceCredentials,
+  note,
   permanentRefusal,
   UsageError,
   untilSignal,
@@ -49,16 +50,20 @@ export async function publish(topic: string, flags: PublishFlags): Promise<void>
     const delivered = published.then(() => {
       isDone = true;
     });
-    await unlessAborted(Promise.race([delivered, permanentRefusal(agent)]), ending);
+    await unlessAborted(
+      Promise.race([delivered, permanentRefusal(agent, credentials, flags.credentials)]),
+      ending,
+    );
   } finally {
     await agent.stop();
   }
   if (isDone) return;
-  const why = interrupted.aborted ? 'interrupted' : `not within ${flags.timeoutSeconds} s: ${last}`;
-  throw new FleetgateError('broker_unreachable', `the message was not delivered, ${why}`);
+  const why = interrupted.aborted ? ': interrupted' : ` within ${flags.timeoutSeconds} s: ${last}`;
+  throw new FleetgateError('broker_unreachable', `the message was not delivered${why}`);
 }
 
-async function readPayload(file = '-'): Promise<Buffer> {
+async function readPayload(given: string | undefined): Promise<Buffer> {
+  const file = given ?? '-';
   if (file === '-' && process.stdin.isTTY) {
     throw new UsageError('give the message with --message or --file, or on standard input');
   }
@@ -76,5 +81,6 @@ async function readPayload(file = '-'): Promise<Buffer> {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
+  if (bytes === 0 && given === undefined) note('standard input was empty; the message has no bytes');
   return Buffer.concat(chunks);
 }

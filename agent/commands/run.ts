@@ -1,3 +1,6 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { AccessToken } from '../access-token.ts';
 import { createAgent } from '../agent.ts';
 import { startHealthServer } from '../health.ts';
@@ -12,6 +15,7 @@ import {
   errorMessage,
   narrate,
   note,
+  tokenFailure,
   UsageError,
   untilSignal,
 } from './device.ts';
@@ -36,10 +40,14 @@ export async function run(flags: RunFlags): Promise<void> {
     throw new UsageError('--once writes --sink-file once and ends; it does not go with --mqtt');
   }
   const credentials = await deviceCredentials(flags);
+  if (sinkFile !== undefined) await requireFolder(dirname(sinkFile));
   using signal = untilSignal();
   const tokens = createTokenSource(credentials, { signal });
   if (once && sinkFile !== undefined) {
-    await writeFileAtomically(sinkFile, (await tokens.get()).value);
+    const token = await tokens.get().catch((error: unknown) => {
+      throw tokenFailure(error, credentials, flags.credentials);
+    });
+    await writeFileAtomically(sinkFile, token.value);
     return;
   }
 
@@ -53,7 +61,7 @@ export async function run(flags: RunFlags): Promise<void> {
   const server = health && (await startHealthServer(health, isReady));
   if (server !== undefined) note(`health at ${server.url}`);
   if (agent !== undefined) {
-    narrate(agent);
+    narrate(agent, flags.clientId ?? credentials.client_id);
     agent.start();
   }
 
@@ -69,12 +77,23 @@ export async function run(flags: RunFlags): Promise<void> {
       onFailure: (error, retryInMs) => {
         // The agent says the same of the same request.
         if (agent === undefined)
-          note(`no new token: ${errorMessage(error)}; next try in ${Math.ceil(retryInMs / 1000)} s`);
+          note(
+            `no new token: ${errorMessage(tokenFailure(error, credentials, flags.credentials))}; next try in ${Math.ceil(retryInMs / 1000)} s`,
+          );
       },
     },
   );
   await agent?.stop();
   await server?.[Symbol.asyncDispose]();
+}
+
+async function requireFolder(folder: string): Promise<void> {
+  try {
+    await access(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UsageError(`--sink-file: the folder ${folder} cannot be written to (${code})`);
+  }
 }
 
 async function writeUntilDone(path: string, token: AccessToken, signal: AbortSignal): Promise<void> {

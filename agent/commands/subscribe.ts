@@ -32,7 +32,7 @@ export async function subscribe(filters: readonly string[], flags: SubscribeFlag
   const endings = [interrupted, enough.signal];
   if (flags.timeoutSeconds !== undefined) endings.push(AbortSignal.timeout(flags.timeoutSeconds * 1000));
   const ending = AbortSignal.any(endings);
-  narrate(agent);
+  narrate(agent, flags.clientId ?? credentials.client_id);
   let left = flags.count ?? Number.POSITIVE_INFINITY;
   let printed: IncomingMessage | undefined;
   const print = (message: IncomingMessage) => {
@@ -47,7 +47,10 @@ export async function subscribe(filters: readonly string[], flags: SubscribeFlag
     const forever = new Promise<void>(() => undefined);
     const granted = filters.map((filter) => agent.subscribe(filter, { qos: flags.qos }, print));
     const subscribed = Promise.all(granted).then(() => forever);
-    await unlessAborted(Promise.race([subscribed, permanentRefusal(agent)]), ending);
+    await unlessAborted(
+      Promise.race([subscribed, permanentRefusal(agent, credentials, flags.credentials)]),
+      ending,
+    );
   } finally {
     await agent.stop();
   }

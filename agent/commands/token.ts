@@ -1,6 +1,6 @@
 import type { AccessToken } from '../access-token.ts';
 import { createTokenSource } from '../token-source.ts';
-import { type DeviceFlags, deviceCredentials } from './device.ts';
+import { type DeviceFlags, deviceCredentials, tokenFailure } from './device.ts';
 
 export interface TokenFlags extends DeviceFlags {
   format: 'text' | 'json';
@@ -8,7 +8,12 @@ export interface TokenFlags extends DeviceFlags {
 
 /** `fleetgate-agent token`: asks once, and prints the token alone or as JSON. */
 export async function printToken(flags: TokenFlags): Promise<void> {
-  const token = await createTokenSource(await deviceCredentials(flags)).get();
+  const credentials = await deviceCredentials(flags);
+  const token = await createTokenSource(credentials)
+    .get()
+    .catch((error: unknown) => {
+      throw tokenFailure(error, credentials, flags.credentials);
+    });
   process.stdout.write(flags.format === 'json' ? formatTokenJson(token) : `${token.value}\n`);
 }
 

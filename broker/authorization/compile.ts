@@ -1,4 +1,6 @@
 import { type DirectScope, FleetgateError, isTopicFilter, parseScopeTokens } from '@fleetgate/shared';
+import { parseAifScope } from './aif.ts';
+import { isAclClaim } from './foreign-syntax.ts';
 import {
   type DenyRule,
   type GrantClaims,
@@ -14,32 +16,27 @@ import type { Policy, TemplateRule } from './policy.ts';
 import { isReservedTopic } from './reserved-topics.ts';
 import { placeholderProblem } from './template.ts';
 
+interface Compiling {
+  readonly publish: Granted<PublishRule>[];
+  readonly subscribe: Granted<SubscribeRule>[];
+  readonly unapplied: Unapplied[];
+}
+
 /**
- * What the claims of one token grant under a policy; without a policy only direct scopes grant. A rule whose
+ * What the claims of one token grant under a policy; without a policy only direct and AIF scopes grant. A rule whose
  * placeholder has no usable value does not apply; a deny whose placeholder has none applies to every value it
  * could have had, since leaving it out would widen.
  */
 export function compileGrants(policy: Policy | undefined, claims: GrantClaims): Grants {
-  const unapplied: Unapplied[] = [];
-  const publish: Granted<PublishRule>[] = [];
-  const subscribe: Granted<SubscribeRule>[] = [];
-  const held = new Set(claims.scopes);
+  const into: Compiling = { publish: [], subscribe: [], unapplied: [] };
+  // An AIF scope has no names, so it lifts no deny.
+  const held = new Set(claims.scopeFormat === 'aif' ? [] : claims.scopes);
+  if (claims.scopeFormat === 'aif') grantAif(claims.scopes, into);
+  for (const scope of held) grantScope(policy, scope, claims, into);
+  const acl = placeholderValue('claim:acl', claims);
+  if (isAclClaim(acl)) into.unapplied.push({ kind: 'acl_claim', acl });
 
-  for (const scope of held) {
-    if (scope.startsWith('mqtt:')) {
-      const direct = readDirect(scope, unapplied);
-      if (direct?.action === 'publish') publish.push(directPublish(direct));
-      if (direct?.action === 'subscribe') subscribe.push(directSubscribe(direct));
-      continue;
-    }
-    const rules = policy?.scopes.get(scope);
-    if (rules === undefined) {
-      unapplied.push({ kind: 'scope_unknown', scope });
-      continue;
-    }
-    for (const rule of rules.publish) fillRule(rule, scope, claims, publish, unapplied);
-    for (const rule of rules.subscribe) fillRule(rule, scope, claims, subscribe, unapplied);
-  }
+  const { publish, subscribe, unapplied } = into;
   if (publish.length > MAX_GRANTS_PER_PRINCIPAL || subscribe.length > MAX_GRANTS_PER_PRINCIPAL) {
     unapplied.push({ kind: 'too_many_grants', limit: MAX_GRANTS_PER_PRINCIPAL });
   }
@@ -51,6 +48,45 @@ export function compileGrants(policy: Policy | undefined, claims: GrantClaims): 
     unapplied: Object.freeze(unapplied),
     policy,
   });
+}
+
+function grantScope(policy: Policy | undefined, scope: string, claims: GrantClaims, into: Compiling): void {
+  const { publish, subscribe, unapplied } = into;
+  if (scope.startsWith('mqtt:')) {
+    const direct = readDirect(scope, unapplied);
+    if (direct?.action === 'publish') publish.push(concretePublish(direct.token, direct.filter));
+    if (direct?.action === 'subscribe') subscribe.push(concreteSubscribe(direct.token, direct.filter));
+    return;
+  }
+  const rules = policy?.scopes.get(scope);
+  if (rules === undefined) {
+    unapplied.push({ kind: 'scope_unknown', scope });
+    return;
+  }
+  for (const rule of rules.publish) fillRule(rule, scope, claims, publish, unapplied);
+  for (const rule of rules.subscribe) fillRule(rule, scope, claims, subscribe, unapplied);
+}
+
+/** How rules of an AIF scope name it: the scope itself is no name. */
+const AIF_SCOPE = 'aif';
+
+function grantAif(scopes: readonly string[], { publish, subscribe, unapplied }: Compiling): void {
+  const [scope, ...others] = scopes;
+  if (scope === undefined) return;
+  const entries = others.length > 0 ? 'it is not one scope token' : parseAifScope(scope);
+  if (typeof entries === 'string') {
+    unapplied.push({ kind: 'aif_malformed', problem: entries });
+    return;
+  }
+  for (const entry of entries) {
+    const { filter } = entry;
+    if (isReservedTopic(filter)) {
+      unapplied.push({ kind: 'scope_reserved', scope: AIF_SCOPE, filter });
+      continue;
+    }
+    if (entry.publish) publish.push(concretePublish(AIF_SCOPE, filter));
+    if (entry.subscribe) subscribe.push(concreteSubscribe(AIF_SCOPE, filter));
+  }
 }
 
 function readDirect(scope: string, unapplied: Unapplied[]): DirectScope | undefined {
@@ -66,13 +102,14 @@ function readDirect(scope: string, unapplied: Unapplied[]): DirectScope | undefi
   return undefined;
 }
 
-function directPublish({ token, filter }: DirectScope): Granted<PublishRule> {
-  const origin = { scope: token, written: filter, source: undefined };
-  return { filter, rule: { ...origin, maxQos: 2, retain: true, maxPayloadBytes: Number.POSITIVE_INFINITY } };
+function concretePublish(scope: string, filter: string): Granted<PublishRule> {
+  const origin = { scope, written: filter, source: undefined };
+  const maxPayloadBytes = Number.POSITIVE_INFINITY;
+  return { filter, rule: { ...origin, maxQos: 2, retain: true, maxPayloadBytes, rated: undefined } };
 }
 
-function directSubscribe({ token, filter }: DirectScope): Granted<SubscribeRule> {
-  const origin = { scope: token, written: filter, source: undefined };
+function concreteSubscribe(scope: string, filter: string): Granted<SubscribeRule> {
+  const origin = { scope, written: filter, source: undefined };
   return { filter, rule: { ...origin, maxQos: 2, broader: 'refuse' } };
 }
 
@@ -147,7 +184,8 @@ function firstUnusable(
   return undefined;
 }
 
-function placeholderValue(placeholder: string, { clientId, group, claims }: GrantClaims): unknown {
+/** What the claims give for a placeholder, of any type. */
+export function placeholderValue(placeholder: string, { clientId, group, claims }: GrantClaims): unknown {
   if (placeholder === 'client_id') return clientId;
   if (placeholder === 'group') return group;
   const name = placeholder.slice('claim:'.length);

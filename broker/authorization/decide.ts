@@ -7,7 +7,16 @@ import {
   topicFilterProblem,
   topicNameProblem,
 } from '@fleetgate/shared';
-import type { DenyRule, Granted, Grants, PublishRule, QualityOfService, SubscribeRule } from './grants.ts';
+import type {
+  DenyRule,
+  Granted,
+  Grants,
+  MessageRate,
+  PublishRule,
+  QualityOfService,
+  RatedDecision,
+  SubscribeRule,
+} from './grants.ts';
 import { isReservedTopic } from './reserved-topics.ts';
 
 /** One thing a client tries, or that is about to be done to it (`receive`). A will is a publish. */
@@ -23,7 +32,12 @@ export type Attempt =
   | { readonly action: 'subscribe'; readonly filter: string; readonly qos: QualityOfService }
   | { readonly action: 'receive'; readonly topic: string };
 
-export type Decision = { readonly allowed: true } | { readonly allowed: false; readonly reason: ReasonCode };
+export type PublishAttempt = Attempt & { readonly action: 'publish' };
+
+export type Decision =
+  | { readonly allowed: true; readonly rate?: undefined }
+  | RatedDecision
+  | { readonly allowed: false; readonly reason: ReasonCode };
 
 /** Who a connection is, as its token says. Frozen; a renewal makes a new one. */
 export interface Principal {
@@ -38,7 +52,7 @@ export interface Principal {
   readonly boundTo?: string;
 }
 
-/** The only allowing decision there is. */
+/** The only allowing decision there is, but for those of rules with a rate. */
 export const allowed: Decision = Object.freeze({ allowed: true });
 
 /** The refusals, one for each reason, so that deciding allocates nothing. */
@@ -58,6 +72,8 @@ export interface Witness {
  * once for each rule. Refuses when in doubt.
  *
  * - Publish: a rule *matches* the topic and no publish deny does, and the rule's options allow QoS, retain and size.
+ *   When only rules with a rate allow it, the decision names the rate of the first of them. Whether there is room is
+ *   for the caller to see, who keeps count (`message-rate.ts`): nothing here remembers anything.
  * - Subscribe: a rule *covers* the filter and no subscribe deny *overlaps* it. With `broader: exact` the filter must
  *   equal the rule; with `broader: filter` it need only overlap the rule, and only a deny that covers the whole
  *   filter refuses it, since delivery applies every deny again.
@@ -102,11 +118,7 @@ function heldToForm(topic: string, decision: Decision): Decision {
   return topicNameProblem(topic) === undefined ? decision : refused.topic_malformed;
 }
 
-function decidePublish(
-  grants: Grants,
-  attempt: Attempt & { action: 'publish' },
-  witness: Witness | undefined,
-): Decision {
+function decidePublish(grants: Grants, attempt: PublishAttempt, witness: Witness | undefined): Decision {
   const { topic } = attempt;
   if (isReservedTopic(topic)) return refused.topic_reserved;
   const deny = firstMatching(grants.denyPublish, topic);
@@ -120,12 +132,31 @@ function decidePublish(
     if (!matches(granted.filter, topic)) continue;
     const step = publishStep(granted.rule, attempt);
     if (step <= bestStep) continue;
-    best = publishOutcomes[step] as Decision;
+    best = (step === RATED ? granted.rule.rated : publishOutcomes[step]) as Decision;
     bestStep = step;
     if (witness !== undefined) witness.rule = granted;
-    if (best.allowed) return best;
+    if (step === ALLOWED) return best;
   }
   return best;
+}
+
+/**
+ * Of a publish that `decide` allowed at the rate `last`: the rate by which the next rule allows it, in the order of the
+ * grants; `undefined` when there is none. For when the bucket of `last` is empty.
+ */
+export function nextRate(
+  { grants }: Principal,
+  attempt: PublishAttempt,
+  last: MessageRate,
+): MessageRate | undefined {
+  let isBehind = false;
+  for (const { filter, rule } of grants.publish) {
+    const rate = rule.rated?.rate;
+    if (rate === undefined) continue;
+    if (rate === last) isBehind = true;
+    else if (isBehind && matches(filter, attempt.topic) && publishStep(rule, attempt) === RATED) return rate;
+  }
+  return undefined;
 }
 
 // How far a publish gets with a rule that matches its topic: the rule that lets it get furthest gives the reason.
@@ -134,15 +165,19 @@ const publishOutcomes: readonly Decision[] = [
   refused.retain_not_allowed,
   refused.qos_too_high,
   refused.payload_too_large,
+  // Stands for the rule's own: each names its rate.
+  allowed,
   allowed,
 ];
+const RATED = 4;
+const ALLOWED = 5;
 
 // The comparisons are written so that a value that is no number is refused.
-function publishStep(rule: PublishRule, attempt: Attempt & { action: 'publish' }): number {
+function publishStep(rule: PublishRule, attempt: PublishAttempt): number {
   if (attempt.retain && !rule.retain) return 1;
   if (!(attempt.qos <= rule.maxQos)) return 2;
   if (!(attempt.bytes <= rule.maxPayloadBytes)) return 3;
-  return 4;
+  return rule.rated === undefined ? ALLOWED : RATED;
 }
 
 function decideReceive(grants: Grants, topic: string, witness: Witness | undefined): Decision {

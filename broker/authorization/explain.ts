@@ -1,6 +1,7 @@
 import { nearest, type ReasonCode } from '@fleetgate/shared';
 import { type Attempt, type Decision, decideNoting, type Principal, type Witness } from './decide.ts';
-import type { DenyRule, Granted, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
+import { aclClaimWords, foreignScopeWords } from './foreign-syntax.ts';
+import type { DenyRule, Granted, MessageRate, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
 import type { Policy } from './policy.ts';
 
 /** A decision with what led to it; plain data, for JSON as it stands. */
@@ -36,16 +37,20 @@ const missReasons: ReadonlySet<ReasonCode> = new Set(['no_rule', 'filter_broader
 export function formatExplanation({ decision, attempt, because, nearestMiss, notes }: Explanation): string {
   const what = `${attempt.action} ${attempt.action === 'subscribe' ? attempt.filter : attempt.topic}`;
   const verdict = decision.allowed ? 'allowed' : `refused (${decision.reason})`;
-  return [
+  const lines = [
     `${verdict}: ${what}`,
     because,
     ...(nearestMiss === undefined ? [] : [`nearest: ${nearestMiss}`]),
     ...notes.map((note) => `note: ${note}`),
-  ].join('\n');
+  ];
+  // A token that was only decoded may hold anything, and a terminal would obey it.
+  return lines.map((line) => line.replace(/[\x00-\x1f\x7f-\x9f]/g, '?')).join('\n');
 }
 
 function because(decision: Decision, attempt: Attempt, { rule, deny }: Witness): string {
-  if (decision.allowed) return rule === undefined ? 'allowed' : `${nameRule(rule)} allows it`;
+  if (decision.allowed) {
+    return rule === undefined ? 'allowed' : `${nameRule(rule)} allows it${rateWords(decision.rate)}`;
+  }
   const named = rule === undefined ? 'the rule' : nameRule(rule);
   switch (decision.reason) {
     case 'denied_by_rule':
@@ -73,6 +78,11 @@ function because(decision: Decision, attempt: Attempt, { rule, deny }: Witness):
     default:
       return decision.reason;
   }
+}
+
+function rateWords(rate: MessageRate | undefined): string {
+  if (rate === undefined) return '';
+  return `, up to ${rate.perSecond} a second and ${rate.burst} at once`;
 }
 
 function sizeWords(rule: PublishRule | SubscribeRule | undefined): string {
@@ -149,12 +159,18 @@ function partingOf(filter: string, asked: string): Parting {
 function noteOf(one: Unapplied, policy: Policy | undefined): string {
   switch (one.kind) {
     case 'scope_unknown': {
+      const foreign = foreignScopeWords(one.scope);
+      if (foreign !== undefined) return `scope ${one.scope}: ${foreign}`;
       if (policy === undefined) return `scope ${one.scope} grants nothing: there is no policy`;
       const near = nearest(one.scope, policy.scopes.keys());
       return `scope ${one.scope} is not in the policy${near === undefined ? '' : `; nearest is ${near}`}`;
     }
     case 'scope_malformed':
       return `scope ${one.scope} grants nothing: ${one.problem}`;
+    case 'aif_malformed':
+      return `the AIF scope grants nothing: ${one.problem}`;
+    case 'acl_claim':
+      return `claim acl: ${aclClaimWords(one.acl)}`;
     case 'scope_reserved':
       return `scope ${one.scope} grants nothing: ${one.filter} is reserved`;
     case 'placeholder_unusable':

@@ -38,6 +38,25 @@ export interface PublishRule extends RuleOrigin {
   readonly retain: boolean;
   /** Infinity when the rule sets none: the packet limit of the broker still holds. */
   readonly maxPayloadBytes: number;
+  /** The decision of a rule with a rate, made once so that deciding allocates nothing; `undefined` without one. */
+  readonly rated: RatedDecision | undefined;
+}
+
+/** A publish that is allowed as often as `rate` says. Whoever asked takes it from the bucket of that rate. */
+export interface RatedDecision {
+  readonly allowed: true;
+  readonly rate: MessageRate;
+}
+
+/** How often a rule lets a client publish. One object for each rule, which names its bucket. */
+export interface MessageRate {
+  readonly scope: string;
+  /** The filter of the rule as written. */
+  readonly topic: string;
+  /** Messages a second in the long run. */
+  readonly perSecond: number;
+  /** Messages at once, after a pause long enough. */
+  readonly burst: number;
 }
 
 /** What happens to a requested filter that is broader than the rule; see `decide`. */
@@ -58,6 +77,8 @@ export interface DenyRule extends RuleOrigin {
 export type Unapplied =
   | { readonly kind: 'scope_unknown'; readonly scope: string }
   | { readonly kind: 'scope_malformed'; readonly scope: string; readonly problem: string }
+  | { readonly kind: 'aif_malformed'; readonly problem: string }
+  | { readonly kind: 'acl_claim'; readonly acl: object }
   | { readonly kind: 'scope_reserved'; readonly scope: string; readonly filter: string }
   | {
       readonly kind: 'placeholder_unusable';
@@ -75,12 +96,20 @@ export type Unapplied =
     }
   | { readonly kind: 'too_many_grants'; readonly limit: number };
 
+/**
+ * How the scope of a token is written: in scope tokens, named and direct ones, or as one AIF scope (RFC 9237, RFC 9431
+ * §3). Of an issuer, never of the token itself: an issuer of names that could be read as AIF must not grant topics.
+ */
+export type ScopeFormat = 'named' | 'aif';
+
 /** What of a token becomes grants. */
 export interface GrantClaims {
   readonly clientId: string;
   readonly group?: string;
   /** Scope tokens (RFC 6749 §3.3), each a whole token. */
   readonly scopes: readonly string[];
+  /** Of the issuer. Default: `named`. */
+  readonly scopeFormat?: ScopeFormat;
   /** All claims of the token, for `{claim:NAME}`. */
   readonly claims: Readonly<Record<string, unknown>>;
 }

@@ -1,7 +1,7 @@
 import { isTopicFilter, parseScopeTokens, topicFilterProblem } from '@fleetgate/shared';
 import Type, { type Static } from 'typebox';
 import { type DocumentReview, readDocument } from '../document.ts';
-import type { DenyRule, Granted, PublishRule, SubscribeRule } from './grants.ts';
+import type { DenyRule, Granted, PublishRule, RatedDecision, SubscribeRule } from './grants.ts';
 import { isReservedTopic } from './reserved-topics.ts';
 import { parseTemplate, type Template } from './template.ts';
 
@@ -10,6 +10,12 @@ export const MAX_POLICY_RULES = 1000;
 
 /** Denies a policy may have. Every attempt is tried against each, and none may be left out. */
 export const MAX_POLICY_DENIES = 256;
+
+/** Highest `max_messages_per_second`: about what one broker passes on. More is no limit, so the file need not say it. */
+export const MAX_MESSAGES_PER_SECOND = 100_000;
+
+/** Highest `burst`: ten seconds at the highest rate. */
+export const MAX_BURST = 1_000_000;
 
 /** A rule of the policy file: a filter that may hold placeholders, and what it allows. */
 export interface TemplateRule<Rule> {
@@ -20,6 +26,8 @@ export interface TemplateRule<Rule> {
 }
 
 export interface ScopeRules {
+  /** `file:line:column`. */
+  readonly source: string;
   readonly publish: readonly TemplateRule<PublishRule>[];
   readonly subscribe: readonly TemplateRule<SubscribeRule>[];
 }
@@ -41,6 +49,11 @@ const publishOptions = Type.Object(
     max_qos: maxQos,
     retain: Type.Optional(Type.Boolean()),
     max_payload_bytes: Type.Optional(Type.Integer({ minimum: 0, maximum: 268_435_455 })),
+    max_messages_per_second: Type.Optional(
+      Type.Number({ exclusiveMinimum: 0, maximum: MAX_MESSAGES_PER_SECOND }),
+    ),
+    // Below 1 no message could ever pass.
+    burst: Type.Optional(Type.Number({ minimum: 1, maximum: MAX_BURST })),
   },
   closed,
 );
@@ -84,7 +97,8 @@ type PolicyFile = Static<typeof policySchema>;
 /**
  * The policy in the text of a policy file (YAML). Every problem is one line, `file:line:column: words`.
  * A rule's options: `max_qos` 2, `retain` true (brokers allow retained messages unless told otherwise),
- * `max_payload_bytes` unlimited, `broader` refuse.
+ * `max_payload_bytes` unlimited, `max_messages_per_second` unlimited, `burst` as many as come in a second and at
+ * least 1, `broader` refuse.
  * @throws DocumentError `policy_invalid`
  */
 export function parsePolicy(text: string, fileName: string): Policy {
@@ -97,12 +111,13 @@ export function parsePolicy(text: string, fileName: string): Policy {
       reviewPolicy(value, review);
     },
   });
-  const locate = (...path: (string | number)[]) => sources?.locate(path);
+  const locate = (...path: (string | number)[]) => sources?.locate(path) ?? fileName;
   const scopes = new Map<string, ScopeRules>();
   for (const [scope, { publish = [], subscribe = [] }] of Object.entries(file.scopes ?? {})) {
     scopes.set(scope, {
+      source: locate('scopes', scope),
       publish: publish.map((entry, index) => {
-        const options = typeof entry === 'string' ? { topic: entry } : entry;
+        const options: Static<typeof publishOptions> = typeof entry === 'string' ? { topic: entry } : entry;
         return templateRule(options.topic, {
           scope,
           written: options.topic,
@@ -110,6 +125,7 @@ export function parsePolicy(text: string, fileName: string): Policy {
           maxQos: (options.max_qos ?? 2) as 0 | 1 | 2,
           retain: options.retain ?? true,
           maxPayloadBytes: options.max_payload_bytes ?? Number.POSITIVE_INFINITY,
+          rated: ratedDecision(scope, options),
         });
       }),
       subscribe: subscribe.map((entry, index) => {
@@ -142,6 +158,13 @@ export function parsePolicy(text: string, fileName: string): Policy {
   });
 }
 
+function ratedDecision(scope: string, options: Static<typeof publishOptions>): RatedDecision | undefined {
+  const { topic, max_messages_per_second: perSecond } = options;
+  if (perSecond === undefined) return undefined;
+  const burst = options.burst ?? Math.max(1, perSecond);
+  return Object.freeze({ allowed: true, rate: Object.freeze({ scope, topic, perSecond, burst }) });
+}
+
 function templateRule<Rule>(written: string, rule: Rule): TemplateRule<Rule> {
   const template = parseTemplate(written);
   if (typeof template === 'string') throw new TypeError(template);
@@ -165,7 +188,12 @@ function reviewPolicy(file: PolicyFile, review: DocumentReview): void {
         rules += 1;
         const path = ['scopes', scope, action, index];
         if (typeof entry === 'string') reviewFilter(entry, path, review);
-        else reviewFilter(entry.topic, [...path, 'topic'], review);
+        else {
+          reviewFilter(entry.topic, [...path, 'topic'], review);
+          if ('burst' in entry && !('max_messages_per_second' in entry)) {
+            review.report([...path, 'burst'], "'burst' needs max_messages_per_second beside it", 'key');
+          }
+        }
       }
     }
   }

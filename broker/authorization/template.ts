@@ -1,13 +1,23 @@
 import { nearest } from '@fleetgate/shared';
 
+/** A usable value of a placeholder, where there is one. */
+export type KnownValue = (placeholder: string) => string | undefined;
+
+const nothingKnown: KnownValue = () => undefined;
+
 /** A topic filter that may hold placeholders: `{client_id}`, `{group}`, `{claim:NAME}`. */
 export interface Template {
   /** The placeholders in it, without braces, in order. */
   readonly placeholders: readonly string[];
   /** The filter with each placeholder replaced by what `value` gives for it. */
   fill(value: (placeholder: string) => string): string;
-  /** The filter with every level that holds a placeholder as `+`: what any value could have made of it. */
-  widened(): string;
+  /** The filter with every level that holds a placeholder as `+`, unless it is known: what any value could make of it. */
+  widened(known?: KnownValue): string;
+  /**
+   * The filter with each placeholder that is not known as a text equal to no written one: what is true of it is true
+   * of any value. Only for `covers` and `overlaps`.
+   */
+  symbolic(known?: KnownValue): string;
 }
 
 const placeholderPattern = /\{([^{}]*)\}/;
@@ -35,18 +45,23 @@ export function parseTemplate(written: string): Template | string {
     // A deny falls back on `+`, which does not reach such topics.
     return "a first level that begins with '$' cannot hold a placeholder";
   }
-  return Object.freeze({
+  return Object.freeze<Template>({
     placeholders: Object.freeze(placeholders),
     fill: (value: (placeholder: string) => string) =>
       parts.map((part, index) => (index % 2 === 1 ? value(part) : part)).join(''),
     // NUL stands where a placeholder was: its name may hold slashes, and no filter can hold NUL.
-    widened: () =>
+    widened: (known = nothingKnown) =>
       parts
-        .map((part, index) => (index % 2 === 1 ? '\0' : part))
+        .map((part, index) => (index % 2 === 1 ? (known(part) ?? '\0') : part))
         .join('')
         .split('/')
         .map((level) => (level.includes('\0') ? '+' : level))
         .join('/'),
+    // Braces stand in no literal part, and a slash in the name of a claim would make levels.
+    symbolic: (known = nothingKnown) =>
+      parts
+        .map((part, index) => (index % 2 === 1 ? (known(part) ?? `{${part.replaceAll('/', '{')}}`) : part))
+        .join(''),
   });
 }
 

@@ -6,5 +6,6 @@ export const brokerErrors: Guard = {
   name: 'an error of the broker is logged and ends nothing',
   install({ broker, log }) {
     broker.on('error', (error: Error) => logQuietly(log, error));
+    return undefined;
   },
 };

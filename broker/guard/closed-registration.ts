@@ -11,5 +11,6 @@ export const closedRegistration: Guard = {
     broker.registerClient = (client) => {
       if (!client.closed) register.call(broker, client);
     };
+    return undefined;
   },
 };

@@ -6,9 +6,9 @@ import type { Guard } from './guard.ts';
  */
 export const connectDeadline: Guard = {
   name: 'a connection without a session is closed in time',
-  accept(connection, { connectDeadlines, limits, monotonicMs, report }) {
+  accept(connection, { connectDeadlines, limits, report }) {
     const { stream, address, protocol } = connection;
-    const deadline = connectDeadlines.add(monotonicMs() + limits.connectTimeoutSeconds * 1000, () => {
+    const deadline = connectDeadlines.add(connection.openedAtMs + limits.connectTimeoutSeconds * 1000, () => {
       if (connection.isEstablished) return;
       report({ action: 'connect', reason: 'connect_timeout', address, protocol });
       stream.destroy();

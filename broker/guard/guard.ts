@@ -19,8 +19,18 @@ export interface GuardContext {
   readonly monotonicMs: () => number;
   /** The decision on one subscription of a client, its limit counted. Asking twice changes nothing. */
   readonly judgeSubscription: (client: object, subscription: Subscription) => Decision;
+  /** Whether the session of this MQTT client id, live or kept, may receive a topic; true when nothing is known of it. */
+  readonly mayReceive: (mqttClientId: string, topic: string) => boolean;
   readonly report: Report;
   readonly log: Logger;
+}
+
+/** What a guard does for each message, of one plugin. */
+export interface Installed {
+  /** For each message that is to be delivered, before it is judged. False holds it back. */
+  readonly deliver?: (client: HostClient) => boolean;
+  /** For each retained message that may be published. A reason refuses it. */
+  readonly retain?: (client: HostClient, topic: string, bytes: number) => ReasonCode | undefined;
 }
 
 export type Proceed = (refusal?: ConnectRefusal) => void;
@@ -33,7 +43,7 @@ export interface Guard {
   /** The rule it holds, in a few words. */
   readonly name: string;
   /** Once, when the plugin is attached. */
-  readonly install?: (context: GuardContext) => void;
+  readonly install?: (context: GuardContext) => Installed | undefined;
   /** For each connection before the host sees it. */
   readonly accept?: (connection: Connection, context: GuardContext) => void;
   /** For each connection when the host has made its client, before a byte is read. */

@@ -6,12 +6,19 @@ import { connectDeadline } from './connect-deadline.ts';
 import { connectForm } from './connect-form.ts';
 import { duplicateFilters } from './duplicate-filters.ts';
 import type { Guard } from './guard.ts';
+import { inboundStore } from './inbound-store.ts';
 import { packetForm } from './packet-form.ts';
 import { packetSize } from './packet-size.ts';
 import { queueBound } from './queue-bound.ts';
+import { queuedDollarTopics } from './queued-dollar-topics.ts';
+import { queuedOnce } from './queued-once.ts';
+import { releasedMessages } from './released-messages.ts';
 import { restoredSubscriptions } from './restored-subscriptions.ts';
+import { retainedMessages } from './retained-messages.ts';
+import { slowReader } from './slow-reader.ts';
 import { storedSubscriptions } from './stored-subscriptions.ts';
 import { takeover } from './takeover.ts';
+import { unqueuedMessages } from './unqueued-messages.ts';
 import { unsentMessages } from './unsent-messages.ts';
 import { unsubscribeOrder } from './unsubscribe-order.ts';
 import { websocketBuffer } from './websocket-buffer.ts';
@@ -35,5 +42,14 @@ export const guards: readonly Guard[] = Object.freeze([
   restoredSubscriptions,
   // Wraps the clearing that unsentMessages corrects, and must see its result.
   queueBound,
+  // What these two leave out is not counted.
+  queuedOnce,
+  queuedDollarTopics,
+  releasedMessages,
   unsentMessages,
+  // Behind unsentMessages, which wants to know what is not in the queue.
+  unqueuedMessages,
+  inboundStore,
+  retainedMessages,
+  slowReader,
 ]);

@@ -1,10 +1,13 @@
 import type { EventEmitter } from 'node:events';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Aedes, AedesPublishPacket, Client, Subscription } from 'aedes';
 
 /** What the guards use of Aedes 1.2 beyond its type declarations. Checked at `attach` by {@link missingOfHost}. */
 export interface HostBroker extends Aedes {
   readonly persistence: HostPersistence;
+  readonly mq: { readonly concurrency: number };
+  /** As given, with defaults filled in; without a persistence it made one in memory. */
+  readonly opts: { readonly persistence?: unknown };
   handle: Aedes['handle'];
   registerClient: (client: HostClient) => void;
   on(event: 'error', listener: (error: Error) => void): this;
@@ -42,13 +45,25 @@ export interface HostPersistence {
   removeSubscriptions(client: ById, topics: readonly string[]): Promise<void>;
   subscriptionsByClient(client: ById): Promise<Subscription[]>;
   outgoingEnqueue(subscription: { clientId: string }, packet: AedesPublishPacket): Promise<void>;
-  outgoingEnqueueCombi(subscriptions: { clientId: string }[], packet: AedesPublishPacket): Promise<void>;
+  outgoingEnqueueCombi(subscriptions: QueuedFor[], packet: AedesPublishPacket): Promise<void>;
   outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
   outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
+  incomingStorePacket(client: ById, packet: AedesPublishPacket): Promise<void>;
+  incomingDelPacket(client: ById, packet: QueuedPacket): Promise<void>;
+  cleanIncoming(client: ById): Promise<void>;
+  storeRetained(packet: AedesPublishPacket): Promise<void>;
+  createRetainedStreamCombi(filters: readonly string[]): Readable;
   delWill(will: { id: string; brokerId: string }): Promise<unknown>;
 }
 
+/** A stored subscription that matched a message. */
+export interface QueuedFor {
+  readonly clientId: string;
+  readonly topic: string;
+}
+
 export interface QueuedPacket {
+  cmd?: string;
   messageId?: number | undefined;
   brokerId?: string;
   brokerCounter?: number;
@@ -63,6 +78,11 @@ const neededOfPersistence = [
   'outgoingEnqueueCombi',
   'outgoingUpdate',
   'outgoingClearMessageId',
+  'incomingStorePacket',
+  'incomingDelPacket',
+  'cleanIncoming',
+  'storeRetained',
+  'createRetainedStreamCombi',
   'delWill',
 ];
 

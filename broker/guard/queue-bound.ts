@@ -1,3 +1,4 @@
+import type { AedesPublishPacket } from 'aedes';
 import type { Guard } from './guard.ts';
 
 /**
@@ -8,51 +9,68 @@ import type { Guard } from './guard.ts';
 const CONNECTED_FACTOR = 10;
 
 /**
- * Messages waiting for one persistent session are bounded: for one that is offline newer ones are dropped, one that
- * is connected and does not acknowledge is closed. Counted here, from zero when the broker starts: what a persistence
+ * Messages waiting for one persistent session are bounded, by number and by bytes: for one that is offline newer ones
+ * are dropped, one that is connected and does not acknowledge is closed. What it may not receive takes no room in it:
+ * anybody who publishes could fill it otherwise. Counted here, from zero when the broker starts: what a persistence
  * brings along from before is not counted.
  */
 export const queueBound: Guard = {
   name: 'the queue of a session is bounded',
-  install({ broker: { persistence }, limits, report, sessions }) {
-    const counts = new Map<string, number>();
+  install({ broker: { persistence }, limits, mayReceive, report, sessions }) {
+    const queues = new Map<string, { messages: number; bytes: number }>();
     const { outgoingEnqueue, outgoingEnqueueCombi, outgoingClearMessageId } = persistence;
-    const max = limits.maxQueuedMessagesPerClient;
+    const { maxQueuedMessagesPerClient, maxQueuedBytesPerClient } = limits;
 
-    function hasRoom(clientId: string): boolean {
-      const count = counts.get(clientId) ?? 0;
-      const session = count < max ? undefined : sessions.live.get(clientId);
-      const isConnected = session !== undefined && !session.client.closed;
-      if (count >= max && !(isConnected && count < max * CONNECTED_FACTOR)) {
-        if (isConnected) {
+    function hasRoom(clientId: string, packet: AedesPublishPacket): boolean {
+      if (!mayReceive(clientId, packet.topic)) return false;
+      const queue = queues.get(clientId) ?? { messages: 0, bytes: 0 };
+      const bytes = bytesOf(packet);
+      const fits = (factor: number) =>
+        queue.messages < maxQueuedMessagesPerClient * factor &&
+        queue.bytes + bytes <= maxQueuedBytesPerClient * factor;
+      if (!fits(1)) {
+        const session = sessions.live.get(clientId);
+        if (session === undefined || session.client.closed) {
+          report({ action: 'receive', reason: 'queue_full', clientId });
+          return false;
+        }
+        if (!fits(CONNECTED_FACTOR)) {
           const { principal, connection, client } = session;
           const { address } = connection;
           report({ action: 'session', reason: 'queue_full', clientId: principal.clientId, address });
           client.close();
-        } else {
-          report({ action: 'receive', reason: 'queue_full', clientId });
+          return false;
         }
-        return false;
       }
-      counts.set(clientId, count + 1);
+      queue.messages += 1;
+      queue.bytes += bytes;
+      queues.set(clientId, queue);
       return true;
     }
 
     persistence.outgoingEnqueueCombi = (subscriptions, packet) => {
-      const roomy = subscriptions.filter(({ clientId }) => hasRoom(clientId));
+      const roomy = subscriptions.filter(({ clientId }) => hasRoom(clientId, packet));
       return outgoingEnqueueCombi.call(persistence, roomy, packet);
     };
     persistence.outgoingEnqueue = async (subscription, packet) => {
-      if (hasRoom(subscription.clientId)) await outgoingEnqueue.call(persistence, subscription, packet);
+      if (hasRoom(subscription.clientId, packet))
+        await outgoingEnqueue.call(persistence, subscription, packet);
     };
     persistence.outgoingClearMessageId = async (client, packet) => {
       const cleared = await outgoingClearMessageId.call(persistence, client, packet);
-      if (cleared !== undefined && cleared !== null) {
-        const count = (counts.get(client.id) ?? 0) - 1;
-        if (count > 0) counts.set(client.id, count);
-        else counts.delete(client.id);
+      const queue = queues.get(client.id);
+      if (cleared !== undefined && cleared !== null && queue !== undefined) {
+        queue.messages -= 1;
+        // Of QoS 2 what is cleared is the PUBREL, which has no payload: those bytes are counted until it is empty.
+        queue.bytes -= bytesOf(cleared as AedesPublishPacket);
+        if (queue.messages <= 0) queues.delete(client.id);
       }
       return cleared;
     };
+    return undefined;
   },
 };
+
+function bytesOf({ topic, payload }: { topic?: string; payload?: { length: number } | string }): number {
+  return (topic?.length ?? 0) + (payload?.length ?? 0);
+}

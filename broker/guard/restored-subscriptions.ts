@@ -37,5 +37,6 @@ export const restoredSubscriptions: Guard = {
       if (removed.length > 0) await persistence.removeSubscriptions(session.client, removed);
       return kept;
     };
+    return undefined;
   },
 };

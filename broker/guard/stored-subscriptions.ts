@@ -7,8 +7,14 @@ import type { Guard } from './guard.ts';
  */
 export const storedSubscriptions: Guard = {
   name: 'a refused filter leaves nothing in the stored session',
-  install({ broker: { persistence }, judgeSubscription }) {
-    const store = persistence.addSubscriptions;
+  install({ broker: { persistence }, judgeSubscription, sessions }) {
+    const { addSubscriptions: store, removeSubscriptions: remove } = persistence;
+    // Called when the UNSUBSCRIBE is read; the host tells of it later, when the filter may have been taken again.
+    persistence.removeSubscriptions = (client, filters) => {
+      const granted = sessions.byClient.get(client)?.filters;
+      for (const filter of filters) granted?.delete(filter);
+      return remove.call(persistence, client, filters);
+    };
     // The host's calls for one packet come in one go, with one array; so the last one of each client is enough.
     const last = new WeakMap<object, { list: readonly Subscription[]; stored: Promise<void> }>();
     persistence.addSubscriptions = (client, list) => {
@@ -24,5 +30,6 @@ export const storedSubscriptions: Guard = {
       queueMicrotask(() => last.delete(client));
       return stored;
     };
+    return undefined;
   },
 };

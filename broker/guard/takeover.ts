@@ -1,4 +1,4 @@
-import { returnCodes } from '../connect.ts';
+import { isSameClient, returnCodes } from '../connect.ts';
 import type { Session, Sessions } from '../session.ts';
 import type { Guard, GuardContext, Proceed } from './guard.ts';
 
@@ -17,6 +17,7 @@ export const takeover: Guard = {
       const session = sessions.byClient.get(client);
       if (session !== undefined) leave(lines, session);
     });
+    return undefined;
   },
   enter(session, context, proceed) {
     // Its `close` has been: it would never leave the line.
@@ -49,7 +50,7 @@ function endPrevious(session: Session, { broker, sessions }: GuardContext, proce
   const previous = sessions.live.get(session.client.id);
   if (previous === undefined || isGone(previous)) {
     proceed();
-  } else if (previous.principal.clientId !== session.principal.clientId) {
+  } else if (!isSameClient(previous.principal, session.principal)) {
     // Possible only where client ids are bound loosely: a client ends its own connections, nobody else's.
     proceed({ returnCode: returnCodes.identifierRejected, reason: 'client_id_mismatch' });
   } else if (!previous.client.closed) {

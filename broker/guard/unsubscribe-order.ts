@@ -13,5 +13,6 @@ export const unsubscribeOrder: Guard = {
       unsubscribe.call(broker, topic, deliver, () => {});
       done?.();
     };
+    return undefined;
   },
 };

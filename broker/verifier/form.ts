@@ -13,16 +13,24 @@ const compactPattern = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Takes a JWS in compact serialization (RFC 7515 §7.1) apart. Strict where libraries are lenient: nothing around
- * the three parts, each of them the one canonical base64url spelling of its bytes (RFC 4648 §3.5), header and
- * payload JSON objects in valid UTF-8 with each name once (RFC 7515 §4).
- * @throws TokenError `token_missing`, `token_too_long` or `token_malformed`
+ * The bytes of a token that are worth looking at.
+ * @throws TokenError `token_missing` or `token_too_long`
  */
-export function parseTokenForm(token: Uint8Array | undefined): TokenForm {
+export function requireToken(token: Uint8Array | undefined): Uint8Array {
   if (token === undefined || token.length === 0) throw new TokenError('token_missing', 'there is no token');
   if (token.length > MAX_TOKEN_LENGTH) {
     throw new TokenError('token_too_long', `the token is longer than ${MAX_TOKEN_LENGTH} bytes`);
   }
+  return token;
+}
+
+/**
+ * Takes a JWS in compact serialization (RFC 7515 §7.1) apart. Strict where libraries are lenient: nothing around
+ * the three parts, each of them the one canonical base64url spelling of its bytes (RFC 4648 §3.5), header and
+ * payload JSON objects in valid UTF-8 with each name once (RFC 7515 §4).
+ * @throws TokenError `token_malformed`
+ */
+export function parseTokenForm(token: Uint8Array): TokenForm {
   // latin1 maps each byte to one character, so a byte outside ASCII cannot pass for one inside.
   const text = Buffer.from(token.buffer, token.byteOffset, token.byteLength).toString('latin1');
   if (!compactPattern.test(text)) malformed('the token is not a compact JWS');

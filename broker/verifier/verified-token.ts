@@ -9,6 +9,8 @@ export interface VerifiedToken extends GrantClaims {
   readonly keyId: string;
   readonly issuedAtSeconds: number;
   readonly expiresAtSeconds: number;
+  /** Of a bound token, what {@link Peer.certificateThumbprint} must be (RFC 8705 §3.1). */
+  readonly certificateThumbprint?: string;
 }
 
 /** What the connection that shows a token can prove of itself. */

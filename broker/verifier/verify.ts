@@ -1,50 +1,136 @@
 import { TokenError } from '@fleetgate/shared';
-import { compactVerify, errors } from 'jose';
-import { readClaims } from './claims.ts';
-import { parseTokenForm } from './form.ts';
+import { checkCertificateBinding } from './certificate-binding.ts';
+import { normalizeType } from './claim-profile.ts';
+import { checkNotExpired, readClaims } from './claims.ts';
+import { parseTokenForm, requireToken } from './form.ts';
 import type { Issuer, TrustedIssuer } from './issuer.ts';
 import { prepareIssuers } from './issuer.ts';
-import type { KeyName } from './keys.ts';
+import { MAX_KEY_ID_LENGTH } from './key-set.ts';
+import type { KeyLog, KeyName } from './key-source.ts';
+import { isSignedBy } from './signature.ts';
+import { type CachedToken, createTokenCache, DEFAULT_MAX_CACHED_TOKENS, digestOf } from './token-cache.ts';
 import type { Peer, VerifiedToken } from './verified-token.ts';
 
 /** What a token says, once it has verified. Rejects with a `TokenError`. */
 export type VerifyToken = (token: Uint8Array | undefined, peer?: Peer) => Promise<VerifiedToken>;
 
+export interface Verifier extends VerifyToken {
+  /** Counts since it was made. */
+  stats(): VerifierStats;
+}
+
+export interface VerifierStats {
+  /** Tokens whose signature was known from before. */
+  readonly hits: number;
+  /** Tokens whose signature was checked. */
+  readonly misses: number;
+  /** Tokens in the cache. */
+  readonly size: number;
+  /** Fetches of key sets, of all issuers. */
+  readonly keyFetches: number;
+  /** Those of them that gave no key set. */
+  readonly keyFetchFailures: number;
+}
+
 export interface VerifierOptions {
   readonly issuers: readonly TrustedIssuer[];
   readonly audience: string;
   readonly clockSkewSeconds: number;
+  /** Verified tokens that are remembered. 0 remembers none. Default 100000. */
+  readonly maxCachedTokens?: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** Milliseconds on a clock that cannot be set, for the age of keys. Default `performance.now`. */
+  readonly monotonicMs?: () => number;
+  /** Told of keys that are not used and of fetches that fail. Default: silence. */
+  readonly log?: KeyLog;
 }
-
-/** Characters of a `kid`: it is compared with the names of a few keys. */
-const MAX_KEY_ID_LENGTH = 256;
 
 /**
  * Makes the one function that verifies tokens. The cheap checks come first: form, header and claims
- * cost microseconds, so that a stale or foreign token does not cost a signature check.
+ * cost microseconds, so that a stale or foreign token does not cost a signature check. A token that verified is
+ * remembered, and what can have changed since is checked each time: its time, its key and the connection it is bound
+ * to. What was revoked is not known here.
  */
-export function createVerifier(options: VerifierOptions): VerifyToken {
-  const issuers = prepareIssuers(options.issuers, options.audience);
-  const { clockSkewSeconds } = options;
+export function createVerifier(options: VerifierOptions): Verifier {
+  const { clockSkewSeconds, maxCachedTokens = DEFAULT_MAX_CACHED_TOKENS } = options;
+  const { monotonicMs = () => performance.now(), log = silence } = options;
+  const counts = { hits: 0, misses: 0, keyFetches: 0, keyFetchFailures: 0 };
+  const issuers = prepareIssuers(options.issuers, options.audience, { monotonicMs, log: quiet(log), counts });
+  const nowSeconds = () => options.now() / 1000;
+  const isExpired = (token: VerifiedToken) => token.expiresAtSeconds + clockSkewSeconds <= nowSeconds();
+  const cache = createTokenCache(maxCachedTokens, isExpired);
 
-  return async (token, _peer) => {
-    const { text, header, claims } = parseTokenForm(token);
+  /** Whether the key a remembered token was verified with is the key of that name today. */
+  async function isKeyCurrent({ token, key }: CachedToken): Promise<boolean> {
+    const issuer = issuers.get(token.issuer) as Issuer;
+    return (await issuer.findKey(key)).fingerprint === key.fingerprint;
+  }
+
+  async function verify(bytes: Uint8Array | undefined, peer: Peer = {}): Promise<VerifiedToken> {
+    const given = requireToken(bytes);
+    const digest = digestOf(given);
+    const cached = cache.get(digest);
+    return cached === undefined ? verifyNew(given, digest, peer) : verifyAgain(given, digest, cached, peer);
+  }
+
+  async function verifyAgain(
+    bytes: Uint8Array,
+    digest: string,
+    cached: CachedToken,
+    peer: Peer,
+  ): Promise<VerifiedToken> {
+    const { token } = cached;
+    try {
+      checkNotExpired(token.expiresAtSeconds, nowSeconds(), clockSkewSeconds);
+      checkCertificateBinding(token.certificateThumbprint, peer);
+      if (await isKeyCurrent(cached)) {
+        counts.hits += 1;
+        return token;
+      }
+    } catch (error) {
+      // Keys that cannot be had may be the same again; everything else that is wrong stays so.
+      if (error instanceof TokenError && isFinal(error)) cache.delete(digest);
+      throw error;
+    }
+    cache.delete(digest);
+    return verify(bytes, peer);
+  }
+
+  async function verifyNew(bytes: Uint8Array, digest: string, peer: Peer): Promise<VerifiedToken> {
+    const { text, header, claims } = parseTokenForm(bytes);
     const issuer = issuers.get(claims.get('iss') as string);
     if (issuer === undefined) throw new TokenError('token_issuer_unknown', 'iss is not a trusted issuer');
     const name = readHeader(header, issuer);
-    const nowSeconds = options.now() / 1000;
-    const { group, ...read } = readClaims(claims, issuer, nowSeconds, clockSkewSeconds);
-    await checkSignature(text, issuer, name);
-    return Object.freeze({
+    const { group, certificateThumbprint, ...read } = readClaims(
+      claims,
+      issuer,
+      nowSeconds(),
+      clockSkewSeconds,
+    );
+    checkCertificateBinding(certificateThumbprint, peer);
+    const key = await issuer.findKey(name);
+    counts.misses += 1;
+    if (!(await isSignedBy(text, key))) {
+      throw new TokenError('token_signature_invalid', 'the signature does not verify');
+    }
+    // Of the same token shown by two at once there is one object all the same.
+    const raced = cache.get(digest);
+    if (raced?.key.fingerprint === key.fingerprint) return raced.token;
+    const token: VerifiedToken = Object.freeze({
       ...read,
       ...(group === undefined ? {} : { group }),
+      ...(certificateThumbprint === undefined ? {} : { certificateThumbprint }),
       issuer: issuer.issuer,
+      scopeFormat: issuer.scopeFormat,
       keyId: name.kid,
       claims: withoutPrototype(claims),
     });
-  };
+    cache.add(digest, { token, key });
+    return token;
+  }
+
+  return Object.assign(verify, { stats: () => ({ ...counts, size: cache.size }) });
 }
 
 /** `jwk`, `jku`, `x5u` and `x5c` are not even looked at: a token does not say who may have signed it (RFC 8725 §3.10). */
@@ -53,7 +139,7 @@ function readHeader(header: ReadonlyMap<string, unknown>, issuer: Issuer): KeyNa
     throw new TokenError('token_type_refused', 'the token demands an extension (crit, b64)');
   }
   const type = header.get('typ');
-  if (typeof type !== 'string' || !issuer.types.has(type.toLowerCase())) {
+  if (typeof type !== 'string' || !issuer.profile.types.has(normalizeType(type))) {
     throw new TokenError('token_type_refused', 'typ is not that of an access token');
   }
   const alg = header.get('alg');
@@ -67,20 +153,26 @@ function readHeader(header: ReadonlyMap<string, unknown>, issuer: Issuer): KeyNa
   return { kid, alg };
 }
 
-async function checkSignature(text: string, issuer: Issuer, name: KeyName): Promise<void> {
-  const key = await issuer.keys(name);
-  try {
-    await compactVerify(text, key, { algorithms: [name.alg] });
-  } catch (error) {
-    if (error instanceof errors.JWSSignatureVerificationFailed) {
-      throw new TokenError('token_signature_invalid', 'the signature does not verify');
-    }
-    throw new TokenError('token_key_unknown', 'the key of this kid does not fit the token', { cause: error });
-  }
+function isFinal({ code }: TokenError): boolean {
+  return code === 'token_expired' || code === 'token_key_unknown';
 }
 
 function withoutPrototype(claims: ReadonlyMap<string, unknown>): Readonly<Record<string, unknown>> {
   const object: Record<string, unknown> = Object.create(null);
   for (const [name, value] of claims) object[name] = value;
-  return object;
+  return Object.freeze(object);
 }
+
+/** A logger that throws does not keep a token from being verified. */
+function quiet(log: KeyLog): KeyLog {
+  const guarded = (level: keyof KeyLog) => (line: object, words: string) => {
+    try {
+      log[level](line, words);
+    } catch {
+      // It has nowhere to say so.
+    }
+  };
+  return { debug: guarded('debug'), info: guarded('info'), warn: guarded('warn') };
+}
+
+const silence: KeyLog = { debug() {}, info() {}, warn() {} };

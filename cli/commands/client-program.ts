@@ -1,19 +1,26 @@
-import type { Command } from 'commander';
+import type { Policy } from '@fleetgate/broker';
+import { isIdentifier } from '@fleetgate/shared';
+import { type Command, Option } from 'commander';
 import type { NewClient } from '../admin-client.ts';
+import { loadConfig } from '../config/load.ts';
+import { dataDirectory } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';
+import { policyPath } from '../policy-file.ts';
 import { createClient, formatClient, formatClients, listClients, parseLabels } from './client.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { formatOption } from './format-option.ts';
+import { loadPolicy } from './policy.ts';
+import { scopeNotes } from './scope-notes.ts';
 
 interface CreateFlags extends ConnectionOptions {
   id?: string;
   name?: string;
   scope?: string;
-  audience: string[];
+  audience?: string[];
   auth?: string;
   group?: string;
-  label: string[];
+  label?: string[];
   tokenLifetimeSeconds?: string;
   brokerUrl?: string;
   out?: string;
@@ -30,18 +37,31 @@ export function addClientCommands(program: Command): void {
   const client = program
     .command('client')
     .summary('register machines, list and delete them')
-    .description('Register machines, list and delete them.');
+    .description('Register machines, list and delete them.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate client create --id sensor-1 --scope telemetry.write --out sensor-1.json
+  fleetgate client list
+  fleetgate client delete sensor-1`,
+    );
 
   withConnection(client.command('create'))
     .summary('register a machine')
     .description('Register a machine and print it with its secret, or write its credentials file.')
     .option('--id <id>', 'client id, [A-Za-z0-9._-]{1,64} (default: one is made)')
     .option('--scope <scope>', 'scopes it may ask for, separated by spaces')
-    .option('--audience <audience>', 'audience it may ask for; may be given again', collect, [])
-    .option('--auth <method>', 'client_secret_basic or client_secret_post (default: client_secret_basic)')
+    .option('--audience <audience>', 'audience it may ask for; may be given again', collect)
+    .addOption(
+      new Option('--auth <method>', 'how it authenticates (default: client_secret_basic)').choices([
+        'client_secret_basic',
+        'client_secret_post',
+      ]),
+    )
     .option('--group <group>', 'group, for {group} in scopes and policies')
     .option('--name <name>', 'name for people')
-    .option('--label <name=value>', 'label; may be given again', collect, [])
+    .option('--label <name=value>', 'label; may be given again', collect)
     .option('--token-lifetime-seconds <seconds>', "lifetime of its tokens (default: the issuer's)")
     .option('--broker-url <url>', 'broker written into the credentials file (default: the running one)')
     .option('--out <file>', 'write a credentials file (0600) instead of printing the secret')
@@ -65,6 +85,7 @@ Examples:
       });
       process.stdout.write(formatClient(created, flags.format));
       if (flags.out !== undefined) process.stderr.write(`credentials written to ${flags.out}\n`);
+      for (const note of createNotes(flags, url)) process.stderr.write(`note: ${note}\n`);
     });
 
   withConnection(client.command('list'))
@@ -86,6 +107,10 @@ Examples:
     .summary('show one machine')
     .description('Show one machine; its secret is never shown again.')
     .addOption(formatOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  fleetgate client show sensor-1\n  fleetgate client show sensor-1 --format json | jq -r .scope',
+    )
     .action(async (clientId: string, flags: ListFlags) => {
       process.stdout.write(formatClient(await connect(flags).admin.getClient(clientId), flags.format));
     });
@@ -93,9 +118,13 @@ Examples:
   withConnection(client.command('delete <client-id...>'))
     .summary('delete machines')
     .description(
-      'Delete machines. Their next token request is refused; tokens already issued live until they expire.',
+      'Delete machines. Their next token request is refused, and the tokens they have are revoked.',
     )
     .addOption(formatOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  fleetgate client delete sensor-1\n  fleetgate client list -q | grep ^test- | xargs fleetgate client delete',
+    )
     .action(async (clientIds: string[], flags: ListFlags) => {
       const { admin } = connect(flags);
       const results = [];
@@ -115,7 +144,39 @@ Examples:
     });
 }
 
+/** What is legal and probably not meant. */
+function createNotes(flags: CreateFlags, brokerUrl: string | undefined): string[] {
+  const notes: string[] = [];
+  if (flags.out !== undefined && brokerUrl === undefined) {
+    notes.push(`no broker is known here, so ${flags.out} names none; --broker-url writes one into it`);
+  }
+  if (flags.scope === undefined) {
+    notes.push('without --scope its tokens allow nothing');
+  } else if (flags.adminUrl === undefined) {
+    const { config, dataPath } = loadConfig(flags);
+    // A scope for another service is that service's to define.
+    if ((flags.audience ?? config.issuer.default_audience).includes(config.broker.audience)) {
+      const file = policyPath(config, dataDirectory(dataPath));
+      const policy = policyIfValid(file);
+      if (policy !== undefined) notes.push(...scopeNotes(flags.scope, policy, file));
+    }
+  }
+  return notes;
+}
+
+// Where it is missing or wrong the broker says so; the client is registered all the same.
+function policyIfValid(file: string): Policy | undefined {
+  try {
+    return loadPolicy(file);
+  } catch {
+    return undefined;
+  }
+}
+
 function newClient(flags: CreateFlags): NewClient {
+  if (flags.id !== undefined && !isIdentifier(flags.id)) {
+    throw new UsageError(`--id takes [A-Za-z0-9._-]{1,64}, not '${flags.id}'`);
+  }
   const lifetime = flags.tokenLifetimeSeconds === undefined ? undefined : Number(flags.tokenLifetimeSeconds);
   if (lifetime !== undefined && !(Number.isSafeInteger(lifetime) && lifetime > 0)) {
     throw new UsageError('--token-lifetime-seconds takes a whole number of seconds');
@@ -124,14 +185,14 @@ function newClient(flags: CreateFlags): NewClient {
     ...(flags.id === undefined ? {} : { client_id: flags.id }),
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.scope === undefined ? {} : { scope: flags.scope }),
-    ...(flags.audience.length === 0 ? {} : { audience: flags.audience }),
+    ...(flags.audience === undefined ? {} : { audience: flags.audience }),
     ...(flags.auth === undefined ? {} : { auth_method: flags.auth }),
     ...(flags.group === undefined ? {} : { group: flags.group }),
-    ...(flags.label.length === 0 ? {} : { labels: parseLabels(flags.label) }),
+    ...(flags.label === undefined ? {} : { labels: parseLabels(flags.label) }),
     ...(lifetime === undefined ? {} : { token_lifetime_seconds: lifetime }),
   };
 }
 
-function collect(value: string, previous: string[]): string[] {
+function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { type AdminClient, adminClient } from '../admin-client.ts';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory, readRuntime } from '../data-directory.ts';
+import { UsageError } from '../exit.ts';
 
 /** Options by which a command finds the admin API. */
 export interface ConnectionOptions {
@@ -31,7 +32,7 @@ export function withConnection(command: Command): Command {
 
 /**
  * The admin API named by the options, else by the data directory's running process, else by the configuration.
- * @throws FleetgateError `key_file_invalid`
+ * @throws UsageError; FleetgateError `key_file_invalid`
  */
 export function connect(options: ConnectionOptions): Connection {
   const { config, dataPath } = loadConfig(options);
@@ -39,6 +40,11 @@ export function connect(options: ConnectionOptions): Connection {
   const running = readRuntime(directory);
   const runningUrl = (key: string) =>
     typeof running?.[key] === 'string' ? (running[key] as string) : undefined;
+  if (options.adminUrl !== undefined && !/^https?:$/.test(URL.parse(options.adminUrl)?.protocol ?? '')) {
+    throw new UsageError(
+      `--admin-url takes an http:// or https:// address, as http://127.0.0.1:8081, not '${options.adminUrl}'`,
+    );
+  }
   const url = options.adminUrl ?? runningUrl('admin') ?? `http://${config.admin.host}:${config.admin.port}`;
   const brokerUrl = options.adminUrl === undefined ? runningUrl('mqtt') : undefined;
   const admin = adminClient(url, readAdminKey(options.adminKeyFile ?? directory.adminKeyFile));

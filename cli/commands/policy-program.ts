@@ -1,11 +1,11 @@
-import { formatExplanation } from '@fleetgate/broker';
+import { formatExplanation, policyWarnings, type ScopeFormat } from '@fleetgate/broker';
 import { Argument, type Command, Option } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { EXIT_FAILED, UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';
 import { formatOption } from './format-option.ts';
-import { explainAttempt, loadPolicy } from './policy.ts';
+import { explainAttempt, formatMatrix, loadPolicy, matrixOf } from './policy.ts';
 import { decodeToken, readToken } from './token.ts';
 
 interface ExplainFlags {
@@ -17,32 +17,47 @@ interface ExplainFlags {
   scope?: string;
   claim: string[];
   tokenFile?: string;
+  scopeFormat: ScopeFormat;
   qos: string;
   retain?: boolean;
   bytes: string;
   format: Format;
 }
 
-/** `fleetgate policy check|explain`. */
+interface MatrixFlags {
+  policy?: string;
+  config?: string;
+  data?: string;
+  clientId?: string;
+  group?: string;
+  claim: string[];
+  format: Format;
+}
+
+/** `fleetgate policy check|explain|matrix`. */
 export function addPolicyCommands(program: Command): void {
   const policy = program
     .command('policy')
-    .summary('check a topic policy and explain what it decides')
-    .description('Check a topic policy and explain what it decides.');
+    .summary('check a topic policy, show it and explain what it decides')
+    .description('Check a topic policy, show what its scopes give, and explain what it decides.');
 
   policy
     .command('check [file]')
     .summary('check a policy file')
-    .description('Check a policy file; each problem is a line with file, line and column.')
+    .description(
+      'Check a policy file; each problem is a line with file, line and column. What is valid and has no effect is a warning on stderr.',
+    )
     .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
     .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
     .addHelpText(
       'after',
-      '\nExit 0: the broker would take it. Exit 2: it would not.\n\nExample:\n  fleetgate policy check policy.yaml',
+      '\nExit 0: the broker would take it, warnings or not. Exit 2: it would not.\n\nExample:\n  fleetgate policy check policy.yaml',
     )
     .action((file: string | undefined, flags: { config?: string; data?: string }) => {
       const path = file ?? policyInForce(flags);
-      loadPolicy(path);
+      for (const { source = path, words } of policyWarnings(loadPolicy(path))) {
+        process.stderr.write(`${source}: warning: ${words}\n`);
+      }
       process.stdout.write(`${path}: valid\n`);
     });
 
@@ -60,6 +75,11 @@ export function addPolicyCommands(program: Command): void {
     .option('--group <group>', 'group of the client')
     .option('--claim <name=value>', 'a claim of its token; may be given again', collect, [])
     .option('--token-file <file>', "a token instead of the above; '-' is standard input")
+    .addOption(
+      new Option('--scope-format <format>', 'how the issuer of the token writes scopes')
+        .choices(['named', 'aif'])
+        .default('named'),
+    )
     .addOption(new Option('--qos <qos>', 'quality of service').choices(['0', '1', '2']).default('0'))
     .option('--retain', 'a retained message')
     .option('--bytes <number>', 'payload size', '0')
@@ -78,6 +98,7 @@ Examples:
         loadPolicy(flags.policy ?? policyInForce(flags)),
         {
           claim: flags.claim,
+          scopeFormat: flags.scopeFormat,
           ...(flags.clientId === undefined ? {} : { clientId: flags.clientId }),
           ...(flags.group === undefined ? {} : { group: flags.group }),
           ...(flags.scope === undefined ? {} : { scope: flags.scope }),
@@ -97,6 +118,37 @@ Examples:
         flags.format === 'json' ? formatJson(explanation) : `${formatExplanation(explanation)}\n`,
       );
       if (!explanation.decision.allowed) process.exitCode = EXIT_FAILED;
+    });
+
+  policy
+    .command('matrix')
+    .summary('show what each scope gives')
+    .description(
+      'Show each rule of a policy with its options, the denies that touch it, and an example of what it decides for a token with that scope alone.',
+    )
+    .option('--policy <file>', 'policy file (default: the one in force)')
+    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
+    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
+    .option('--client-id <id>', 'value of {client_id}')
+    .option('--group <group>', 'value of {group}')
+    .option('--claim <name=value>', 'value of {claim:NAME}; may be given again', collect, [])
+    .addOption(formatOption())
+    .addHelpText(
+      'after',
+      `
+A rule whose placeholders have no value has no example.
+
+Example:
+  fleetgate policy matrix --policy policy.yaml --client-id sensor-1`,
+    )
+    .action((flags: MatrixFlags) => {
+      const { clientId, group, claim } = flags;
+      const matrix = matrixOf(loadPolicy(flags.policy ?? policyInForce(flags)), {
+        claim,
+        ...(clientId === undefined ? {} : { clientId }),
+        ...(group === undefined ? {} : { group }),
+      });
+      process.stdout.write(flags.format === 'json' ? formatJson(matrix) : formatMatrix(matrix));
     });
 }
 

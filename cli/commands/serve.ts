@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { createLog } from '../log.ts';
-import type { Role } from '../up.ts';
+import type { Role, Running } from '../up.ts';
 
 /** Seconds a stop may take before the process ends itself: the contract's 10 s, less a margin. */
 const STOP_SECONDS = 9.5;
@@ -10,7 +10,7 @@ const STOP_SECONDS = 9.5;
 interface ServeOptions {
   config?: string;
   data?: string;
-  set: string[];
+  set?: string[];
   json?: boolean;
 }
 
@@ -32,18 +32,16 @@ export function addServeCommands(program: Command): void {
         '--data <dir>',
         "data directory (FLEETGATE_DATA_DIR), './fleetgate-data' by default; made at the first start",
       )
-      .option('--set <key=value>', 'set one configuration key; may be given again', collect, [])
+      .option('--set <key=value>', 'set one configuration key; may be given again', collect)
       .option('--json', 'print the ready line as JSON')
       .addHelpText(
         'after',
         `
 The ready line on stdout says that every listener accepts; log lines go to stderr.
 SIGTERM and SIGINT stop it: what is in flight is finished, then it exits 0, within 10 s.
-
+${roles.includes('broker') ? 'SIGHUP reads the certificates again; connections stay.\n' : ''}
 Examples:
-  fleetgate ${name} --data ./fleet
-  fleetgate ${name} --data ./fleet --json --set admin.port=0${roles.includes('broker') ? ' --set broker.listeners.0.port=0' : ''}
-  fleetgate ${name} --config fleetgate.yaml --set log.format=pretty`,
+${examples(name, roles)}`,
       )
       .action((options: ServeOptions) => serve(options, roles));
   }
@@ -57,6 +55,22 @@ Examples:
     });
 }
 
+function examples(name: string, roles: readonly Role[]): string {
+  const freePorts = roles.includes('broker') ? ' --set broker.listeners.0.port=0' : '';
+  const config = `  fleetgate ${name} --config fleetgate.yaml --set log.format=pretty`;
+  if (roles.includes('issuer')) {
+    return `  fleetgate ${name} --data ./fleet
+  fleetgate ${name} --data ./fleet --json --set admin.port=0${freePorts}
+${config}`;
+  }
+  return `  fleetgate ${name} --data ./broker --set admin.port=8082 \\
+      --set broker.trusted_issuers.0.issuer=http://127.0.0.1:8080 \\
+      --set broker.trusted_issuers.0.jwks_uri=http://127.0.0.1:8080/.well-known/jwks.json
+${config}
+
+It opens the admin port as well, for /livez and /readyz.`;
+}
+
 /** Runs the roles until a signal asks to stop. */
 async function serve(options: ServeOptions, roles: readonly Role[]): Promise<void> {
   const { config, dataPath } = loadConfig(options, roles);
@@ -67,7 +81,10 @@ async function serve(options: ServeOptions, roles: readonly Role[]): Promise<voi
     process.once('SIGTERM', () => resolve('SIGTERM'));
     process.once('SIGINT', () => resolve('SIGINT'));
   });
-  const running = await up(config, dataDirectory(dataPath), log, roles);
+  let running: Running | undefined;
+  // Without a listener it would end the process, also while it starts.
+  process.on('SIGHUP', () => void running?.reload());
+  running = await up(config, dataDirectory(dataPath), log, roles);
   process.stdout.write(options.json ? readyJson(running.ready) : readyText(running.ready));
   const signal = await stopAsked;
   log.info({ event: 'stopping', signal }, 'stopping');
@@ -88,6 +105,6 @@ function readyText(ready: object): string {
   return `ready: ${addresses.join(', ')}\n`;
 }
 
-function collect(value: string, previous: string[]): string[] {
+function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }

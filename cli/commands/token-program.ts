@@ -1,4 +1,4 @@
-import { FleetgateError } from '@fleetgate/shared';
+import { FleetgateError, OAuthError } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';
@@ -23,7 +23,13 @@ Examples:
     .command('request')
     .summary('ask the issuer for a token')
     .description('Ask the issuer for one access token and print it: the token alone, or as JSON.')
-    .requiredOption('--credentials <file>', 'credentials file of the device, mode 0600')
+    .option('--credentials <file>', 'credentials file of the device, mode 0600')
+    // Not requiredOption, which hides a misspelled --credentials behind "not specified".
+    .hook('preAction', (used) => {
+      if (used.opts()['credentials'] === undefined) {
+        used.error("error: required option '--credentials <file>' not specified");
+      }
+    })
     .addOption(formatOption('table (the token alone) or json'))
     .addHelpText(
       'after',
@@ -61,14 +67,26 @@ Example:
 async function requestToken(credentialsFile: string, asJson: boolean): Promise<string> {
   // Only this command needs the agent; the others start without it.
   const { createTokenSource, readCredentialsFile } = await import('@fleetgate/agent');
+  let issuer = '';
+  let clientId = '';
   try {
-    const token = await createTokenSource(await readCredentialsFile(credentialsFile)).get();
+    const credentials = await readCredentialsFile(credentialsFile);
+    ({ issuer, client_id: clientId } = credentials);
+    const token = await createTokenSource(credentials).get();
     if (!asJson) return `${token.value}\n`;
     const expiresAt = new Date(Date.now() + token.expiresInSeconds() * 1000).toISOString();
     return formatJson({ access_token: token.value, expires_at: expiresAt, scope: token.scope });
   } catch (error) {
     if (error instanceof FleetgateError && error.code === 'credentials_invalid') {
       throw new UsageError(error.message);
+    }
+    if (error instanceof OAuthError && error.code === 'invalid_client') {
+      const words = `${issuer} does not accept client '${clientId}' with the secret in ${credentialsFile}`;
+      throw new OAuthError(error.code, `${words}; is it registered there ('fleetgate client show')?`);
+    }
+    if (error instanceof FleetgateError && error.code === 'token_request_failed') {
+      const hint = `start one with 'fleetgate up'; ${credentialsFile} names this issuer`;
+      throw new FleetgateError(error.code, `${error.message}; ${hint}`);
     }
     throw error;
   }

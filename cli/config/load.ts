@@ -6,8 +6,10 @@ import { parse } from 'yaml';
 import { DEFAULT_DATA_DIRECTORY } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import type { Role } from '../up.ts';
+import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
 import { notBuiltProblems } from './unbuilt.ts';
+import { unreadableFiles } from './unreadable-files.ts';
 
 export interface ConfigOptions {
   /** `--config`; default: FLEETGATE_CONFIG, else no file. */
@@ -137,6 +139,9 @@ function crossProblems({ broker }: Config, roles: readonly Role[]): string[] {
     problems.push(
       'broker.trusted_issuers is empty: a broker alone would accept nobody; name an issuer with its jwks_uri',
     );
+  }
+  if (roles.includes('broker')) {
+    problems.push(...listenerProblems(broker.listeners), ...unreadableFiles(broker));
   }
   return problems;
 }

@@ -77,6 +77,16 @@ const listener = Type.Object(
     tls_key_file: file('private key, PEM'),
     tls_client_ca_file: file('authorities of client certificates, PEM'),
     require_client_cert: Type.Optional(Type.Boolean({ description: 'refuse clients without a certificate' })),
+    proxy_protocol: Type.Optional(
+      Type.Boolean({ description: 'expect a PROXY header, which says who the client is' }),
+    ),
+    proxy_from: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        maxItems: 256,
+        description: 'addresses and networks of the load balancers whose PROXY header is believed',
+      }),
+    ),
   },
   closed,
 );
@@ -95,6 +105,16 @@ const trustedIssuer = Type.Object(
       Type.Enum(['standard', 'supertokens'], { description: 'shape of its claims; default: standard' }),
     ),
     credentials_file: file('credentials for its revocation feed'),
+    feed_max_away_seconds: Type.Integer({
+      minimum: 1,
+      maximum: 86_400,
+      default: 60,
+      description: 'how long that feed may be away before /readyz says so',
+    }),
+    refuse_when_feed_away: Type.Boolean({
+      default: false,
+      description: 'refuse its clients while the feed is away for longer',
+    }),
   },
   closed,
 );
@@ -107,6 +127,14 @@ const limits = Type.Object(
     max_connections_per_address: limit(10_000, 10_000_000, 'connections from one address'),
     max_subscriptions_per_client: limit(100, 10_000, 'subscriptions of one client'),
     max_queued_messages_per_client: limit(1000, 1_000_000, 'messages kept for one client that is offline'),
+    max_queued_bytes_per_client: limit(16_777_216, 1_073_741_824, 'bytes of those messages'),
+    max_unread_bytes_per_client: limit(8_388_608, 1_073_741_824, 'bytes a client may leave unread'),
+    max_retained_messages_per_client: limit(
+      10_000,
+      1_000_000,
+      'retained messages one client may have published',
+    ),
+    max_retained_messages: limit(100_000, 10_000_000, 'retained messages in all'),
     max_keepalive_seconds: limit(1200, 65_535, 'keepalive a client may ask for; 0 is refused'),
     connect_timeout_seconds: limit(10, 300, 'time from the connection to an accepted CONNECT'),
     drain_timeout_seconds: limit(10, 300, 'time one slow reader may hold up a delivery'),

@@ -20,30 +20,12 @@ export function notBuiltProblems({ issuer, broker }: Config, roles: readonly Rol
     );
   }
   if (roles.includes('broker')) {
-    for (const [index, listener] of broker.listeners.entries()) {
-      const key = `broker.listeners.${index}`;
-      const isTls = listener.protocol === 'mqtts' || listener.protocol === 'wss';
-      unless(!isTls, `${key}.protocol ${listener.protocol}`, 'use mqtt or ws');
-      const { tls_cert_file, tls_key_file, tls_client_ca_file, require_client_cert } = listener;
-      unless(
-        isTls ||
-          ((tls_cert_file ?? tls_key_file ?? tls_client_ca_file) === undefined &&
-            require_client_cert !== true),
-        `TLS on ${key}`,
-        'leave its tls_* keys and require_client_cert out',
-      );
-    }
     for (const [index, issuer] of broker.trusted_issuers.entries()) {
       const key = `broker.trusted_issuers.${index}`;
       unless(
         issuer.jwks_uri !== undefined,
         `finding the keys of ${key} by its metadata`,
         'give its jwks_uri',
-      );
-      unless(
-        issuer.credentials_file === undefined,
-        `the revocation feed (${key}.credentials_file)`,
-        'leave it out',
       );
     }
   }

@@ -1,5 +1,5 @@
 import type { ClientRecord } from '../registry/registry.ts';
-import type { TokenRequest } from '../token-request.ts';
+import type { ClientRequest } from '../token-request.ts';
 
 /** What a request says of who asks, by one method of authentication. */
 export interface AuthenticationAttempt {
@@ -14,4 +14,4 @@ export interface AuthenticationAttempt {
 }
 
 /** One method of client authentication: its attempt, or `undefined` when the request does not use it. */
-export type ClientAuthentication = (request: TokenRequest) => AuthenticationAttempt | undefined;
+export type ClientAuthentication = (request: ClientRequest) => AuthenticationAttempt | undefined;

@@ -7,6 +7,7 @@ import type { Issuer } from '../open-issuer.ts';
 import type { NewClientRecord } from '../registry/registry.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
 import { errorBody, sendError } from './errors.ts';
+import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 import { schemaCompiler } from './schema.ts';
 import { recipeRoutes } from './supertokens.ts';
@@ -47,7 +48,9 @@ export function adminRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsyn
         guardAdminRoutes(v1, issuer, adminKey);
         v1.setErrorHandler(sendError);
         v1.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody(404)));
+        v1.setValidatorCompiler(schemaCompiler);
         clientRoutes(v1.withTypeProvider<TypeBoxTypeProvider>(), issuer);
+        revocationRoutes(v1.withTypeProvider<TypeBoxTypeProvider>(), issuer);
       },
       { prefix: '/v1' },
     );
@@ -56,7 +59,6 @@ export function adminRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsyn
 }
 
 function clientRoutes(app: FastifyInstance, issuer: Issuer): void {
-  app.setValidatorCompiler(schemaCompiler);
   addRoute(app, '/issuer', { GET: { handler: () => ({ issuer: issuer.url() }) } });
   addRoute(app, '/clients', { POST: createClient(issuer), GET: listClients(issuer) });
   addRoute(app, '/clients/:client_id', { GET: showClient(issuer), DELETE: deleteClient(issuer) });

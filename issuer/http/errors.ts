@@ -4,6 +4,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 /** Statuses other than 400 (RFC 6749 §5.2). */
 const oauthStatuses: Partial<Record<OAuthErrorCode, number>> = {
   invalid_client: 401,
+  invalid_token: 401,
+  insufficient_scope: 403,
   server_error: 500,
   temporarily_unavailable: 503,
 };
@@ -11,6 +13,7 @@ const oauthStatuses: Partial<Record<OAuthErrorCode, number>> = {
 const faultStatuses: ReadonlyMap<string, number> = new Map([
   ['registry_conflict', 409],
   ['client_unknown', 404],
+  ['key_unknown', 404],
   ['api_key_invalid', 401],
   ['registry_unavailable', 503],
 ]);
@@ -37,7 +40,7 @@ const MAX_DESCRIPTION_LENGTH = 256;
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = statusOf(error);
   if (status === 500 && !(error instanceof OAuthError)) request.log.error({ err: error }, 'request failed');
-  if (status === 401) {
+  if (status === 401 && !reply.hasHeader('www-authenticate')) {
     // RFC 9110 §11.6.1 asks for a challenge in every 401; RFC 6749 §5.2 for that of the scheme used.
     const scheme = error instanceof OAuthError ? 'Basic' : 'Bearer';
     reply.header('www-authenticate', `${scheme} realm="fleetgate"`);

@@ -7,6 +7,8 @@ export function metadata(issuerUrl: string) {
     token_endpoint: `${issuerUrl}${paths.token}`,
     jwks_uri: `${issuerUrl}${paths.jwks}`,
     token_endpoint_auth_methods_supported: Array.from(clientAuthMethods.keys()),
+    revocation_endpoint: `${issuerUrl}${paths.revoke}`,
+    revocation_endpoint_auth_methods_supported: Array.from(clientAuthMethods.keys()),
     grant_types_supported: ['client_credentials'],
     // Required by the RFC; empty, since there is no authorization endpoint.
     response_types_supported: [],
@@ -16,6 +18,8 @@ export function metadata(issuerUrl: string) {
 /** Paths below the issuer's URL. */
 export const paths = {
   token: '/oauth/token',
+  revoke: '/oauth/revoke',
+  revocations: '/revocations',
   jwks: '/.well-known/jwks.json',
   oauthMetadata: '/.well-known/oauth-authorization-server',
   openidMetadata: '/.well-known/openid-configuration',

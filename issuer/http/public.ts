@@ -1,16 +1,26 @@
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Issuer } from '../open-issuer.ts';
 import { metadata, paths } from './metadata.ts';
+import { type FeedOptions, revocationStream } from './revocation-stream.ts';
 import { addRoute, callerOf, type Handler } from './routes.ts';
-import { type RawBody, readTokenRequest, toCamelCase } from './token-request.ts';
+import {
+  type HttpClientRequest,
+  type RawBody,
+  readRevokeTokenRequest,
+  readTokenRequest,
+  toCamelCase,
+} from './token-request.ts';
 
 /**
  * Seconds a verifier may keep the key set and metadata. Ours: a key is to be published that long before its first use.
  */
 const MAX_AGE_SECONDS = 60;
 
-/** The public listener: token endpoint, keys, metadata and health. Translates, and decides nothing. */
-export function publicRoutes(issuer: Issuer, configuredUrl: string | undefined): FastifyPluginAsync {
+/** The public listener: token endpoint, keys, revocations, metadata and health. Translates, and decides nothing. */
+export function publicRoutes(
+  issuer: Issuer,
+  { configuredUrl, ...feed }: FeedOptions & { readonly configuredUrl: string | undefined },
+): FastifyPluginAsync {
   return async (app) => {
     keepBodiesRaw(app);
     // Behind a proxy that keeps the path of the issuer's URL as well as behind one that strips it.
@@ -20,6 +30,11 @@ export function publicRoutes(issuer: Issuer, configuredUrl: string | undefined):
     for (const url of everywhere(paths.token, '/auth/oauth/token')) {
       addRoute(app, url, { POST: { handler: tokenEndpoint(issuer) } });
     }
+    for (const url of everywhere(paths.revoke, '/auth/oauth/revoke')) {
+      addRoute(app, url, { POST: { handler: revocationEndpoint(issuer) } });
+    }
+    const stream = revocationStream(app, issuer, feed);
+    for (const url of everywhere(paths.revocations)) addRoute(app, url, { GET: stream });
     for (const url of everywhere(paths.jwks, '/auth/jwt/jwks.json')) {
       addRoute(app, url, { GET: { handler: published(() => issuer.currentJwks()) } });
     }
@@ -43,24 +58,41 @@ export function publicRoutes(issuer: Issuer, configuredUrl: string | undefined):
 
 function tokenEndpoint(issuer: Issuer): Handler {
   return async (request, reply) => {
-    const caller = callerOf(request);
-    const { body, headers, url } = request;
+    const http = clientRequestOf(request);
     let read: ReturnType<typeof readTokenRequest>;
     try {
-      read = readTokenRequest({
-        body: body as RawBody | undefined,
-        hasQuery: url.includes('?'),
-        authorization: headers.authorization,
-        caller,
-      });
+      read = readTokenRequest(http);
     } catch (error) {
-      return await issuer.refuse(error, caller);
+      return await issuer.refuse(error, http.caller);
     }
     const response = await issuer.issue(read.request);
     // RFC 6749 §5.1.
     return reply
       .headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
       .send(read.isCamelCase ? toCamelCase(response) : response);
+  };
+}
+
+function revocationEndpoint(issuer: Issuer): Handler {
+  return async (request, reply) => {
+    const http = clientRequestOf(request);
+    let read: ReturnType<typeof readRevokeTokenRequest>;
+    try {
+      read = readRevokeTokenRequest(http);
+    } catch (error) {
+      return await issuer.refuse(error, http.caller, 'token.revoke');
+    }
+    await issuer.revokeToken(read);
+    return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send();
+  };
+}
+
+function clientRequestOf(request: FastifyRequest): HttpClientRequest {
+  return {
+    body: request.body as RawBody | undefined,
+    hasQuery: request.url.includes('?'),
+    authorization: request.headers.authorization,
+    caller: callerOf(request),
   };
 }
 

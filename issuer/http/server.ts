@@ -61,6 +61,11 @@ export function openHttpServer(
     clientErrorHandler: refuseMalformed,
   });
   app.server.maxConnections = MAX_CONNECTIONS;
+  const sockets = new Set<Socket>();
+  app.server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   app.setErrorHandler(sendError);
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody(404)));
   app.addHook('onResponse', async (request, reply) => {
@@ -91,7 +96,10 @@ export function openHttpServer(
     async close() {
       const cut = setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS);
       try {
-        await app.close();
+        const closed = app.close();
+        // Node counts a connection without a first byte as busy, and would wait for it.
+        for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+        await closed;
       } finally {
         clearTimeout(cut);
       }

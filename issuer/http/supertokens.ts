@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { FleetgateError, OAuthError } from '@fleetgate/shared';
-import type { FastifyPluginAsync } from 'fastify';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import type { Administrator, ClientRegistration, RegisteredClient } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
 import { describe, errorBody, statusOf } from './errors.ts';
-import { addRoute } from './routes.ts';
+import { addRoute, type MethodRoute } from './routes.ts';
 import { schemaCompiler } from './schema.ts';
 
 const text = Type.Optional(Type.String());
@@ -86,11 +86,41 @@ export function recipeRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsy
     app.setNotFoundHandler((_request, reply) => reply.code(404).type('text/plain').send('Not found'));
     const create = {
       options: { schema: { body: RecipeClient } },
-      handler: (request: Parameters<typeof administratorOf>[0]) =>
+      handler: (request: FastifyRequest) =>
         createClient(issuer, request.body as RecipeClient, administratorOf(request)),
     };
-    for (const url of ['/oauth/clients', '/oauth/clients/']) addRoute(app, url, { POST: create });
+    const remove = {
+      options: { schema: { body: Type.Object({ clientId: Type.String() }) } },
+      handler: async (request: FastifyRequest) => {
+        const { clientId } = request.body as { clientId: string };
+        return { status: 'OK', didExist: await issuer.clients.delete(clientId, administratorOf(request)) };
+      },
+    };
+    const revokeTokens = {
+      options: { schema: { body: Type.Object({ client_id: Type.String() }) } },
+      handler: (request: FastifyRequest) => {
+        const { client_id: clientId } = request.body as { client_id: string };
+        return revokeTokensOf(issuer, clientId, administratorOf(request));
+      },
+    };
+    const tolerant = (url: string, post: MethodRoute) => {
+      for (const each of [url, `${url}/`]) addRoute(app, each, { POST: post });
+    };
+    tolerant('/oauth/clients', create);
+    tolerant('/oauth/clients/remove', remove);
+    tolerant('/oauth/tokens/revoke', revokeTokens);
   };
+}
+
+async function revokeTokensOf(issuer: Issuer, clientId: string, by: Administrator): Promise<object> {
+  try {
+    await issuer.revocations.revoke({ kind: 'client', clientId }, by);
+    return { status: 'OK' };
+  } catch (error) {
+    if (!(error instanceof FleetgateError) || statusOf(error) >= 500) throw error;
+    // An id that could not exist is as unknown as any other.
+    return { status: 'CLIENT_NOT_FOUND_ERROR' };
+  }
 }
 
 async function createClient(issuer: Issuer, body: RecipeClient, by: Administrator): Promise<object> {

@@ -1,6 +1,7 @@
 import { OAuthError, type TokenResponse, type TokenResponseCamelCase } from '@fleetgate/shared';
 import type { Caller } from '../audit.ts';
-import type { TokenRequest } from '../token-request.ts';
+import type { RevokeTokenRequest } from '../revoke-token.ts';
+import type { ClientRequest, TokenRequest } from '../token-request.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 /** A body as the content type parser leaves it: not decoded yet, so that a malformed one is refused in one place. */
@@ -9,7 +10,8 @@ export interface RawBody {
   readonly bytes: Uint8Array;
 }
 
-export interface HttpTokenRequest {
+/** What the endpoints for clients look at of a request. */
+export interface HttpClientRequest {
   readonly body: RawBody | undefined;
   readonly hasQuery: boolean;
   readonly authorization: string | undefined;
@@ -21,6 +23,9 @@ export interface ReadTokenRequest {
   /** Whether the guide's spelling was used, and is to be used in the answer. */
   readonly isCamelCase: boolean;
 }
+
+/** Resources one token may be asked for; a device talks to one or two. */
+const MAX_RESOURCES = 16;
 
 type Parameters = ReadonlyMap<string, unknown>;
 
@@ -35,26 +40,40 @@ const camelCaseNames: ReadonlyMap<string, string> = new Map([
  * Reads a token request (RFC 6749 §4.4.2), as form or JSON. Unknown parameters are ignored (§3.2).
  * @throws OAuthError `invalid_request`; the message never quotes a value
  */
-export function readTokenRequest({
-  body,
-  hasQuery,
-  authorization,
-  caller,
-}: HttpTokenRequest): ReadTokenRequest {
-  // RFC 6749 §2.3.1: never in the URI, which ends up in logs.
-  if (hasQuery) invalid('parameters belong in the body, not in the query');
-  if (body === undefined) return invalid('the request has no body');
-  const { parameters, isCamelCase } = body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
+export function readTokenRequest(http: HttpClientRequest): ReadTokenRequest {
+  const { parameters, isCamelCase } = readParameters(http);
   const request = {
-    caller,
-    authorization,
+    ...clientRequest(http, parameters),
     grantType: text(parameters, 'grant_type'),
-    clientId: text(parameters, 'client_id'),
-    clientSecret: text(parameters, 'client_secret'),
     scope: textOrList(parameters, 'scope'),
     audience: [...audiences(parameters, 'audience'), ...audiences(parameters, 'resource')],
   };
   return { request, isCamelCase };
+}
+
+/**
+ * Reads a request to revoke a token (RFC 7009 §2.1), as form or JSON. `token_type_hint` is ignored: there is one type.
+ * @throws OAuthError `invalid_request`; the message never quotes a value
+ */
+export function readRevokeTokenRequest(http: HttpClientRequest): RevokeTokenRequest {
+  const { parameters } = readParameters(http);
+  return { ...clientRequest(http, parameters), token: text(parameters, 'token') };
+}
+
+function readParameters({ body, hasQuery }: HttpClientRequest) {
+  // RFC 6749 §2.3.1: never in the URI, which ends up in logs.
+  if (hasQuery) invalid('parameters belong in the body, not in the query');
+  if (body === undefined) return invalid('the request has no body');
+  return body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
+}
+
+function clientRequest({ caller, authorization }: HttpClientRequest, parameters: Parameters): ClientRequest {
+  return {
+    caller,
+    authorization,
+    clientId: text(parameters, 'client_id'),
+    clientSecret: text(parameters, 'client_secret'),
+  };
 }
 
 /** The answer in the guide's spelling. */
@@ -76,13 +95,15 @@ function readForm(bytes: Uint8Array): { parameters: Parameters; isCamelCase: fal
     return invalid('the body is not UTF-8');
   }
   const parameters = new Map<string, unknown>();
+  const resources: string[] = [];
   for (const [name, value] of new URLSearchParams(form)) {
-    const before = parameters.get(name);
-    if (before === undefined) parameters.set(name, value);
     // RFC 6749 §3.2: once; only `resource` may come again (RFC 8707 §2).
-    else if (name === 'resource') parameters.set(name, [before, value].flat());
-    else invalid('a parameter is included more than once');
+    if (name === 'resource') resources.push(value);
+    else if (parameters.has(name)) invalid('a parameter is included more than once');
+    else parameters.set(name, value);
+    if (resources.length > MAX_RESOURCES) invalid(`resource is included more than ${MAX_RESOURCES} times`);
   }
+  if (resources.length > 0) parameters.set('resource', resources.length === 1 ? resources[0] : resources);
   return { parameters, isCamelCase: false };
 }
 

@@ -1,5 +1,6 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
 import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
+import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -41,6 +42,21 @@ export interface StoredSigningKey {
   readonly createdAtMs: number;
 }
 
+/** What became of a token that was to be recorded. */
+export type TokenRecorded =
+  | { readonly outcome: 'recorded' }
+  /** The registration has ended since it was read. */
+  | { readonly outcome: 'registration_ended' }
+  /** A revocation that is recorded already would hit the token: no `iat` before this one will do. */
+  | { readonly outcome: 'revoked_already'; readonly validFromSeconds: number };
+
+/** What became of a revocation that was to be recorded. */
+export type RevocationRecorded =
+  | { readonly outcome: 'recorded'; readonly revocation: RecordedRevocation }
+  /** One that takes back as much was there already. */
+  | { readonly outcome: 'already'; readonly revocation: RecordedRevocation }
+  | { readonly outcome: 'client_unknown' | 'key_unknown' | 'key_active' };
+
 /**
  * What the issuer remembers. One method is one act: all of it is durable when its promise resolves, together with its
  * audit event, or nothing is. The contract tests in `test/issuer/registry-contract.ts` hold for each implementation.
@@ -53,18 +69,40 @@ export interface Registry {
   listClients(page: { readonly after?: string; readonly limit: number }): Promise<ClientRecord[]>;
   /** Whether it was registered; `false`, with nothing written, when the id is taken. */
   createClient(client: NewClientRecord, event: AuditEvent): Promise<boolean>;
-  /** Whether there was such a client; `false` with nothing written. */
-  deleteClient(clientId: string, event: AuditEvent): Promise<boolean>;
+  /** Deletes the client and revokes its tokens. Whether there was such a client; `false` with nothing written. */
+  deleteClient(revocation: NewRevocation & { kind: 'client' }, event: AuditEvent): Promise<boolean>;
   /**
-   * Records that a token was issued to this registration. `false`, with nothing written, when the registration has
-   * ended since it was read: the audit never shows a token issued after its client was deleted.
+   * Records that a token with this `iat` was issued to this registration. Whatever but `recorded` means that nothing
+   * was written: the audit never shows a token issued after its client was deleted, nor one that an earlier
+   * revocation hits.
    */
-  recordIssuedToken(client: ClientRecord, event: AuditEvent): Promise<boolean>;
+  recordIssuedToken(client: ClientRecord, issuedAtSeconds: number, event: AuditEvent): Promise<TokenRecorded>;
+  /**
+   * Records a revocation. Of a client it hits all tokens issued to it so far, also one whose `iat` lies ahead of
+   * `atSeconds`. A key that is revoked is published no longer; the active one is refused. Whatever but `recorded`
+   * means that nothing was written.
+   */
+  revoke(revocation: NewRevocation, event: AuditEvent): Promise<RevocationRecorded>;
+  /**
+   * Revocations that have not expired, in the order they were recorded: those after cursor `after`, or all where it
+   * is not given or names none that is remembered.
+   */
+  listRevocations(page: {
+    readonly after?: string | undefined;
+    readonly nowSeconds: number;
+    readonly limit: number;
+  }): Promise<RecordedRevocation[]>;
+  /** Whether a revocation hits this token. */
+  isRevoked(token: RevocableToken): Promise<boolean>;
+  /** A mark that each revocation changes, whichever process recorded it. */
+  revocationMark(): Promise<number>;
+  /** Forgets some of the revocations that have expired; how many. 0 when none is left. */
+  pruneRevocations(nowSeconds: number): Promise<number>;
   /** Records an event that changes nothing else, such as a refusal. */
   recordEvent(event: AuditEvent): Promise<void>;
   /** Audit events in the order they were recorded, those after sequence number `after`. */
   listEvents(page: { readonly after?: number; readonly limit: number }): Promise<RecordedAuditEvent[]>;
-  /** All published keys, the active one first, then from new to old. */
+  /** All published keys, the active one first, then from new to old. Not those that were revoked. */
   signingKeys(): Promise<StoredSigningKey[]>;
   /**
    * Makes `key` the active one and retires the one before. `false`, with nothing written, when an active key of the

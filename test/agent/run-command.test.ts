@@ -104,12 +104,26 @@ describe('run', { timeout: 60_000 }, () => {
     expect((await running.ended).code).toBe(0);
   });
 
+  test('a session that is cut off again and again tells of another client with its id', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    broker.aedes.on('clientReady', () => broker.cut());
+    const { path } = await device(issuer.origin, broker.url);
+    const running = start(['run', '--credentials', path, '--mqtt']);
+    await running.says('another client is connected as d1');
+    running.child.kill('SIGTERM');
+    expect((await running.ended).code).toBe(0);
+  });
+
   test('without an output, or --once with --mqtt, it ends with 2; a --health that is taken with 1', async () => {
     const issuer = await startIssuer();
     const { path, sink } = await device(issuer.origin);
     const run = (...args: string[]) => start(['run', '--credentials', path, ...args]).ended;
     expect((await run()).code).toBe(2);
     expect((await run('--once', '--mqtt')).code).toBe(2);
+    const missing = await run('--sink-file', join(sink, 'no', 'token'));
+    expect(missing.code).toBe(2);
+    expect(missing.stderr).toContain(join(sink, 'no'));
     expect((await run('--sink-file', sink, '--health', 'nonsense')).code).toBe(2);
     const taken = new URL(issuer.origin).host;
     const ended = await run('--sink-file', sink, '--health', taken);
@@ -196,6 +210,7 @@ describe('publish and subscribe', { timeout: 60_000 }, () => {
       [1, 2, 3].map(() => ({ code: 1, stdout: '' })),
     );
     expect([...refused, unknown].map(({ stderr }) => stderr).join('')).not.toContain('canary');
+    for (const part of ["'d1'", issuer.origin, path]) expect(unknown.stderr).toContain(part);
   });
 
   test('a filter the broker refuses ends with 1', async () => {
@@ -235,6 +250,32 @@ describe('publish and subscribe', { timeout: 60_000 }, () => {
     ];
     const ended = await Promise.all(uses.map((args) => start(args).ended));
     expect(ended.map(({ code }) => code)).toEqual(uses.map(() => 2));
+  });
+
+  test('without --credentials, or with a broker nowhere, the message names the option', async () => {
+    const issuer = await startIssuer();
+    const { path } = await device(issuer.origin);
+    const { broker: _, ...homeless } = deviceCredentials(issuer.origin, '');
+    await writeFile(path, formatCredentials(homeless), { mode: 0o600 });
+    const uses = [
+      [['token'], "'--credentials <file>' not specified"],
+      [['token', '--credentals', path], 'Did you mean --credentials'],
+      [['subscribe', '--credentials', path, 'a'], '--broker'],
+    ] as const;
+    for (const [args, text] of uses) {
+      const { code, stderr } = await start(args).ended;
+      expect(code).toBe(2);
+      expect(stderr).toContain(text);
+    }
+  });
+
+  test('an empty standard input is published, and said so', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    const { path } = await device(issuer.origin, broker.url);
+    const { code, stderr } = await start(['publish', '--credentials', path, 'a'], '').ended;
+    expect(code).toBe(0);
+    expect(stderr).toContain('standard input was empty');
   });
 
   test('a credentials file that others may read is refused with 2 before anything is asked', async () => {

@@ -43,7 +43,10 @@ describe('what a new token mends is answered 4', () => {
     expect(await broker.connack('device-1', token)).toBe(4);
   });
   attack('300 wrong tokens in a row', {}, async (broker) => {
-    for (let i = 0; i < 300; i += 1) expect(await broker.connack('device-1', 'x.y.z')).toBe(4);
+    const codes = new Set<number | 'closed'>();
+    for (let i = 0; i < 300; i += 1) codes.add(await broker.connack('device-1', 'x.y.z'));
+    // 3 is the login back-off.
+    expect([...codes]).toEqual([4, 3]);
     expect(broker.refusals).toHaveLength(300);
     expect(broker.auth.connections.size).toBeLessThan(300);
   });

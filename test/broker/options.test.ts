@@ -1,4 +1,4 @@
-import { defaultLimits, fleetgate, startBroker } from '@fleetgate/broker';
+import { defaultLimits, fleetgate, type ListenerOptions, startBroker } from '@fleetgate/broker';
 import { describe, expect, test } from 'vitest';
 import type { PluginOptions } from '../../broker/options.ts';
 import { prepareOptions } from '../../broker/options.ts';
@@ -20,6 +20,10 @@ test('the defaults are those of the documentation', () => {
     maxConnectionsPerAddress: 10_000,
     maxSubscriptionsPerClient: 100,
     maxQueuedMessagesPerClient: 1_000,
+    maxQueuedBytesPerClient: 16_777_216,
+    maxUnreadBytesPerClient: 8_388_608,
+    maxRetainedMessagesPerClient: 10_000,
+    maxRetainedMessages: 100_000,
     maxKeepaliveSeconds: 1_200,
     connectTimeoutSeconds: 10,
     drainTimeoutSeconds: 10,
@@ -61,9 +65,28 @@ describe('a mistake is a TypeError', () => {
   });
 });
 
-test('what is not built yet says so', async () => {
-  for (const protocol of ['mqtts', 'wss'] as const) {
-    const listeners = [{ protocol, host: '127.0.0.1', port: 0 }];
-    await expect(startBroker({ ...good, listeners })).rejects.toMatchObject({ code: 'not_supported' });
-  }
+describe('a mistake in a listener is a TypeError', () => {
+  const files = { certFile: 'server.pem', keyFile: 'server.key' };
+
+  test.each<[string, Record<string, unknown>]>([
+    ['an unknown protocol', { protocol: 'quic' }],
+    ['a misspelled option', { protcol: 'mqtt' }],
+    ['mqtts without files', { protocol: 'mqtts' }],
+    ['wss without files', { protocol: 'wss' }],
+    ['files for mqtt', { protocol: 'mqtt', tls: files }],
+    ['files for ws', { protocol: 'ws', tls: files }],
+    ['a misspelled file', { protocol: 'mqtts', tls: { ...files, caFile: 'ca.pem' } }],
+    ['no key file', { protocol: 'mqtts', tls: { certFile: 'server.pem' } }],
+    [
+      'client certificates without an authority',
+      { protocol: 'mqtts', tls: { ...files, requireClientCert: true } },
+    ],
+    ['PROXY headers from anyone', { proxyProtocol: true }],
+    ['PROXY headers from nobody', { proxyProtocol: true, proxyFrom: [] }],
+    ['proxies without PROXY headers', { proxyFrom: ['10.0.0.1'] }],
+    ['a proxy that is no address', { proxyProtocol: true, proxyFrom: ['lb.example.com'] }],
+  ])('%s', async (_what, more) => {
+    const listener = { protocol: 'mqtt', host: '127.0.0.1', port: 0, ...more } as ListenerOptions;
+    await expect(startBroker({ ...good, listeners: [listener] })).rejects.toThrow(TypeError);
+  });
 });

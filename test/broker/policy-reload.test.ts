@@ -2,6 +2,7 @@ import { parsePolicy } from '@fleetgate/broker';
 import type { IPublishPacket } from 'mqtt-packet';
 import { expect, test } from 'vitest';
 import { payloads, publishPacket, startTestBroker, subscribe, until } from '../support/broker-fixture.ts';
+import { connectPacket } from '../support/broker-raw-client.ts';
 
 const policy = (scopes: object) => parsePolicy(JSON.stringify({ version: 1, scopes }), 'policy.yaml');
 const wide = policy({ s: { publish: ['a/#', 'b/#'], subscribe: ['a/#', 'b/#'] } });
@@ -56,4 +57,32 @@ test('without a policy only direct scopes grant', async () => {
   await subscribe(client, ['a/#', 'c/#']);
   await broker.auth.setPolicy(undefined);
   expect(await subscribe(client, ['a/#', 'c/#'])).toEqual([128, 1]);
+});
+
+test('a CONNECT that waits in line while the policy changes enters under the new one', async () => {
+  const broker = await startTestBroker({ policy: wide });
+  const token = broker.token('device-1', { scope: ['s'] });
+  const { persistence } = broker.aedes as unknown as {
+    persistence: { subscriptionsByClient(client: object): Promise<unknown[]> };
+  };
+  const load = persistence.subscriptionsByClient;
+  const door = Promise.withResolvers<void>();
+  let isHeld = false;
+  persistence.subscriptionsByClient = async (client) => {
+    isHeld = true;
+    await door.promise;
+    return load.call(persistence, client);
+  };
+  // The first holds the place in line; the second is verified and waits behind it.
+  const first = broker.connack('device-1', token, { clean: false });
+  await until(() => isHeld);
+  const second = await broker.raw();
+  second.send(connectPacket('device-1', token));
+  for (let i = 0; i < 20; i += 1) expect(await broker.connack(`other-${i}`, 'x.y.z')).toBe(4);
+  await broker.auth.setPolicy(narrow);
+  persistence.subscriptionsByClient = load;
+  door.resolve();
+  await first;
+  expect(await second.next('connack')).toMatchObject({ returnCode: 0 });
+  expect(await subscribe(second, ['a/#', 'b/#'])).toEqual([1, 0x80]);
 });

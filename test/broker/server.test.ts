@@ -122,12 +122,14 @@ test('close does not wait for one who reads nothing', async () => {
 });
 
 test('a WebSocket that does not offer mqtt gets no further than its handshake', async () => {
-  const broker = await start();
+  const reasons: string[] = [];
+  const broker = await start({ onRefusal: ({ reason }) => reasons.push(reason) });
   for (const protocols of [[], ['other']]) {
     const socket = new WebSocket(broker.urls.ws as string, protocols);
     const [error] = await once(socket, 'error').catch((thrown: unknown) => [thrown]);
     expect(String(error)).toContain('400');
   }
+  expect(reasons).toEqual(['protocol_refused', 'protocol_refused']);
 });
 
 test('a plain HTTP request is told to upgrade', async () => {

@@ -51,7 +51,6 @@ test('a wrong --set names the option and the nearest valid key', async () => {
 
 test.each([
   ['issuer.coap.enabled=true', 'issuer.coap.enabled'],
-  ['broker.listeners.0.protocol=mqtts', 'mqtts'],
   ['issuer.http.tls_cert_file=cert.pem', 'TLS'],
 ])('%s is not built yet, and says so in one line', async (set, word) => {
   const line = await refusal(['--set', set], 2);
@@ -59,9 +58,43 @@ test.each([
   expect(line).toContain('not built yet');
 });
 
+test.each([
+  ['mqtts without its files', ['protocol=mqtts'], 'broker.listeners.0.tls_cert_file is missing'],
+  ['a certificate for mqtt', ['tls_cert_file=server.pem'], 'broker.listeners.0.tls_cert_file is of no use'],
+  ['client certificates for ws', ['protocol=ws', 'require_client_cert=true'], 'use wss'],
+  ['PROXY headers from anyone', ['proxy_protocol=true'], 'broker.listeners.0.proxy_from is missing'],
+  ['proxies without PROXY headers', ['proxy_from=[10.0.0.1]'], 'proxy_protocol: true'],
+  [
+    'a proxy that is no address',
+    ['proxy_protocol=true', 'proxy_from=[lb.example.com]'],
+    'broker.listeners.0.proxy_from.0',
+  ],
+  [
+    'a file that does not exist',
+    ['protocol=mqtts', 'tls_cert_file=/nonexistent/server.pem', 'tls_key_file=/nonexistent/server.key'],
+    '/nonexistent/server.pem',
+  ],
+])('a listener with %s names the key or the file', async (_what, settings, words) => {
+  const sets = settings.flatMap((set) => ['--set', `broker.listeners.0.${set}`]);
+  // Several lines say what is wrong with several keys.
+  const ended = await runFleetgate(['up', ...freePorts(data.path), ...sets]);
+  expect(ended.stderr).toContain(words);
+  expect(ended.code).toBe(2);
+  expect(ended.stdout).toBe('');
+});
+
 test('an unreadable policy names the file', async () => {
   const line = await refusal(['--set', 'broker.policy_file=/nonexistent/policy.yaml'], 2);
-  expect(line).toContain('/nonexistent/policy.yaml');
+  expect(line).toContain('/nonexistent/policy.yaml does not exist');
+});
+
+test('a certificate that is not there names the key before anything listens', async () => {
+  const listener =
+    'broker.listeners.0={ protocol: mqtts, tls_cert_file: /nonexistent.pem, tls_key_file: /dev/null }';
+  const ended = await runFleetgate(['up', ...freePorts(data.path), '--set', listener]);
+  expect(ended.code).toBe(2);
+  expect(ended.stderr).toContain('broker.listeners.0.tls_cert_file: /nonexistent.pem');
+  expect(ended.stderr).not.toContain('listening');
 });
 
 test('a policy with a misspelled key names line, column and the nearest key', async () => {
@@ -88,12 +121,62 @@ test('a port in use names the port and the key', async () => {
   }
 });
 
+test('a port in use of an MQTT listener names the key of that listener', async () => {
+  const squatter = createServer();
+  await new Promise<void>((done) => {
+    squatter.listen(0, '127.0.0.1', done);
+  });
+  const { port } = squatter.address() as { port: number };
+  try {
+    const listener = `broker.listeners.1={ protocol: ws, port: ${port} }`;
+    expect(await refusal(['--set', listener], 1)).toContain('broker.listeners.1.port');
+  } finally {
+    squatter.close();
+  }
+});
+
+test.each(['issuer.http', 'admin', 'broker.listeners.0'])(
+  'an address of another machine in %s.host is refused in one line that names the key',
+  async (key) => {
+    // 192.0.2.0/24 is nobody's (RFC 5737).
+    const line = await refusal(['--set', `${key}.host=192.0.2.1`, '--set', 'issuer.url=http://127.0.0.1'], 2);
+    expect(line).toContain('EADDRNOTAVAIL');
+    expect(line).toContain(`${key}.host`);
+  },
+);
+
+test('a data directory that cannot be made is refused at once', async () => {
+  const ended = await runFleetgate(['up', '--data', '/proc/fleetgate/data']);
+  expect(ended.code).toBe(2);
+  expect(ended.stderr).toContain('/proc/fleetgate/data');
+});
+
+test('a second process on a data directory is refused, and the first stays reachable', async () => {
+  const first = await startFleetgate(['up', ...freePorts(data.path)]);
+  const line = await refusal([], 1);
+  expect(line).toContain(`data directory ${data.path} is in use by pid ${first.process.pid}`);
+  expect(await runFleetgate(['client', 'list', '-q', '--data', data.path])).toMatchObject({ code: 0 });
+  expect(await first.stop()).toBe(0);
+});
+
+test('a data directory whose process was killed, or whose pid another program has now, is free', async () => {
+  const killed = await startFleetgate(['up', ...freePorts(data.path)]);
+  await killed.stop('SIGKILL');
+  const next = await startFleetgate(['up', ...freePorts(data.path)]);
+  await next.stop('SIGKILL');
+  const runtime = join(data.path, 'runtime.json');
+  writeFileSync(runtime, JSON.stringify({ ...next.ready, pid: process.pid }));
+  expect(await (await startFleetgate(['up', ...freePorts(data.path)])).stop()).toBe(0);
+});
+
 test.each(['admin.key', 'key-encryption.key'])(
   '%s that others can read is refused with the chmod to run',
   async (name) => {
     await (await startFleetgate(['up', ...freePorts(data.path)])).stop();
     chmodSync(join(data.path, name), 0o644);
     expect(await refusal([], 1)).toContain(`chmod 600 ${join(data.path, name)}`);
+    const { stderr } = await runFleetgate(['up', ...freePorts(data.path)]);
+    expect(stderr).not.toContain('listening');
   },
 );
 

@@ -63,6 +63,13 @@ test('a token without the scope does not', async () => {
 });
 
 test('a scope that is not registered gets no token', async () => {
-  const { stdout } = await callTaskService({ SCOPE: 'event.delete' });
-  expect(stdout).toContain('token: 400');
+  const { code, stderr } = await callTaskService({ SCOPE: 'event.delete' });
+  expect(stderr).toMatch(/^token: 400 .*event\.delete/);
+  expect(code).toBe(1);
+});
+
+test('a missing secret file is one line', async () => {
+  const { code, stderr } = await callTaskService({ CLIENT_SECRET_FILE: '/nonexistent/secret' });
+  expect(stderr).toMatch(/^\/nonexistent\/secret does not exist[^\n]*\n$/);
+  expect(code).toBe(1);
 });

@@ -1,6 +1,14 @@
+import { type Revocation, revokes } from '@fleetgate/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type AuditEvent, auditEvent } from '../../issuer/audit.ts';
-import type { NewClientRecord, Registry, StoredSigningKey } from '../../issuer/registry/registry.ts';
+import { toWire } from '../../issuer/http/revocation-wire.ts';
+import type {
+  ClientRecord,
+  NewClientRecord,
+  Registry,
+  StoredSigningKey,
+} from '../../issuer/registry/registry.ts';
+import type { NewRevocation, RevocableToken, RevocationTarget } from '../../issuer/revocation.ts';
 
 export interface OpenedRegistry {
   readonly registry: Registry;
@@ -44,6 +52,17 @@ const key = (kid: string, algorithm: StoredSigningKey['algorithm'] = 'ES256', cr
   encryptedPrivateJwk: new Uint8Array([1, 2, 3]),
   createdAtMs,
 });
+
+/** The second of {@link event}. */
+const NOW = 1_700_000_000;
+const GONE = NOW + 86_700;
+
+const revocation = <Target extends RevocationTarget>(target: Target, expiresAtSeconds = GONE) => ({
+  ...target,
+  expiresAtSeconds,
+});
+const ofClient = (clientId: string, atSeconds = NOW) =>
+  revocation({ kind: 'client' as const, clientId, atSeconds });
 
 /** What every implementation of the port keeps. */
 export function registryContract(name: string, open: () => Promise<OpenedRegistry>): void {
@@ -124,11 +143,21 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       expect(ids).toEqual(['-', 'C', 'Z', 'a', 'a.1', 'b']);
     });
 
+    const register = async (clientId: string): Promise<ClientRecord> => {
+      await registry.createClient(client(clientId), event('client.create', clientId));
+      const found = await registry.findClient(clientId);
+      if (found === undefined) throw new Error('not found');
+      return found;
+    };
+    const revoke = (one: NewRevocation) => registry.revoke(one, event('token.revoke', 'x'));
+    const live = (after?: string) => registry.listRevocations({ after, nowSeconds: NOW, limit: 1000 });
+
     test('a deleted client is gone with its secrets, and deleting it again writes nothing', async () => {
       await registry.createClient(client('a'), event('client.create', 'a'));
-      expect(await registry.deleteClient('a', event('client.delete', 'a'))).toBe(true);
+      expect(await registry.deleteClient(ofClient('a'), event('client.delete', 'a'))).toBe(true);
       expect(await registry.findClient('a')).toBeUndefined();
-      expect(await registry.deleteClient('a', event('client.delete', 'a'))).toBe(false);
+      expect(await registry.deleteClient(ofClient('a'), event('client.delete', 'a'))).toBe(false);
+      expect(await live()).toMatchObject([ofClient('a')]);
       expect(await audit()).toEqual([
         ['client.create', 'a', 'ok'],
         ['client.delete', 'a', 'ok'],
@@ -136,22 +165,19 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
     });
 
     test('a token is recorded while its registration lasts', async () => {
-      await registry.createClient(client('a'), event('client.create', 'a'));
-      const found = await registry.findClient('a');
-      if (found === undefined) throw new Error('not found');
+      const found = await register('a');
       const issued = { ...event('token.issue', 'a'), tokenId: 'jti-1' };
-      expect(await registry.recordIssuedToken(found, issued)).toBe(true);
+      expect(await registry.recordIssuedToken(found, NOW, issued)).toEqual({ outcome: 'recorded' });
       expect((await registry.listEvents({ limit: 10 })).at(-1)).toMatchObject(issued);
     });
 
     test('no token is recorded for a registration that has ended, even when its id is registered again', async () => {
-      await registry.createClient(client('a'), event('client.create', 'a'));
-      const found = await registry.findClient('a');
-      if (found === undefined) throw new Error('not found');
-      await registry.deleteClient('a', event('client.delete', 'a'));
-      expect(await registry.recordIssuedToken(found, event('token.issue', 'a'))).toBe(false);
-      await registry.createClient(client('a'), event('client.create', 'a'));
-      expect(await registry.recordIssuedToken(found, event('token.issue', 'a'))).toBe(false);
+      const found = await register('a');
+      await registry.deleteClient(ofClient('a'), event('client.delete', 'a'));
+      const ended = { outcome: 'registration_ended' };
+      expect(await registry.recordIssuedToken(found, NOW + 1, event('token.issue', 'a'))).toEqual(ended);
+      await register('a');
+      expect(await registry.recordIssuedToken(found, NOW + 1, event('token.issue', 'a'))).toEqual(ended);
       expect((await audit()).map(([action]) => action)).not.toContain('token.issue');
     });
 
@@ -182,6 +208,263 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       expect(active).toMatchObject({ kid: 'k2', algorithm: 'EdDSA', state: 'active', createdAtMs: 2 });
       expect(retired).toMatchObject({ kid: 'k1', publicJwk: { kty: 'EC', x: 'k1' }, state: 'retired' });
       expect(Array.from(retired?.encryptedPrivateJwk ?? [])).toEqual([1, 2, 3]);
+    });
+
+    describe('a revocation', () => {
+      test.each<RevocationTarget>([
+        { kind: 'token', tokenId: "j'1" },
+        { kind: 'client', clientId: 'a', atSeconds: NOW },
+        { kind: 'issued_before', atSeconds: NOW },
+        { kind: 'issued_before', clientId: 'a', atSeconds: 0 },
+      ])('of kind $kind is listed as it was made, with its audit event', async (target) => {
+        await register('a');
+        const made = { ...event('token.revoke', 'a'), tokenId: 'j' };
+        const answer = await registry.revoke(revocation(target), made);
+        expect(answer).toMatchObject({ outcome: 'recorded', revocation: revocation(target) });
+        expect(await live()).toEqual([
+          {
+            ...revocation(target),
+            createdAtMs: made.atMs,
+            cursor: expect.stringMatching(/^[\x21-\x7e]{1,64}$/),
+          },
+        ]);
+        expect((await registry.listEvents({ limit: 10 })).at(-1)).toMatchObject(made);
+      });
+
+      test.each<RevocationTarget>([
+        { kind: 'token', tokenId: 'j1' },
+        { kind: 'client', clientId: 'a', atSeconds: NOW },
+        { kind: 'issued_before', atSeconds: NOW },
+        { kind: 'issued_before', clientId: 'a', atSeconds: NOW },
+        { kind: 'key', keyId: 'k1' },
+      ])(
+        'of kind $kind that is made again is answered with the first, and nothing is written',
+        async (target) => {
+          await register('a');
+          await registry.activateSigningKey(key('k1', 'ES256'), event('key.activate', 'k1'));
+          await registry.activateSigningKey(key('k2', 'EdDSA'), event('key.activate', 'k2'));
+          const answers = await Promise.all(
+            Array.from({ length: 5 }, () => revoke(revocation(target, GONE))),
+          );
+          const [first] = await live();
+          expect(answers).toEqual([
+            { outcome: 'recorded', revocation: first },
+            ...Array.from({ length: 4 }, () => ({ outcome: 'already', revocation: first })),
+          ]);
+          expect(await live()).toHaveLength(1);
+          expect((await audit()).filter(([action]) => action === 'token.revoke')).toHaveLength(1);
+        },
+      );
+
+      test('of less than one that is there already is repeated; of more it is new', async () => {
+        await register('a');
+        await revoke(revocation({ kind: 'issued_before', atSeconds: NOW }));
+        const outcomes = [];
+        for (const target of [
+          { kind: 'issued_before', atSeconds: NOW - 1 },
+          { kind: 'issued_before', atSeconds: NOW + 1 },
+          { kind: 'issued_before', clientId: 'a', atSeconds: NOW + 1 },
+          { kind: 'client', clientId: 'a', atSeconds: NOW },
+        ] as const) {
+          outcomes.push((await revoke(revocation(target))).outcome);
+        }
+        expect(outcomes).toEqual(['already', 'recorded', 'recorded', 'recorded']);
+      });
+
+      test.each<[string, RevocationTarget]>([
+        ['client_unknown', { kind: 'client', clientId: 'nobody', atSeconds: NOW }],
+        ['client_unknown', { kind: 'issued_before', clientId: 'nobody', atSeconds: NOW }],
+        ['key_unknown', { kind: 'key', keyId: 'k9' }],
+        ['key_active', { kind: 'key', keyId: 'k1' }],
+      ])('is %s and writes nothing: %o', async (outcome, target) => {
+        await registry.activateSigningKey(key('k1'), event('key.activate', 'k1'));
+        expect(await revoke(revocation(target))).toEqual({ outcome });
+        expect(await live()).toEqual([]);
+        expect(await audit()).toHaveLength(1);
+      });
+
+      test('of a retired key takes it out of the published keys', async () => {
+        await registry.activateSigningKey(key('k1', 'ES256'), event('key.activate', 'k1'));
+        await registry.activateSigningKey(key('k2', 'EdDSA'), event('key.activate', 'k2'));
+        await revoke(revocation({ kind: 'key', keyId: 'k1' }));
+        expect((await registry.signingKeys()).map(({ kid }) => kid)).toEqual(['k2']);
+      });
+
+      const token = (more: Partial<RevocableToken> = {}): RevocableToken => ({
+        tokenId: 'j1',
+        clientId: 'a',
+        issuedAtSeconds: NOW,
+        keyId: 'k1',
+        ...more,
+      });
+      const targets: readonly RevocationTarget[] = [
+        { kind: 'token', tokenId: 'j1' },
+        { kind: 'client', clientId: 'a', atSeconds: NOW },
+        { kind: 'issued_before', atSeconds: NOW },
+        { kind: 'issued_before', clientId: 'a', atSeconds: NOW },
+        { kind: 'key', keyId: 'k1' },
+      ];
+      const tokens = [token()].concat(
+        ['j1', 'j2'].flatMap((tokenId) =>
+          ['a', 'b'].flatMap((clientId) =>
+            [NOW - 1, NOW, NOW + 1].flatMap((issuedAtSeconds) =>
+              ['k1', 'k2'].map((keyId) => ({ tokenId, clientId, issuedAtSeconds, keyId })),
+            ),
+          ),
+        ),
+      );
+
+      test.each(targets)('hits the tokens it names and no other: %o', async (target) => {
+        await register('a');
+        await registry.activateSigningKey(key('k1', 'ES256'), event('key.activate', 'k1'));
+        await registry.activateSigningKey(key('k2', 'EdDSA'), event('key.activate', 'k2'));
+        expect(await registry.isRevoked(token())).toBe(false);
+        await revoke(revocation(target));
+        const [wire] = (await live()).map(toWire);
+        for (const one of tokens) {
+          const { tokenId: jti, clientId: client_id, issuedAtSeconds: iat, keyId: kid } = one;
+          const expected = revokes(wire as Revocation, { jti, client_id, iat, kid });
+          expect([one, await registry.isRevoked(one)]).toEqual([one, expected]);
+        }
+      });
+
+      test('of a client lets no token be recorded that it would hit, and says from when on', async () => {
+        const found = await register('a');
+        await revoke(ofClient('a'));
+        const issue = (at: number) => registry.recordIssuedToken(found, at, event('token.issue', 'a'));
+        expect(await issue(NOW)).toEqual({ outcome: 'revoked_already', validFromSeconds: NOW + 1 });
+        expect((await audit()).map(([action]) => action)).not.toContain('token.issue');
+        expect(await issue(NOW + 1)).toEqual({ outcome: 'recorded' });
+        // That token lies ahead of the clock, and the next revocation in the same second hits it all the same.
+        expect(await revoke(ofClient('a'))).toMatchObject({ revocation: { atSeconds: NOW + 1 } });
+        expect(await issue(NOW + 1)).toEqual({ outcome: 'revoked_already', validFromSeconds: NOW + 2 });
+      });
+
+      test('of a client made often in one second does not run ahead of it by itself', async () => {
+        await register('a');
+        for (let i = 0; i < 5; i += 1) await revoke(ofClient('a'));
+        expect(await live()).toMatchObject([ofClient('a')]);
+      });
+
+      test('of a client hits what it was issued by a clock that was set back since', async () => {
+        const found = await register('a');
+        const issued = { ...event('token.issue', 'a'), atMs: (NOW + 3600) * 1000 };
+        await registry.recordIssuedToken(found, NOW + 3600, issued);
+        await registry.recordEvent(event('client.create', 'b'));
+        await revoke(ofClient('a'));
+        expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 3600 }))).toBe(true);
+      });
+
+      test('of a client hits what another connection has recorded before it by a later clock', async () => {
+        const another = await opened.openAnother();
+        const found = await register('a');
+        const issued = { ...event('token.issue', 'a'), atMs: (NOW + 1) * 1000 };
+        await another.recordIssuedToken(found, NOW + 1, issued);
+        await revoke(ofClient('a'));
+        expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 1 }))).toBe(true);
+        await another.close();
+      });
+
+      test.each<[string, RevocationTarget, number]>([
+        ['all', { kind: 'issued_before', atSeconds: NOW + 3 }, NOW + 3],
+        ['one client', { kind: 'issued_before', clientId: 'a', atSeconds: NOW + 3 }, NOW + 3],
+        ['another client', { kind: 'issued_before', clientId: 'b', atSeconds: NOW + 3 }, 0],
+      ])(
+        'of what %s was issued before a moment lets no earlier token be recorded',
+        async (_name, target, from) => {
+          const found = await register('a');
+          await register('b');
+          await revoke(revocation(target));
+          const issue = (at: number) => registry.recordIssuedToken(found, at, event('token.issue', 'a'));
+          expect(await issue(NOW)).toEqual(
+            from === 0 ? { outcome: 'recorded' } : { outcome: 'revoked_already', validFromSeconds: from },
+          );
+          expect(await issue(NOW + 3)).toEqual({ outcome: 'recorded' });
+        },
+      );
+
+      test('made by the deletion of a client holds for the next client of that id', async () => {
+        await register('a');
+        await registry.deleteClient(ofClient('a'), event('client.delete', 'a'));
+        const again = await register('a');
+        expect(await registry.recordIssuedToken(again, NOW, event('token.issue', 'a'))).toEqual({
+          outcome: 'revoked_already',
+          validFromSeconds: NOW + 1,
+        });
+      });
+
+      test('made by the deletion of a client hits also what lies ahead of the clock', async () => {
+        const found = await register('a');
+        await revoke(ofClient('a'));
+        await registry.recordIssuedToken(found, NOW + 1, event('token.issue', 'a'));
+        await registry.deleteClient(ofClient('a'), event('client.delete', 'a'));
+        expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 1 }))).toBe(true);
+      });
+    });
+
+    describe('the list of revocations', () => {
+      const ofToken = (number: number, expiresAtSeconds = GONE) =>
+        revocation({ kind: 'token', tokenId: `j${number}` }, expiresAtSeconds);
+      const ids = (found: readonly object[]) => found.map((one) => (one as { tokenId: string }).tokenId);
+
+      test('is in the order they were made, page by page, with cursors that grow as text', async () => {
+        for (let i = 0; i < 25; i += 1) await revoke(ofToken(i));
+        const seen: string[] = [];
+        const cursors: string[] = [];
+        let after: string | undefined;
+        for (;;) {
+          const page = await registry.listRevocations({ after, nowSeconds: NOW, limit: 10 });
+          seen.push(...ids(page));
+          cursors.push(...page.map(({ cursor }) => cursor));
+          after = page.at(-1)?.cursor;
+          if (page.length < 10) break;
+        }
+        expect(seen).toEqual(Array.from({ length: 25 }, (_, i) => `j${i}`));
+        expect(cursors).toEqual([...new Set(cursors)].sort());
+      });
+
+      test('leaves out what has expired', async () => {
+        await revoke(ofToken(1, NOW));
+        await revoke(ofToken(2, NOW + 1));
+        expect(ids(await live())).toEqual(['j2']);
+      });
+
+      test.each(['nonsense', '', '1', '0000000000000002.5', '9'.repeat(64), `${'9'.repeat(16)}.1`])(
+        'is the whole one after a cursor that is not known: "%s"',
+        async (cursor) => {
+          for (let i = 0; i < 3; i += 1) await revoke(ofToken(i));
+          expect(ids(await live(cursor))).toEqual(['j0', 'j1', 'j2']);
+        },
+      );
+
+      test('loses nothing for a reader whose cursor was pruned', async () => {
+        for (let i = 0; i < 4; i += 1) await revoke(ofToken(i, i < 2 ? NOW : GONE));
+        const [first] = await registry.listRevocations({ nowSeconds: NOW - 1, limit: 1 });
+        expect(await registry.pruneRevocations(NOW)).toBe(2);
+        expect(await registry.pruneRevocations(NOW)).toBe(0);
+        expect(ids(await live(first?.cursor))).toEqual(['j2', 'j3']);
+      });
+
+      test('begins anew in number but not in cursor when all were pruned', async () => {
+        await revoke(ofToken(1, NOW));
+        const [first] = await registry.listRevocations({ nowSeconds: NOW - 1, limit: 1 });
+        await registry.pruneRevocations(NOW);
+        const mark = await registry.revocationMark();
+        await revoke(ofToken(2));
+        const [second] = await live(first?.cursor);
+        expect(ids([second as object])).toEqual(['j2']);
+        expect(String(second?.cursor) > String(first?.cursor)).toBe(true);
+        expect(await registry.revocationMark()).not.toBe(mark);
+      });
+
+      test('of one connection shows at once what another has made, and its mark changes', async () => {
+        const another = await opened.openAnother();
+        const mark = await registry.revocationMark();
+        await another.revoke(ofToken(1), event('token.revoke', 'x'));
+        expect(ids(await live())).toEqual(['j1']);
+        expect(await registry.revocationMark()).not.toBe(mark);
+        await another.close();
+      });
     });
 
     test('two connections that activate a key at once leave one active key, which both see', async () => {

@@ -46,6 +46,27 @@ test('commits are durable: write-ahead log with synchronous FULL', async () => {
   database.close();
 });
 
+test('a database of the first schema is brought to the newest with what is in it', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const { migrations } = await import('../../issuer/registry/sqlite/migrations.ts');
+  const old = new Sqlite(file);
+  old.exec(`${migrations[0]};
+    PRAGMA user_version = 1;
+    PRAGMA application_id = ${0x464c5447};
+    INSERT INTO clients VALUES (7, 'a', NULL, 'x', '[]', 'client_secret_basic', '["client_credentials"]', NULL, '{}', '{}',
+      NULL, '{}', 1, 1);
+    INSERT INTO signing_keys VALUES ('k1', 'ES256', '{}', x'00', 'active', 1, NULL);`);
+  old.close();
+  const registry = await openSqliteRegistry(file);
+  onTestFinished(() => registry.close());
+  expect(await registry.findClient('a')).toMatchObject({ registration: 7, scope: 'x' });
+  expect((await registry.signingKeys()).map(({ kid }) => kid)).toEqual(['k1']);
+  const now = { nowSeconds: 0, limit: 1 };
+  const revocation = { kind: 'client', clientId: 'a', atSeconds: 5, expiresAtSeconds: 9 } as const;
+  await registry.revoke(revocation, auditEvent({ atMs: 5000, actor: 'issuer', action: 'client.revoke' }));
+  expect(await registry.listRevocations(now)).toMatchObject([revocation]);
+});
+
 test('a database of a newer schema is refused naming both versions, and is not touched', async () => {
   const file = await closedDatabase();
   const database = new Sqlite(file);

@@ -58,6 +58,8 @@ describe('public routes', () => {
         token_endpoint: `${issuer.url}/oauth/token`,
         jwks_uri: `${issuer.url}/.well-known/jwks.json`,
         token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        revocation_endpoint: `${issuer.url}/oauth/revoke`,
+        revocation_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
         grant_types_supported: ['client_credentials'],
         response_types_supported: [],
       });
@@ -171,6 +173,20 @@ describe('closing', () => {
     expect(await issuer.isReady()).toBe(false);
   });
 
+  test('is not held up by a connection on which nothing was sent yet', async () => {
+    const issuer = await startIssuer(issuerOptions(await temporaryDirectory()));
+    const socket = connect(issuer.port, '127.0.0.1');
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    // Accepted for sure, since a later one was answered.
+    await fetch(`${issuer.url}/livez`);
+    const closed = once(socket, 'close');
+    const beganMs = performance.now();
+    await issuer.close();
+    expect(performance.now() - beganMs).toBeLessThan(4000);
+    await closed;
+  });
+
   test('is not held up by an idle connection, and may be asked for twice', async () => {
     const issuer = await startIssuer(issuerOptions(await temporaryDirectory()));
     const socket = connect(issuer.port, '127.0.0.1');
@@ -198,6 +214,9 @@ describe('options', () => {
     ['a lifetime over a day', { tokenLifetimeSeconds: 86_401 }],
     ['an unknown algorithm', { signingAlgorithm: 'HS256' as 'ES256' }],
     ['no default audience', { defaultAudience: [] }],
+    ['a heartbeat of 0', { revocationFeed: { heartbeatSeconds: 0 } }],
+    ['a heartbeat that proxies do not wait for', { revocationFeed: { heartbeatSeconds: 61 } }],
+    ['an endless wait for a reader', { revocationFeed: { drainTimeoutSeconds: Number.POSITIVE_INFINITY } }],
     ['an unknown option', { tokenLifetime: 5 } as Partial<IssuerOptions>],
   ])('%s is config_invalid, and no file is made', async (_name, options) => {
     const resolved = issuerOptions(await temporaryDirectory(), options);

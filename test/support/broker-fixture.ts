@@ -1,19 +1,30 @@
 import { EventEmitter } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Aedes, type AedesOptions } from 'aedes';
 import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt';
 import type { IConnectPacket, IPublishPacket, ISubackPacket } from 'mqtt-packet';
 import { expect, onTestFinished, test } from 'vitest';
+import { createGate } from '../../broker/admission.ts';
 import { connectChecks } from '../../broker/connect.ts';
 import { guards } from '../../broker/guard/guards.ts';
-import { openListener } from '../../broker/listeners.ts';
+import { type ListenerOptions, openListener } from '../../broker/listener/listener.ts';
 import type { PluginOptions } from '../../broker/options.ts';
 import { prepareOptions } from '../../broker/options.ts';
 import type { Fleetgate } from '../../broker/plugin.ts';
 import { createPlugin } from '../../broker/plugin.ts';
-import type { Refusal } from '../../broker/refusal.ts';
-import { connackOf, connectPacket, type RawClient, rawClient } from './broker-raw-client.ts';
+import type { Protocol } from '../../broker/protocol.ts';
+import { createReport, type Refusal } from '../../broker/refusal.ts';
+import {
+  connackOf,
+  connectPacket,
+  type RawClient,
+  type RawClientOptions,
+  rawClient,
+} from './broker-raw-client.ts';
 import { type TestIssuer, type TokenOverrides, testIssuer } from './broker-tokens.ts';
+import { type TestTls, testTls } from './certificates.ts';
 
 /** The name of one guard or check to leave out: the tests named for it must fail then. */
 const leftOut = process.env['FLEETGATE_TEST_WITHOUT'];
@@ -24,12 +35,15 @@ export interface TestBroker {
   readonly issuer: TestIssuer;
   readonly mqtt: string;
   readonly ws: string;
+  /** Of the protocol asked for; by default `mqtt`. */
+  readonly url: string;
+  readonly tls: TestTls | undefined;
   readonly refusals: readonly Refusal[];
   /** Log lines as one text. */
   log(): string;
   /** A token that allows `clientId` all under `devices/<clientId>`. */
   token(clientId: string, overrides?: TokenOverrides): string;
-  raw(): Promise<RawClient>;
+  raw(options?: RawClientOptions): Promise<RawClient>;
   /** A raw client whose CONNECT was accepted. */
   session(clientId: string, connect?: Partial<IConnectPacket>, token?: string): Promise<RawClient>;
   connack(
@@ -46,6 +60,10 @@ export interface TestBroker {
 
 export interface TestBrokerOptions extends Partial<PluginOptions> {
   aedes?: AedesOptions;
+  /** What `raw` and those built on it, and `mqttClient`, connect by. Default `mqtt`; `mqtt` and `ws` are there always. */
+  protocol?: Protocol;
+  /** More of the listener of that protocol. */
+  listener?: Partial<ListenerOptions>;
 }
 
 export const ownScope = (clientId: string) => [
@@ -56,6 +74,8 @@ export const ownScope = (clientId: string) => [
 /** A broker of Aedes with the plugin on real sockets; it is gone when the test is over. */
 export async function startTestBroker({
   aedes: aedesOptions,
+  protocol = 'mqtt',
+  listener = {},
   ...options
 }: TestBrokerOptions = {}): Promise<TestBroker> {
   const issuer = testIssuer();
@@ -79,14 +99,25 @@ export async function startTestBroker({
   });
   const aedes = await Aedes.createBroker({ ...auth.hooks, ...aedesOptions });
   auth.attach(aedes);
+  const tls = protocol === 'mqtts' || protocol === 'wss' ? await testTls() : undefined;
+  const files = tls && { tls: { certFile: tls.certFile, keyFile: tls.keyFile, ...listener.tls } };
+  const { limits, log, onRefusal } = settings;
+  const context = {
+    limits,
+    gate: createGate(limits),
+    report: createReport(log, onRefusal),
+    log,
+    take: (stream: Duplex, request?: IncomingMessage) => void aedes.handle(stream, request),
+  };
   const listeners = await Promise.all(
-    (['mqtt', 'ws'] as const).map((protocol) =>
-      openListener({ protocol, host: '127.0.0.1', port: 0 }, settings.limits, (stream, request) => {
-        aedes.handle(stream, request);
-      }),
+    (['mqtt', 'ws', protocol] as const).map((name, index) =>
+      openListener(
+        { protocol: name, host: '127.0.0.1', port: 0, ...(index === 2 ? { ...listener, ...files } : {}) },
+        context,
+      ),
     ),
   );
-  const [mqtt = '', ws = ''] = listeners.map(({ url }) => url);
+  const [mqtt = '', ws = '', url = ''] = listeners.map((one) => one.url);
   const clients: MqttClient[] = [];
   const raws: RawClient[] = [];
 
@@ -101,8 +132,9 @@ export async function startTestBroker({
 
   const token = (clientId: string, overrides: TokenOverrides = {}) =>
     issuer.token({ clientId, scope: ownScope(clientId), ...overrides });
-  const raw = async () => {
-    const client = await rawClient(mqtt);
+  const raw = async (rawOptions: RawClientOptions = {}) => {
+    const ca = tls && { ca: tls.authority.cert };
+    const client = await rawClient(url, { ...rawOptions, tls: { ...ca, ...rawOptions.tls } });
     raws.push(client);
     return client;
   };
@@ -122,6 +154,8 @@ export async function startTestBroker({
     issuer,
     mqtt,
     ws,
+    url,
+    tls,
     refusals,
     log: () => lines.join('\n'),
     token,
@@ -129,7 +163,8 @@ export async function startTestBroker({
     session,
     connack,
     mqttClient(clientId, { token: ofToken = token(clientId), ...more } = {}) {
-      const client = connectMqtt(mqtt, {
+      const client = connectMqtt(url, {
+        ...(tls && { ca: tls.authority.cert }),
         clientId,
         username: clientId,
         password: ofToken,

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
 import { generate, type IConnackPacket, type IConnectPacket, type Packet, parser } from 'mqtt-packet';
+import { type ClientOptions, createWebSocketStream, WebSocket } from 'ws';
 
 /** An MQTT client that sends what it is told to, in one write, and hides nothing it gets. */
 export interface RawClient {
@@ -19,11 +21,38 @@ export interface RawClient {
   end(): Promise<void>;
 }
 
-export async function rawClient(url: string): Promise<RawClient> {
-  const { hostname, port } = new URL(url);
-  const socket = connectSocket({ host: hostname, port: Number(port), noDelay: true });
-  await once(socket, 'connect');
-  return rawClientOn(socket);
+/** What a client brings to TLS, and a socket to use in place of a new one. */
+export interface RawClientOptions {
+  readonly tls?: { ca?: string; cert?: string; key?: string; rejectUnauthorized?: boolean };
+  readonly socket?: Socket;
+}
+
+/** A client over any of the four protocols, with nothing sent yet. */
+export async function rawClient(url: string, options: RawClientOptions = {}): Promise<RawClient> {
+  return rawClientOn(await openStream(url, options));
+}
+
+async function openStream(url: string, { tls = {}, socket: given }: RawClientOptions): Promise<Duplex> {
+  const { protocol, hostname, port } = new URL(url);
+  if (protocol === 'ws:' || protocol === 'wss:') {
+    const plain = given === undefined ? {} : { createConnection: () => given };
+    const secure =
+      given === undefined ? tls : { createConnection: () => connectTls({ ...tls, socket: given }) };
+    const webSocket = new WebSocket(url, ['mqtt'], protocol === 'ws:' ? plain : (secure as ClientOptions));
+    await once(webSocket, 'open');
+    return createWebSocketStream(webSocket);
+  }
+  const socket = given ?? connectSocket({ host: hostname, port: Number(port), noDelay: true });
+  if (given === undefined) await once(socket, 'connect');
+  if (protocol === 'mqtt:') return socket;
+  const secure = connectTls({ ...tls, socket });
+  await once(secure, 'secureConnect');
+  return secure;
+}
+
+/** Resolves when `stream` has closed, with an error or without: `once` of Node would reject. */
+export function closeOf(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => stream.once('close', () => resolve()));
 }
 
 export function rawClientOn(stream: Duplex): RawClient {

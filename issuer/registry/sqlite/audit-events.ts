@@ -23,8 +23,13 @@ export function auditStatements(database: Database) {
   const list = database.prepare<[number, number], AuditRow>(
     'SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?',
   );
+  const lastAtMs = database
+    .prepare<[], number>('SELECT at_ms FROM audit ORDER BY sequence DESC LIMIT 1')
+    .pluck();
 
   return {
+    /** When the last act was recorded; 0 before the first. */
+    lastAtMs: (): number => lastAtMs.get() ?? 0,
     insert(event: AuditEvent): void {
       insert.run(
         event.atMs,

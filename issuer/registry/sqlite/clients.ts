@@ -36,6 +36,12 @@ export function clientStatements(database: Database) {
   );
   const exists = database.prepare<[number], number>('SELECT 1 FROM clients WHERE registration = ?').pluck();
   const remove = database.prepare<[string]>('DELETE FROM clients WHERE client_id = ?');
+  const lastIssued = database
+    .prepare<[string], number>('SELECT ifnull(issued_ahead_at, 0) FROM clients WHERE client_id = ?')
+    .pluck();
+  const setIssuedAhead = database.prepare<[number, number]>(
+    'UPDATE clients SET issued_ahead_at = max(ifnull(issued_ahead_at, 0), ?) WHERE registration = ?',
+  );
   const insert = database.prepare<unknown[]>(`
     INSERT INTO clients (client_id, name, scope, audience, auth_method, grant_types, client_group, labels, metadata,
       token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms)
@@ -54,6 +60,11 @@ export function clientStatements(database: Database) {
     list: (after: string, limit: number): ClientRecord[] => list.all(after, limit).map(toClient),
     exists: (registration: number): boolean => exists.get(registration) !== undefined,
     remove: (clientId: string): boolean => remove.run(clientId).changes > 0,
+    /** Latest `iat` ahead of the clock that a token of this client was given, 0 for none; unset for no such client. */
+    issuedAhead: (clientId: string): number | undefined => lastIssued.get(clientId),
+    setIssuedAhead(registration: number, issuedAtSeconds: number): void {
+      setIssuedAhead.run(issuedAtSeconds, registration);
+    },
     insert(client: NewClientRecord): boolean {
       const { changes, lastInsertRowid } = insert.run(
         client.clientId,

@@ -56,4 +56,29 @@ export const migrations: readonly string[] = [
     SELECT RAISE(ABORT, 'audit rows are never changed');
   END;
   `,
+  // 2: revocations.
+  `
+  CREATE TABLE revocations (
+    -- AUTOINCREMENT: a number is never used again, so a reader that was told of a later one misses none.
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('token', 'client', 'issued_before', 'key')),
+    token_id TEXT CHECK ((token_id IS NOT NULL) = (kind = 'token')),
+    -- NULL for issued_before: all clients. No reference, since the tokens of a deleted client stay revoked.
+    client_id TEXT CHECK (kind = 'issued_before' OR (client_id IS NOT NULL) = (kind = 'client')),
+    key_id TEXT CHECK ((key_id IS NOT NULL) = (kind = 'key')),
+    -- Seconds since 1970, as are all times of tokens.
+    at INTEGER CHECK ((at IS NOT NULL) = (kind IN ('client', 'issued_before'))),
+    created_at_ms INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX revocation_of_token ON revocations (token_id) WHERE token_id IS NOT NULL;
+  CREATE UNIQUE INDEX revocation_of_key ON revocations (key_id) WHERE key_id IS NOT NULL;
+  CREATE INDEX revocations_up_to ON revocations (client_id, kind, at) WHERE at IS NOT NULL;
+  CREATE INDEX revocations_by_moment ON revocations (at) WHERE at IS NOT NULL;
+  CREATE INDEX revocations_by_expiry ON revocations (expires_at);
+
+  -- Latest iat ahead of the clock that a token was given, since a revocation of its very second would have hit it.
+  ALTER TABLE clients ADD COLUMN issued_ahead_at INTEGER;
+  ALTER TABLE signing_keys ADD COLUMN revoked_at_ms INTEGER;
+  `,
 ];

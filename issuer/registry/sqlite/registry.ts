@@ -1,10 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { FleetgateError } from '@fleetgate/shared';
-import type { Registry } from '../registry.ts';
+import type { AuditEvent } from '../../audit.ts';
+import type { NewRevocation } from '../../revocation.ts';
+import type { Registry, RevocationRecorded, TokenRecorded } from '../registry.ts';
 import { auditStatements } from './audit-events.ts';
 import { clientStatements } from './clients.ts';
 import { asRegistryError, openDatabase } from './database.ts';
 import { groupCommit } from './group-commit.ts';
+import { revocationStatements } from './revocations.ts';
 import { signingKeyStatements } from './signing-keys.ts';
 
 /**
@@ -17,6 +20,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   const clients = clientStatements(database);
   const audit = auditStatements(database);
   const keys = signingKeyStatements(database);
+  const revocations = revocationStatements(database);
   const commits = groupCommit(database);
   const probe = database.prepare('SELECT registration FROM clients LIMIT 1');
 
@@ -29,6 +33,40 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     }
   }
 
+  // Of this process, whose clock may have been set back since; other processes are known by the audit's last row.
+  let latestIssueMs = 0;
+
+  /** The revocation so that it hits all the client was issued so far; unset for no such client. */
+  function reachingAll<One extends NewRevocation & { kind: 'client' }>(revocation: One): One | undefined {
+    const issuedAhead = clients.issuedAhead(revocation.clientId);
+    if (issuedAhead === undefined) return undefined;
+    const lastIssued = Math.max(issuedAhead, Math.floor(Math.max(latestIssueMs, audit.lastAtMs()) / 1000));
+    const more = Math.max(0, lastIssued - revocation.atSeconds);
+    return {
+      ...revocation,
+      atSeconds: revocation.atSeconds + more,
+      expiresAtSeconds: revocation.expiresAtSeconds + more,
+    };
+  }
+
+  function revoke(asked: NewRevocation, event: AuditEvent): RevocationRecorded {
+    const revocation = asked.kind === 'client' ? reachingAll(asked) : asked;
+    if (revocation === undefined) return { outcome: 'client_unknown' };
+    if (revocation.kind === 'issued_before' && revocation.clientId !== undefined) {
+      if (clients.issuedAhead(revocation.clientId) === undefined) return { outcome: 'client_unknown' };
+    }
+    if (revocation.kind === 'key') {
+      const state = keys.state(revocation.keyId);
+      if (state === undefined) return { outcome: 'key_unknown' };
+      if (state === 'active') return { outcome: 'key_active' };
+      keys.revoke(revocation.keyId, event.atMs);
+    }
+    const already = revocations.find(revocation);
+    if (already !== undefined) return { outcome: 'already', revocation: already };
+    audit.insert(event);
+    return { outcome: 'recorded', revocation: revocations.insert(revocation, event.atMs) };
+  }
+
   return {
     findClient: (clientId) => read(() => clients.find(clientId)),
     listClients: ({ after = '', limit }) => read(() => clients.list(after, limit)),
@@ -38,18 +76,29 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
         audit.insert(event);
         return true;
       }),
-    deleteClient: (clientId, event) =>
+    deleteClient: (revocation, event) =>
       commits.run(() => {
-        if (!clients.remove(clientId)) return false;
+        const reaching = reachingAll(revocation);
+        if (reaching === undefined || !clients.remove(revocation.clientId)) return false;
+        revocations.insert(reaching, event.atMs);
         audit.insert(event);
         return true;
       }),
-    recordIssuedToken: ({ registration }, event) =>
-      commits.run(() => {
-        if (!clients.exists(registration)) return false;
+    recordIssuedToken: ({ registration, clientId }, issuedAtSeconds, event) =>
+      commits.run((): TokenRecorded => {
+        if (!clients.exists(registration)) return { outcome: 'registration_ended' };
+        const validFromSeconds = revocations.validFrom(clientId, issuedAtSeconds);
+        if (validFromSeconds !== undefined) return { outcome: 'revoked_already', validFromSeconds };
+        latestIssueMs = Math.max(latestIssueMs, event.atMs);
+        if (issuedAtSeconds * 1000 > event.atMs) clients.setIssuedAhead(registration, issuedAtSeconds);
         audit.insert(event);
-        return true;
+        return { outcome: 'recorded' };
       }),
+    revoke: (revocation, event) => commits.run(() => revoke(revocation, event)),
+    listRevocations: ({ after, nowSeconds, limit }) => read(() => revocations.list(after, nowSeconds, limit)),
+    isRevoked: (token) => read(() => revocations.hits(token)),
+    revocationMark: () => read(() => revocations.lastSequence()),
+    pruneRevocations: (nowSeconds) => commits.run(() => revocations.prune(nowSeconds)),
     recordEvent: (event) => commits.run(() => audit.insert(event)),
     listEvents: ({ after = 0, limit }) => read(() => audit.list(after, limit)),
     signingKeys: () => read(() => keys.list()),

@@ -16,7 +16,7 @@ export type SigningKeyStatements = ReturnType<typeof signingKeyStatements>;
 /** The statements on signing keys; each runs at once, in whatever transaction is open. */
 export function signingKeyStatements(database: Database) {
   const list = database.prepare<[], KeyRow>(
-    "SELECT * FROM signing_keys ORDER BY state = 'active' DESC, created_at_ms DESC, kid",
+    "SELECT * FROM signing_keys WHERE revoked_at_ms IS NULL ORDER BY state = 'active' DESC, created_at_ms DESC, kid",
   );
   const activeAlgorithm = database
     .prepare<[], string>("SELECT algorithm FROM signing_keys WHERE state = 'active'")
@@ -28,7 +28,19 @@ export function signingKeyStatements(database: Database) {
     INSERT INTO signing_keys (kid, algorithm, public_jwk, encrypted_private_jwk, state, created_at_ms)
     VALUES (?, ?, ?, ?, 'active', ?)`);
 
+  const state = database
+    .prepare<[string], KeyRow['state']>('SELECT state FROM signing_keys WHERE kid = ?')
+    .pluck();
+  const revoke = database.prepare<[number, string]>(
+    'UPDATE signing_keys SET revoked_at_ms = ifnull(revoked_at_ms, ?) WHERE kid = ?',
+  );
+
   return {
+    state: (kid: string): KeyRow['state'] | undefined => state.get(kid),
+    /** From now on it is not published. */
+    revoke(kid: string, atMs: number): void {
+      revoke.run(atMs, kid);
+    },
     list: (): StoredSigningKey[] => list.all().map(toKey),
     activate(key: Omit<StoredSigningKey, 'state'>, atMs: number): boolean {
       if (activeAlgorithm.get() === key.algorithm) return false;

@@ -9,6 +9,8 @@ export interface ModelRule {
   max_qos?: number;
   retain?: boolean;
   max_payload_bytes?: number;
+  max_messages_per_second?: number;
+  burst?: number;
   broader?: 'refuse' | 'filter' | 'exact';
 }
 export interface ModelPolicy {
@@ -20,6 +22,8 @@ export interface ModelToken {
   clientId: string;
   group?: string;
   scopes: string[];
+  /** In place of scopes: what an AIF scope (RFC 9431 §3) permits. */
+  aif?: [string, ('pub' | 'sub')[]][];
   claims: Record<string, unknown>;
 }
 export type ModelAttempt =
@@ -27,7 +31,7 @@ export type ModelAttempt =
   | { action: 'subscribe'; filter: string; qos: 0 | 1 | 2 }
   | { action: 'receive'; topic: string };
 
-/** `allowed`, or the reason. */
+/** `allowed`, `rated` for a publish that only rules with a rate allow, or the reason. */
 export function modelDecide(policy: ModelPolicy, token: ModelToken, attempt: ModelAttempt): string {
   switch (attempt.action) {
     case 'publish':
@@ -39,23 +43,34 @@ export function modelDecide(policy: ModelPolicy, token: ModelToken, attempt: Mod
   }
 }
 
+type ModelPublish = ModelAttempt & { action: 'publish' };
+
 // "Publish is allowed when a rule matches the topic" and its options allow it, and no deny matches.
-function modelPublish(
-  policy: ModelPolicy,
-  token: ModelToken,
-  attempt: ModelAttempt & { action: 'publish' },
-): string {
-  const { topic, qos, retain, bytes } = attempt;
+function modelPublish(policy: ModelPolicy, token: ModelToken, attempt: ModelPublish): string {
+  const { topic } = attempt;
   if (denies(policy, token, 'publish').some((deny) => modelMatches(deny, topic))) return 'denied_by_rule';
   const reasons = rules(policy, token, 'publish')
     .filter((rule) => modelMatches(rule.topic, topic))
-    .map((rule) => {
-      if (retain && rule.retain === false) return 'retain_not_allowed';
-      if (qos > (rule.max_qos ?? 2)) return 'qos_too_high';
-      if (rule.max_payload_bytes !== undefined && bytes > rule.max_payload_bytes) return 'payload_too_large';
-      return 'allowed';
-    });
-  return furthest(reasons, ['retain_not_allowed', 'qos_too_high', 'payload_too_large', 'allowed']);
+    .map((rule) => publishReason(rule, attempt));
+  return furthest(reasons, ['retain_not_allowed', 'qos_too_high', 'payload_too_large', 'rated', 'allowed']);
+}
+
+function publishReason(rule: ModelRule, { qos, retain, bytes }: ModelPublish): string {
+  if (retain && rule.retain === false) return 'retain_not_allowed';
+  if (qos > (rule.max_qos ?? 2)) return 'qos_too_high';
+  if (rule.max_payload_bytes !== undefined && bytes > rule.max_payload_bytes) return 'payload_too_large';
+  return rule.max_messages_per_second === undefined ? 'allowed' : 'rated';
+}
+
+/** Rate and burst of every rule that allows a publish of the outcome `rated`, in order; a burst is at least 1. */
+export function modelRates(
+  policy: ModelPolicy,
+  token: ModelToken,
+  attempt: ModelPublish,
+): [number, number][] {
+  return rules(policy, token, 'publish')
+    .filter((rule) => modelMatches(rule.topic, attempt.topic) && publishReason(rule, attempt) === 'rated')
+    .map(({ max_messages_per_second: rate = 0, burst }) => [rate, burst ?? Math.max(1, rate)]);
 }
 
 // "Subscribe when a rule covers the requested filter and no deny overlaps it"; `broader` changes what a rule accepts.
@@ -101,6 +116,12 @@ function furthest(reasons: string[], order: string[]): string {
 
 // "No rule, no grant, an unknown scope: deny." A rule with a placeholder that has no value does not apply.
 function rules(policy: ModelPolicy, token: ModelToken, action: 'publish' | 'subscribe'): ModelRule[] {
+  if (token.aif !== undefined) {
+    const permission = action === 'publish' ? 'pub' : 'sub';
+    return token.aif
+      .filter(([, permissions]) => permissions.includes(permission))
+      .map(([topic]) => ({ topic }));
+  }
   return token.scopes.flatMap((scope) => {
     const prefix = `mqtt:${action}:`;
     if (scope.startsWith(prefix)) return [{ topic: decodeURIComponent(scope.slice(prefix.length)) }];
@@ -115,7 +136,7 @@ function rules(policy: ModelPolicy, token: ModelToken, action: 'publish' | 'subs
 // A deny holds unless the token has one of the scopes that lift it. A placeholder without a value denies every value.
 function denies(policy: ModelPolicy, token: ModelToken, action: 'publish' | 'subscribe'): string[] {
   return policy.deny
-    .filter((deny) => !(deny.unless ?? []).some((scope) => token.scopes.includes(scope)))
+    .filter((deny) => !(deny.unless ?? []).some((scope) => !token.aif && token.scopes.includes(scope)))
     .flatMap((deny) => deny[action] ?? [])
     .map((written) => {
       const hasAllValues = written.split('/').every((level) => fill(level, token) !== undefined);

@@ -14,6 +14,9 @@ function problemOf(text: string) {
   return undefined;
 }
 
+const ruleOf = (option: string) => `version: 1\nscopes:\n  s:\n    publish: [ { topic: a, ${option} } ]\n`;
+const subscribeRuleOf = (option: string) => ruleOf(option).replace('publish', 'subscribe');
+
 test('the example policy is valid', () => {
   expect(parsePolicy(examplePolicy, 'p').scopes.has('telemetry.write')).toBe(true);
 });
@@ -87,6 +90,12 @@ test.each([
     16,
     'placeholder',
   ],
+  ['a rate of nothing', ruleOf('max_messages_per_second: 0'), 4, 53, 'max_messages_per_second'],
+  ['a rate without end', ruleOf('max_messages_per_second: .inf'), 4, 53, 'a number'],
+  ['a rate over the limit', ruleOf('max_messages_per_second: 100001'), 4, 53, '100000'],
+  ['a burst of less than a message', ruleOf('max_messages_per_second: 1, burst: 0.5'), 4, 63, 'burst'],
+  ['a burst without a rate', ruleOf('burst: 5'), 4, 28, 'max_messages_per_second'],
+  ['a rate of a subscription', subscribeRuleOf('max_messages_per_second: 1'), 4, 30, 'max_messages'],
   ['a deny of a reserved topic', 'version: 1\ndeny:\n  - publish: [ $SYS/# ]\n', 3, 16, '$SYS'],
   ['a bad filter of a deny', 'version: 1\ndeny:\n  - publish: [ a# ]\n', 3, 16, 'whole level'],
   ['a control character', 'version: 1\nscopes:\n  s: { publish: [ "a\\u0001" ] }\n', 3, 19, 'control'],

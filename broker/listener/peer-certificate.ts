@@ -1,0 +1,13 @@
+import { createHash } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+
+/**
+ * SHA-256 of the client certificate in DER, base64url (RFC 8705 §3.1), when `carrier` is a TLS connection that asked
+ * for one and verified it. Of TLS that ends elsewhere nothing is known, and nothing said there is believed.
+ */
+export function certificateThumbprint(carrier: Duplex): string | undefined {
+  if (!(carrier instanceof TLSSocket) || !carrier.authorized) return undefined;
+  const certificate = carrier.getPeerX509Certificate();
+  return certificate && createHash('sha256').update(certificate.raw).digest('base64url');
+}

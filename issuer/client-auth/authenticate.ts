@@ -1,0 +1,52 @@
+import { isIdentifier, OAuthError } from '@fleetgate/shared';
+import type { ClientRecord, Registry } from '../registry/registry.ts';
+import type { ClientRequest } from '../token-request.ts';
+import type { AuthenticationAttempt } from './client-auth.ts';
+import { clientAuthMethods } from './methods.ts';
+
+/** Who a request says it comes from, before anything is proven. */
+export interface ClaimedClient {
+  readonly attempts: readonly AuthenticationAttempt[];
+  /** The id it names, if it could be one. */
+  readonly clientId: string | undefined;
+}
+
+/** What a request says of its client, by all methods it uses. */
+export function claimedClient(request: ClientRequest): ClaimedClient {
+  const attempts: AuthenticationAttempt[] = [];
+  for (const method of clientAuthMethods.values()) {
+    const attempt = method(request);
+    if (attempt !== undefined) attempts.push(attempt);
+  }
+  const claimed = attempts[0]?.clientId ?? request.clientId;
+  return { attempts, clientId: isIdentifier(claimed) ? claimed : undefined };
+}
+
+/**
+ * The client that a request proves to come from (RFC 6749 §2.3).
+ * @throws OAuthError `invalid_client`, `invalid_request`; FleetgateError `registry_unavailable`
+ */
+export async function authenticateClient(
+  request: ClientRequest,
+  { attempts }: ClaimedClient,
+  registry: Registry,
+): Promise<ClientRecord> {
+  const [attempt, another] = attempts;
+  if (another !== undefined) {
+    // RFC 6749 §2.3: one method in each request.
+    throw new OAuthError('invalid_request', 'the client authenticates by more than one method');
+  }
+  if (attempt === undefined) {
+    throw new OAuthError('invalid_client', 'the request holds no client authentication');
+  }
+  if (request.clientId !== undefined && request.clientId !== attempt.clientId) {
+    throw new OAuthError('invalid_request', 'client_id names another client than the authentication');
+  }
+  const client = isIdentifier(attempt.clientId) ? await registry.findClient(attempt.clientId) : undefined;
+  if (!attempt.isProven(client) || client === undefined) throw clientRefused();
+  return client;
+}
+
+/** One answer for an unknown client, a wrong secret and a client that has just been deleted. */
+export const clientRefused = () =>
+  new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong');

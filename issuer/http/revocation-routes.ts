@@ -1,0 +1,130 @@
+import { isCursor, OAuthError } from '@fleetgate/shared';
+import type { FastifyInstance } from 'fastify';
+import Type, { type Static } from 'typebox';
+import type { Issuer } from '../open-issuer.ts';
+import type { RecordedRevocation } from '../revocation.ts';
+import { MAX_PAGE_REVOCATIONS, type RevocationRequest } from '../revocations.ts';
+import { administratorOf } from './admin-access.ts';
+import { toWire } from './revocation-wire.ts';
+import { addRoute, type MethodRoute } from './routes.ts';
+
+/** Revocations on a page when no limit is given. */
+const DEFAULT_PAGE_REVOCATIONS = 100;
+
+/** The body of `POST /v1/revocations`. Which fields belong to which kind is said below. */
+const NewRevocation = Type.Object(
+  {
+    kind: Type.String(),
+    jti: Type.Optional(Type.String()),
+    client_id: Type.Optional(Type.String()),
+    at: Type.Optional(Type.Union([Type.Integer(), Type.String()])),
+    kid: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+);
+type NewRevocation = Static<typeof NewRevocation>;
+
+const Page = Type.Object(
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE_REVOCATIONS })),
+    cursor: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+);
+
+/** `/v1/revocations`. */
+export function revocationRoutes(app: FastifyInstance, issuer: Issuer): void {
+  addRoute(app, '/revocations', { POST: revoke(issuer), GET: listRevocations(issuer) });
+}
+
+function revoke(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { body: NewRevocation } },
+    async handler(request, reply) {
+      const asked = readRequest(request.body as NewRevocation);
+      const { revocation, isRepeated } = await issuer.revocations.revoke(asked, administratorOf(request));
+      return reply.code(isRepeated ? 200 : 201).send(view(revocation));
+    },
+  };
+}
+
+function listRevocations(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { querystring: Page } },
+    async handler(request) {
+      const { limit = DEFAULT_PAGE_REVOCATIONS, cursor } = request.query as Static<typeof Page>;
+      if (cursor !== undefined && !isCursor(cursor)) invalid('cursor is not one of this list');
+      const { revocations, nextAfter } = await issuer.revocations.list({ limit, after: cursor });
+      return {
+        revocations: revocations.map(view),
+        ...(nextAfter === undefined ? {} : { next_cursor: nextAfter }),
+      };
+    },
+  };
+}
+
+function view(revocation: RecordedRevocation) {
+  return { ...toWire(revocation), created_at: new Date(revocation.createdAtMs).toISOString() };
+}
+
+type Field = Exclude<keyof NewRevocation, 'kind'>;
+
+/** Each kind with the fields it needs, those it may have, and what they make. */
+const kinds: ReadonlyMap<string, KindOfBody> = new Map<string, KindOfBody>([
+  ['token', { needs: ['jti'], may: [], read: ({ jti = '' }) => ({ kind: 'token', tokenId: jti }) }],
+  [
+    'client',
+    {
+      needs: ['client_id'],
+      may: [],
+      read: ({ client_id = '' }) => ({ kind: 'client', clientId: client_id }),
+    },
+  ],
+  [
+    'issued_before',
+    {
+      needs: ['at'],
+      may: ['client_id'],
+      read: ({ at = '', client_id }) => ({
+        kind: 'issued_before',
+        ...(client_id === undefined ? {} : { clientId: client_id }),
+        atSeconds: readMoment(at),
+      }),
+    },
+  ],
+  ['key', { needs: ['kid'], may: [], read: ({ kid = '' }) => ({ kind: 'key', keyId: kid }) }],
+]);
+
+interface KindOfBody {
+  readonly needs: readonly Field[];
+  readonly may: readonly Field[];
+  readonly read: (body: NewRevocation) => RevocationRequest;
+}
+
+function readRequest(body: NewRevocation): RevocationRequest {
+  const { kind: name, ...fields } = body;
+  const kind = kinds.get(name) ?? invalid(`kind must be one of ${Array.from(kinds.keys()).join(', ')}`);
+  for (const field of kind.needs) {
+    if (fields[field] === undefined) invalid(`${field} is missing; a revocation of this kind needs it`);
+  }
+  for (const field of Object.keys(fields) as Field[]) {
+    // Whoever gives it thinks that it narrows what is revoked, or widens it.
+    if (!kind.needs.includes(field) && !kind.may.includes(field)) invalid(`${field} is of another kind`);
+  }
+  return kind.read(body);
+}
+
+// RFC 3339 §5.6, with seconds and an offset.
+const momentPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/i;
+
+/** Seconds since 1970; a part of a second counts as a whole one, since `iat` knows no parts. */
+function readMoment(at: number | string): number {
+  if (typeof at === 'number') return at;
+  const ms = momentPattern.test(at) ? Date.parse(at) : Number.NaN;
+  if (Number.isNaN(ms)) invalid('at must be seconds since 1970 or a time such as 2026-01-31T12:00:00Z');
+  return Math.ceil(ms / 1000);
+}
+
+function invalid(message: string): never {
+  throw new OAuthError('invalid_request', message);
+}

@@ -1,0 +1,14 @@
+/**
+ * Whether `address` is a URL that nobody on the way can read or answer for: https, or http on a loopback host. One
+ * that carries a user or password is not.
+ */
+export function isSecureAddress(address: string): boolean {
+  const url = URL.parse(address);
+  if (url === null || url.username !== '' || url.password !== '') return false;
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname));
+}
+
+/** Whether `hostname`, as URL parsing leaves it, is this very machine. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+}

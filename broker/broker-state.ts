@@ -12,10 +12,7 @@ export function brokerState({ sessions, feeds, settings, tokenStats }: Core): Br
     },
     *secondsToExpiry() {
       const nowSeconds = settings.now() / 1000;
-      for (const { client } of sessions.open) {
-        const session = client && sessions.byClient.get(client);
-        if (session !== undefined) yield session.token.expiresAtSeconds - nowSeconds;
-      }
+      for (const { token } of sessions.live.values()) yield token.expiresAtSeconds - nowSeconds;
     },
     *revocationFeeds() {
       for (const { issuer, isAway } of feeds.values()) yield { issuer, isAway: isAway() };

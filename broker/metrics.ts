@@ -71,7 +71,8 @@ export function prometheusObserver(register: Registry): Observer {
   // From the start, so that the first of them is an increase.
   connects.inc({ result: 'accepted' }, 0);
   renewals.inc({ result: 'accepted' }, 0);
-  for (const reason of ['session_expired', 'token_revoked']) sessionsCut.inc({ reason }, 0);
+  for (const reason of ['session_expired', 'token_revoked', 'queue_full', 'reads_too_slowly'])
+    sessionsCut.inc({ reason }, 0);
   for (const kind of ['token', 'client', 'issued_before', 'key']) revocations.inc({ kind }, 0);
   dropped.inc({ reason: 'queue_full' }, 0);
 
@@ -181,13 +182,16 @@ function readState(registers: Registry[], state: () => BrokerState | undefined):
   const failed = following((count) => fetches.inc({ result: 'failed' }, count));
 }
 
-/** How many of them are within each bound. */
+/** How many of them are within each bound: each is counted by its first one, and the counts added up. */
 function expiringWithin(secondsToExpiry: Iterable<number>): number[] {
   const counts = EXPIRY_BOUNDS.map(() => 0);
   for (const seconds of secondsToExpiry) {
-    for (const [index, bound] of EXPIRY_BOUNDS.entries()) {
-      if (seconds <= bound) counts[index] = (counts[index] as number) + 1;
-    }
+    let index = 0;
+    while (seconds > (EXPIRY_BOUNDS[index] as number)) index += 1;
+    counts[index] = (counts[index] as number) + 1;
+  }
+  for (let index = 1; index < counts.length; index += 1) {
+    counts[index] = (counts[index] as number) + (counts[index - 1] as number);
   }
   return counts;
 }

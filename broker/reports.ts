@@ -64,6 +64,17 @@ export function createReports(settings: Settings, sessions: Sessions): Reports {
     });
   }
 
+  // Apart from `allowed`: what its closure holds would be allocated on entry, with or without `onDecision`.
+  function tellAllowed(
+    onDecision: (decision: DecisionEvent) => void,
+    client: object | null,
+    action: DecisionEvent['action'],
+    topic: string,
+  ): void {
+    const clientId = client === null ? undefined : sessions.byClient.get(client)?.principal.clientId;
+    quietly(() => onDecision({ action, allowed: true, clientId, topic: cutTopic(topic) }));
+  }
+
   function accepted(session: Session, action: 'connect' | 'renewal'): void {
     const { clientId } = session.principal;
     quietly(() => onDecision?.({ action, allowed: true, clientId }));
@@ -85,9 +96,7 @@ export function createReports(settings: Settings, sessions: Sessions): Reports {
       } catch (error) {
         onError(error);
       }
-      if (onDecision === undefined) return;
-      const clientId = client === null ? undefined : sessions.byClient.get(client)?.principal.clientId;
-      quietly(() => onDecision({ action, allowed: true, clientId, topic: cutTopic(topic) }));
+      if (onDecision !== undefined) tellAllowed(onDecision, client, action, topic);
     },
     accepted(session: Session) {
       quietly(() => observer.connect('accepted', session.connection.protocol));

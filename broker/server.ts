@@ -9,7 +9,8 @@ import { prepareOptions } from './options.ts';
 import type { Fleetgate } from './plugin.ts';
 import { fleetgate } from './plugin.ts';
 import type { Protocol } from './protocol.ts';
-import { createReport } from './refusal.ts';
+import { createReports } from './reports.ts';
+import { createSessions } from './session.ts';
 
 export interface BrokerOptions extends PluginOptions {
   readonly listeners: readonly ListenerOptions[];
@@ -48,7 +49,8 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   const { listeners: wanted, ...pluginOptions } = options;
   if (!Array.isArray(wanted) || wanted.length === 0) throw new TypeError('there are no listeners');
   for (const one of wanted) checkListener(one);
-  const { limits, log, onRefusal } = prepareOptions(pluginOptions);
+  const settings = prepareOptions(pluginOptions);
+  const { limits, log } = settings;
   const auth = fleetgate(pluginOptions);
   const broker = await Aedes.createBroker({ ...auth.hooks });
   auth.attach(broker);
@@ -62,7 +64,8 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   const context: ListenerContext = {
     limits,
     gate: createGate(limits),
-    report: createReport(log, onRefusal),
+    // Of those that have not come to the plugin yet, told to the same.
+    report: createReports(settings, createSessions()).refused,
     log,
     take(stream, request) {
       if (closing === undefined) broker.handle(stream, request);

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { fleetgate } from '@fleetgate/broker';
@@ -78,6 +78,20 @@ test('the page has each event of the audit trail and no other', () => {
   const section = page.split('\n## ').find((one) => one.startsWith('Audit trail')) ?? '';
   const rows = Array.from(section.matchAll(/^\| `(\w+)` \|/gm), ([, name]) => name);
   expect(rows).toEqual([...auditEventNames]);
+});
+
+test('the page has each event of the log of broker and command, and no other', () => {
+  const section = page.split('\n## ').find((one) => one.startsWith('Log lines')) ?? '';
+  const rows = Array.from(section.matchAll(/^\| `(\w+)` \|/gm), ([, name]) => name as string);
+  // The line on stdout, and what a session is told of itself.
+  const others = new Set(['ready', 'expiring', 'renewed', 'session']);
+  const written = ['broker', 'cli']
+    .flatMap((room) =>
+      readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).map((of) => join(room, of)),
+    )
+    .filter((file) => file.endsWith('.ts') && !/(^|\/)(dist|node_modules)\//.test(file))
+    .flatMap((file) => Array.from(read(file).matchAll(/\{ event: '(\w+)'/g), ([, name]) => name as string));
+  expect(rows.sort()).toEqual([...new Set(written)].filter((name) => !others.has(name)).sort());
 });
 
 /** Of a series, the metric it belongs to: a histogram has three. */

@@ -1,9 +1,11 @@
-import { fleetgate, parsePolicy } from '@fleetgate/broker';
+import { once } from 'node:events';
+import { fleetgate, parsePolicy, startBroker } from '@fleetgate/broker';
 import { prometheusObserver } from '@fleetgate/broker/metrics';
 import { Registry } from 'prom-client';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { WebSocket } from 'ws';
 import type { BrokerState } from '../../broker/observer.ts';
-import { protocolOf } from '../../broker/protocol.ts';
+import { protocols } from '../../broker/protocol.ts';
 import type { RevocationListener } from '../../broker/revocation-source.ts';
 import {
   publishPacket,
@@ -166,13 +168,32 @@ test('connections are told by protocol, sessions by what is left of their token'
   expect(expiring(await scrape())).toEqual([1, 1, 1, 2, 3]);
 });
 
-test.each([
-  [false, false, 'mqtt'],
-  [true, false, 'mqtts'],
-  [false, true, 'ws'],
-  [true, true, 'wss'],
-] as const)('encrypted %s, WebSocket %s is %s', (encrypted, isWebSocket, protocol) => {
-  expect(protocolOf(encrypted ? { encrypted } : {}, isWebSocket)).toBe(protocol);
+test.each(protocols)('a session over %s is counted as one', async (protocol) => {
+  const { broker, scrape } = await start({ protocol });
+  await broker.session('device-1');
+  const { value } = await scrape();
+  for (const one of protocols) {
+    expect(value('fleetgate_connections', { protocol: one }), one).toBe(one === protocol ? 1 : 0);
+  }
+});
+
+test('what a listener refuses before MQTT is counted too', async () => {
+  const register = new Registry();
+  const issuer = testIssuer();
+  const told: string[] = [];
+  const broker = await startBroker({
+    issuers: [{ issuer: issuer.name, keys: { jwks: issuer.jwks } }],
+    listeners: [{ protocol: 'ws', host: '127.0.0.1', port: 0 }],
+    observer: prometheusObserver(register),
+    onDecision: ({ action, reason }) => void told.push(`${action} ${reason}`),
+    audit: ({ event, reason }) => void told.push(`${event} ${reason}`),
+  });
+  onTestFinished(() => broker.close());
+  const socket = new WebSocket(broker.urls.ws as string, ['other']);
+  await once(socket, 'error');
+  const { value } = parseMetrics(await register.metrics());
+  expect(value('fleetgate_connects_total', { result: 'protocol_refused' })).toBe(1);
+  expect(told).toEqual(['connect protocol_refused', 'connect_refused protocol_refused']);
 });
 
 test('a revocation feed is away until it is current, and when it says so', async () => {
@@ -192,6 +213,16 @@ test('a revocation feed is away until it is current, and when it says so', async
   expect(await isAway()).toBe(0);
   feed?.away();
   expect(await isAway()).toBe(1);
+});
+
+test('a token that is shown again is a hit of the cache', async () => {
+  const { broker, scrape } = await start();
+  const token = broker.token('device-1');
+  for (let shown = 0; shown < 3; shown += 1) expect(await broker.connack('device-1', token)).toBe(0);
+  const { value } = await scrape();
+  expect(value('fleetgate_token_cache_total', { result: 'miss' })).toBe(1);
+  expect(value('fleetgate_token_cache_total', { result: 'hit' })).toBe(2);
+  expect(value('fleetgate_token_cache_entries')).toBe(1);
 });
 
 test('totals of the token cache and of key fetches are those the verifier has', async () => {

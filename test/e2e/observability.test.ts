@@ -55,6 +55,7 @@ test('what a device does is seen in /metrics and in the audit file', async () =>
   expect(value('fleetgate_decisions_total', { action: 'publish', result: 'allowed' })).toBe(1);
   expect(value('fleetgate_decisions_total', { action: 'publish', result: 'no_rule' })).toBe(1);
   expect(value('fleetgate_sessions_expiring', { le: '900' })).toBe(1);
+  expect(value('fleetgate_revocation_feed_away', { issuer: ready['issuer'] as string })).toBe(0);
   expect(value('fleetgate_audit_events_lost_total')).toBe(0);
   expect((await get(ready['admin'], '/readyz')).status).toBe(200);
   // Only there.

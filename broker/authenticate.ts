@@ -78,6 +78,7 @@ async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
   if (late !== undefined) return { ...late, clientId, tokenId };
   for (const complete of completions) complete?.();
   begin(core, session);
+  if (password !== undefined) core.watchToken(session, password);
   return 'enter';
 }
 
@@ -116,6 +117,7 @@ function begin(core: Core, session: Session): void {
   core.reports.accepted(session);
   connection.stream.once('close', () => {
     session.deadline?.cancel();
+    session.unwatch?.();
     if (sessions.entering.get(client.id) === session) sessions.entering.delete(client.id);
   });
 }

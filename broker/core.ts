@@ -12,7 +12,7 @@ import { logQuietly, type Refusal, type Report } from './refusal.ts';
 import { createReports, type Reports } from './reports.ts';
 import { createRevocations, type Revocations } from './revocation.ts';
 import type { RevocationFeed } from './revocation-source.ts';
-import { createSessions, type Sessions } from './session.ts';
+import { createSessions, type Session, type Sessions } from './session.ts';
 import { MAX_TOKEN_LIFETIME_SECONDS } from './verifier/claims.ts';
 import { createVerifier, type VerifyToken } from './verifier/verify.ts';
 
@@ -53,6 +53,8 @@ export interface Core {
    * client object says; what is thrown on the way denies.
    */
   readonly rule: (client: object | null, attempt: Attempt, isWill?: boolean) => Decision;
+  /** Has the issuer asked about the token of a session from now on, where that is set up; the text of it is given. */
+  watchToken: (session: Session, text: Uint8Array) => void;
   /** What guards do for each message; filled by `attach`. */
   readonly installed: {
     readonly deliver: NonNullable<Installed['deliver']>[];
@@ -123,6 +125,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     tokenStats: verifier.stats,
     onError,
     rule,
+    watchToken: () => {},
     installed: { deliver: [], retain: [] },
     guardContext: undefined,
     isClosed: false,

@@ -1,4 +1,3 @@
-import { FleetgateError } from '@fleetgate/shared';
 import type { Logger as PinoLogger } from 'pino';
 import type { AuditEvent } from './audit.ts';
 import type { Policy } from './authorization/policy.ts';
@@ -159,12 +158,6 @@ export function prepareOptions(options: PluginOptions, otherNames: readonly stri
   const { maxCachedTokens = DEFAULT_MAX_CACHED_TOKENS } = options;
   if (!(Number.isSafeInteger(maxCachedTokens) && maxCachedTokens >= 0)) {
     throw new TypeError('maxCachedTokens must be a whole number, 0 or more');
-  }
-  if (options.issuers.some((issuer) => issuer?.introspection !== undefined)) {
-    throw new FleetgateError(
-      'not_supported',
-      'introspection of an issuer is not supported yet; leave it out',
-    );
   }
   for (const name of ['onRefusal', 'onDecision', 'audit'] as const) {
     if (options[name] !== undefined && typeof options[name] !== 'function')

@@ -10,6 +10,7 @@ import { type PluginOptions, prepareOptions, type Settings } from './options.ts'
 import type { Revocation } from './revocation.ts';
 import { followRevocations } from './revocation-source.ts';
 import { cutRevoked, followPolicy, runAgainWhileAsked } from './sweep.ts';
+import { createIntrospection, type Introspection } from './verifier/introspection.ts';
 
 export interface Fleetgate {
   readonly hooks: AedesHooks;
@@ -69,6 +70,23 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
     }
   }
 
+  const introspections = new Map<string, Introspection>();
+  for (const { issuer, introspection } of settings.issuers) {
+    if (introspection === undefined) continue;
+    const { log } = settings;
+    const { onError, monotonicMs } = core;
+    introspections.set(issuer, createIntrospection({ ...introspection, issuer, log, onError, monotonicMs }));
+  }
+  core.watchToken = (session, text) => {
+    session.unwatch?.();
+    const { issuer, tokenId } = session.token;
+    // Revoked here too, or the client would come back with the same token.
+    const onInactive = () => void revoke(issuer, { kind: 'token', tokenId }).catch(core.onError);
+    const introspection = introspections.get(issuer);
+    if (introspection === undefined) delete session.unwatch;
+    else session.unwatch = introspection.watch(Buffer.from(text).toString('latin1'), onInactive);
+  };
+
   return Object.freeze({
     hooks,
     attach(broker: Aedes) {
@@ -89,6 +107,7 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
     close() {
       core.isClosed = true;
       for (const feed of core.feeds.values()) feed.stop();
+      for (const introspection of introspections.values()) introspection.close();
       core.expiries.close();
       core.connectDeadlines.close();
     },

@@ -67,6 +67,7 @@ async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Pr
     return refuse(core, session, error instanceof TokenError ? error.code : 'internal_error');
   }
   followExpiry(core, session);
+  core.watchToken(session, bytes);
   narrow(core, session);
   core.reports.renewed(session);
   tellGrants(session, 'renewed');

@@ -46,6 +46,8 @@ export interface Session {
   readonly filters: Set<string>;
   /** When it is warned, or ends. */
   deadline?: Deadline;
+  /** Ends the questions to the issuer about its token. */
+  unwatch?: () => void;
   /** The last of its renewals, that the next one waits for. */
   renewing: Promise<void>;
   /** How many have not been acknowledged. */

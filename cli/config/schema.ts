@@ -138,6 +138,21 @@ const trustedIssuer = Type.Object(
       default: 'named',
       description: 'how its `scope` is written: named, or aif (RFC 9237)',
     }),
+    introspection: Type.Optional(
+      Type.Object(
+        {
+          endpoint: Type.Optional(
+            Type.String({ minLength: 1, description: 'default: the one its metadata names' }),
+          ),
+          client_id: Type.String({ minLength: 1, description: 'client that may introspect' }),
+          client_secret_file: Type.String({ minLength: 1, description: 'file with its secret, mode 0600' }),
+          interval_seconds: Type.Optional(
+            Type.Integer({ minimum: 10, maximum: 86_400, description: 'between two questions; default: 60' }),
+          ),
+        },
+        closed,
+      ),
+    ),
     credentials_file: file('credentials for its revocation feed'),
     feed_max_away_seconds: Type.Integer({
       minimum: 1,

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { checkTrustedIssuer, type TrustedIssuer } from '@fleetgate/broker';
-import { FleetgateError, isSecureAddress } from '@fleetgate/shared';
+import { FleetgateError, isSecureAddress, privateFileProblem } from '@fleetgate/shared';
 import type { Config } from './schema.ts';
 
 type ConfiguredIssuer = Config['broker']['trusted_issuers'][number];
@@ -85,17 +85,48 @@ const keyOfOption: ReadonlyMap<string, string> = new Map([
 
 function trustedIssuer(configured: ConfiguredIssuer): TrustedIssuer {
   const { issuer, audience, algorithms, scope_format: scopeFormat } = configured;
+  const { introspection } = configured;
   const { max_stale_seconds: maxStaleSeconds } = configured;
   const profile = profileOf(configured);
   return {
     issuer,
     keys: keysOf(configured),
+    ...(introspection === undefined ? {} : { introspection: introspectionOf(introspection) }),
     ...(scopeFormat === 'named' ? {} : { scopeFormat }),
     ...(audience === undefined ? {} : { audience }),
     ...(algorithms === undefined ? {} : { algorithms }),
     ...(profile === undefined ? {} : { profile }),
     ...(maxStaleSeconds === undefined ? {} : { maxStaleSeconds }),
   };
+}
+
+function introspectionOf({
+  endpoint,
+  client_id: clientId,
+  client_secret_file: file,
+  interval_seconds: intervalSeconds,
+}: NonNullable<ConfiguredIssuer['introspection']>): NonNullable<TrustedIssuer['introspection']> {
+  return {
+    clientId,
+    clientSecret: readSecret(file),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(intervalSeconds === undefined ? {} : { intervalSeconds }),
+  };
+}
+
+function readSecret(file: string): string {
+  try {
+    const problem = privateFileProblem(file, statSync(file).mode);
+    if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (error instanceof FleetgateError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new FleetgateError(
+      'config_invalid',
+      `cannot read ${file} (${code}); mend the file or client_secret_file`,
+    );
+  }
 }
 
 function profileOf({ profile, claims, types }: ConfiguredIssuer): TrustedIssuer['profile'] {

@@ -69,13 +69,6 @@ describe('a mistake is a TypeError', () => {
   });
 });
 
-test('what is not built yet says so', () => {
-  const introspection = { clientId: 'broker', clientSecret: 'secret' };
-  expect(() => fleetgate({ issuers: [{ ...good.issuers[0], introspection } as TrustedIssuer] })).toThrow(
-    expect.objectContaining({ code: 'not_supported' }),
-  );
-});
-
 describe('a mistake in a listener is a TypeError', () => {
   const files = { certFile: 'server.pem', keyFile: 'server.key' };
 

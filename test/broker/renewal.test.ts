@@ -13,7 +13,7 @@ import {
   type TestBroker,
   until,
 } from '../support/broker-fixture.ts';
-import type { RawClient } from '../support/broker-raw-client.ts';
+import { connectPacket, type RawClient } from '../support/broker-raw-client.ts';
 import { testIssuer } from '../support/broker-tokens.ts';
 
 const tokenTopic = '$fleetgate/token';
@@ -337,7 +337,6 @@ describe('a renewal that narrows', () => {
     }
     // Back with what it had, and narrowed while the queue is on its way.
     const second = await broker.raw();
-    const { connectPacket } = await import('../support/broker-raw-client.ts');
     second.send(connectPacket('device-1', broker.token('device-1', { scope: narrow }), { clean: false }));
     await second.next('connack');
     const permitted = topics.filter((topic) => topic.startsWith('devices/device-1/'));

@@ -30,9 +30,9 @@ export async function victim(broker: TestBroker, connect?: Partial<IConnectPacke
   };
 }
 
-/** Somebody who may see every topic; gives what there was to see since it was asked last. */
+/** Somebody who may see every topic, by a scope `unrestricted` also what is denied; gives what there was to see since it was asked last. */
 export async function watcher(broker: TestBroker): Promise<() => Promise<string[]>> {
-  const token = broker.token('watcher', { scope: ['mqtt:subscribe:#'] });
+  const token = broker.token('watcher', { scope: ['mqtt:subscribe:#', 'unrestricted'] });
   const client = await broker.session('watcher', {}, token);
   expect(await subscribe(client, ['#'])).toEqual([1]);
   return async () => payloads(await client.settle());
@@ -41,7 +41,9 @@ export async function watcher(broker: TestBroker): Promise<() => Promise<string[
 /** The payloads of all retained messages, as one gets them who may see them. */
 export async function retained(broker: TestBroker): Promise<string[]> {
   const end = `end/${messageId()}`;
-  const token = broker.token('collector', { scope: ['mqtt:subscribe:#', 'mqtt:publish:end/#'] });
+  const token = broker.token('collector', {
+    scope: ['mqtt:subscribe:#', 'mqtt:publish:end/#', 'unrestricted'],
+  });
   const client = await broker.session('collector', {}, token);
   // They come in the order they were stored in.
   client.send(publishPacket(end, end, { qos: 1, retain: true }));

@@ -23,7 +23,8 @@ describe('once B is revoked', () => {
     await revokeClient(broker, B);
     for (const token of hoard) {
       for (const connect of [{}, { clean: false }, { username: '' }, { keepalive: 1 }]) {
-        expect(await broker.connack(B, token, connect)).toBe(4);
+        // 3 when it has failed often: come back later.
+        expect([4, 3]).toContain(await broker.connack(B, token, connect));
       }
     }
   });
@@ -39,7 +40,7 @@ describe('once B is revoked', () => {
       await revokeClient(broker, id);
       await Promise.all(clients.map((client) => client.closed));
       expect(broker.aedes.connectedClients).toBe(0);
-      expect(await broker.connack(id, token)).toBe(4);
+      expect([4, 3]).toContain(await broker.connack(id, token));
     }
   });
 
@@ -89,7 +90,7 @@ describe('once B is revoked', () => {
     const token = broker.token(B);
     await revokeClient(broker, B);
     const codes = await Promise.all(Array.from({ length: 200 }, () => broker.connack(B, token)));
-    expect(new Set(codes)).toEqual(new Set([4]));
+    expect(new Set(codes).difference(new Set([4, 3]))).toEqual(new Set());
     await device.unharmed();
   });
 });

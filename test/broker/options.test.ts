@@ -2,7 +2,6 @@ import { defaultLimits, fleetgate, type ListenerOptions, startBroker } from '@fl
 import { describe, expect, test } from 'vitest';
 import type { PluginOptions } from '../../broker/options.ts';
 import { prepareOptions } from '../../broker/options.ts';
-import type { TrustedIssuer } from '../../broker/verifier/issuer.ts';
 import { testIssuer } from '../support/broker-tokens.ts';
 
 const issuer = testIssuer();

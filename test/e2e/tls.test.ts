@@ -103,7 +103,7 @@ async function reload(): Promise<Record<string, unknown>> {
       .slice(from)
       .split('\n')
       .slice(0, -1)
-      .find((one) => one.includes('"reload'));
+      .find((one) => one.includes('"reload') && one.includes('certificates'));
     if (line !== undefined) return JSON.parse(line) as Record<string, unknown>;
     await once(fleetgate.process.stderr as NodeJS.ReadableStream, 'data');
   }

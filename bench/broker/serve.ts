@@ -79,6 +79,7 @@ function listen(broker: Aedes): Promise<number> {
   });
 }
 
+process.on('SIGTERM', () => process.exit(0));
 process.on(
   'message',
   async (message: { start?: { subject: string; jwks: JsonWebKeySet }; memory?: true }) => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ export async function startSubject(name: SubjectName, tokens: TokenMaker): Promi
     case 'mosquitto':
       return isInstalled('mosquitto', '-h') ? startMosquitto() : undefined;
     case 'rabbitmq':
-      return isInstalled('rabbitmq-server', '--version') ? startRabbit(tokens) : undefined;
+      return existsSync(RABBITMQ_SERVER) ? startRabbit(tokens) : undefined;
     default:
       return startAedes(name, tokens);
   }
@@ -88,6 +88,9 @@ async function startMosquitto(): Promise<Subject> {
   };
 }
 
+/** Debian's; the one on PATH changes to a user of its own, who may not read our folder. */
+const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
+
 /** RabbitMQ with its MQTT and OAuth 2 plugins and our key; the token is the password. */
 async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
   const folder = mkdtempSync(join(tmpdir(), 'fleetgate-bench-'));
@@ -110,7 +113,7 @@ async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
   );
   writeFileSync(join(folder, 'plugins'), '[rabbitmq_mqtt,rabbitmq_auth_backend_oauth2].');
   writeFileSync(join(folder, 'rabbitmq.conf'), 'log.console = false\nlog.file = false\n');
-  const child = spawn('rabbitmq-server', [], {
+  const child = spawn(RABBITMQ_SERVER, [], {
     stdio: 'ignore',
     detached: true,
     env: {
@@ -130,7 +133,7 @@ async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
       RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
     },
   });
-  await untilListening(port, child, 90_000);
+  await untilListening(port, child, 60_000);
   return {
     name: 'rabbitmq',
     port,

@@ -397,15 +397,15 @@ test('a hundred renewals under QoS 1 traffic both ways lose and repeat nothing',
   };
   const seen = [{ count: 0 }, { count: 0 }] as const;
   while (renewals < 100) {
-    client.send(
-      publishPacket(tokenTopic, broker.token('device-1', { scope }), { qos: 1, messageId: messageId() }),
-    );
+    const id = messageId();
+    client.send(publishPacket(tokenTopic, broker.token('device-1', { scope }), { qos: 1, messageId: id }));
     for (let n = 0; n < 20; n += 1, sent += 1) {
       client.send(publishPacket('devices/up', `${sent}`, { qos: 1 }));
       peer.send(publishPacket('devices/down', `${sent}`, { qos: 1 }));
     }
     renewals += 1;
     await client.settle();
+    await until(() => client.received.some((packet) => packet.cmd === 'puback' && packet.messageId === id));
     acknowledge(client, seen[0]);
     acknowledge(peer, seen[1]);
   }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Policy } from '@fleetgate/broker';
 import { generate, type IConnackPacket, type IPublishPacket, type Packet } from 'mqtt-packet';
 import type { ModelPolicy, ModelToken } from '../broker/authorization/model.ts';
@@ -206,8 +207,13 @@ export function createClients(
       if (random.chance(0.2)) started.push(intrude());
       if (random.chance(0.2)) {
         const { model, parsed } = random.pick(policies);
+        const turns = random.int(40);
         oracle.followPolicy(model);
-        started.push(() => broker.auth.setPolicy(parsed));
+        // In the middle of what the others are at.
+        started.push(async () => {
+          for (let i = 0; i < turns; i += 1) await nextTurn();
+          await broker.auth.setPolicy(parsed);
+        });
       }
       await Promise.all(started.map((start) => start()));
       await settle();

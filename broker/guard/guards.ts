@@ -10,7 +10,6 @@ import { inboundStore } from './inbound-store.ts';
 import { packetForm } from './packet-form.ts';
 import { packetSize } from './packet-size.ts';
 import { queueBound } from './queue-bound.ts';
-import { queuedDollarTopics } from './queued-dollar-topics.ts';
 import { queuedOnce } from './queued-once.ts';
 import { releasedMessages } from './released-messages.ts';
 import { restoredSubscriptions } from './restored-subscriptions.ts';
@@ -42,9 +41,8 @@ export const guards: readonly Guard[] = Object.freeze([
   restoredSubscriptions,
   // Wraps the clearing that unsentMessages corrects, and must see its result.
   queueBound,
-  // What these two leave out is not counted.
+  // What this leaves out is not counted.
   queuedOnce,
-  queuedDollarTopics,
   releasedMessages,
   unsentMessages,
   // Behind unsentMessages, which wants to know what is not in the queue.

@@ -121,7 +121,7 @@ describe('a CONNECT on the edge of the protocol', () => {
     ['the bridge bit', { bridgeMode: true } as Partial<IConnectPacket>, 1],
     ['a keep alive of nothing', { keepalive: 0 }, 5],
     ['a keep alive of 18 hours', { keepalive: 65_535 }, 5],
-    ['no client id and a session to keep', { clientId: '', clean: true }, 2],
+    ['no client id', { clientId: '', clean: true }, 2],
   ];
   for (const [name, connect, code] of rows) {
     attack(`with ${name} gets ${code}`, {}, async (broker) => {
@@ -201,6 +201,16 @@ describe('with client ids bound by prefix, the client whose name begins that of 
     const back = await broker.session(A, { clean: false });
     expect(payloads([await back.next('publish')])).toEqual(['for A']);
   });
+});
+
+describe('with client ids bound to nobody, one that means something in a topic is refused', () => {
+  for (const clientId of ['+', '#', '$SYS/x', `${A}/state`, 'é', 'a b', `${A}\n`]) {
+    attack(JSON.stringify(clientId), { clientIdBinding: 'none' }, async (broker) => {
+      const device = await victim(broker);
+      expect(await broker.connack(clientId, broker.token(B), { username: B })).toBe(2);
+      await device.unharmed();
+    });
+  }
 });
 
 describe('a client of the name of A at another issuer that is trusted', () => {

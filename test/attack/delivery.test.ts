@@ -256,15 +256,20 @@ describe('what waits for a session', () => {
     expect(await queueOf(broker, B)).toEqual([]);
   });
 
-  attack('and was refused once does not come back with a wider token', {}, async (broker) => {
-    await waiting(broker, wide);
-    const narrow = await broker.session(B, { clean: false }, broker.token(B, { scope: [] }));
-    expect(await take(narrow, 0)).toEqual([]);
-    await narrow.end();
-    const again = await broker.session(B, { clean: false }, broker.token(B, { scope: wide }));
-    expect(await take(again, 0)).toEqual([]);
-    expect(await queueOf(broker, B)).toEqual([]);
-  });
+  attack(
+    'and was refused once does not come back with a wider token, nor does its subscription',
+    {},
+    async (broker) => {
+      const from = await waiting(broker, wide);
+      const narrow = await broker.session(B, { clean: false }, broker.token(B, { scope: [] }));
+      expect(await take(narrow, 0)).toEqual([]);
+      await narrow.end();
+      const again = await broker.session(B, { clean: false }, broker.token(B, { scope: wide }));
+      await publish(from, topics);
+      expect(await take(again, 0)).toEqual([]);
+      expect(await queueOf(broker, B)).toEqual([]);
+    },
+  );
 
   attack(
     'is not for one whose token is refused, and stays for who comes with a good one',

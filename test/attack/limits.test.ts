@@ -285,6 +285,8 @@ describe('who never gets as far as a session', () => {
       const idle = await Promise.all(many(84, String).map(() => broker.raw()));
       expect(await broker.connack(A, broker.token(A)).catch(() => 'closed')).not.toBe(0);
       await Promise.all(idle.map((client) => client.closed));
+      const late = broker.refusals.filter(({ reason }) => reason === 'connect_timeout');
+      expect(late.length).toBeGreaterThanOrEqual(limits.maxConnections);
       expect(await broker.connack(A, broker.token(A))).toBe(0);
     },
   );
@@ -308,6 +310,7 @@ describe('who never gets as far as a session', () => {
       }, 20);
       await Promise.all([mqtt.closed, once(http, 'close')]);
       clearInterval(timer);
+      expect(await broker.refusal({ reason: 'connect_timeout' })).toMatchObject({ action: 'connect' });
     },
   );
 

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import {
   attack,
   messageId,
+  ownScope,
   payloads,
   publishPacket,
   startTestBroker,
@@ -44,16 +45,31 @@ async function take(client: RawClient, count: number): Promise<string[]> {
   return [...got, ...payloads(await client.settle())];
 }
 
-/** Everything device A left behind is as it was: its subscription, what waits for it, and its session. */
+/** What device A may do here: also send to where it does not listen. */
+const tokenOfA = (broker: TestBroker) => broker.token(A, { scope: [...ownScope(A), 'mqtt:publish:up/#'] });
+const unreleased = publishPacket('up/x', 'sent once', { qos: 2, messageId: 7 });
+
+/** Device A goes, and leaves a subscription and a message that it has not released. */
+async function leave(broker: TestBroker): Promise<void> {
+  const client = await broker.session(A, { clean: false }, tokenOfA(broker));
+  expect(await subscribe(client, [`devices/${A}/#`])).toEqual([1]);
+  client.send(unreleased);
+  await client.next('pubrec');
+  await client.end();
+}
+
+/** It is all as it was: the subscription, what waits for A, and that its message has been sent. */
 async function isIntact(broker: TestBroker, waiting: readonly string[]): Promise<void> {
   expect((await storeOf(broker).subscriptionsByClient({ id: A })).map((one) => one.topic)).toEqual([
     `devices/${A}/#`,
   ]);
   const again = await broker.raw();
-  again.send(connectPacket(A, broker.token(A), { clean: false }));
+  again.send(connectPacket(A, tokenOfA(broker), { clean: false }));
   expect(await again.next('connack')).toMatchObject({ returnCode: 0, sessionPresent: true });
   expect(await take(again, waiting.length)).toEqual(waiting);
   expect(await queueOf(broker, A)).toEqual([]);
+  again.send({ ...unreleased, dup: true });
+  await again.next('pubrec');
   await again.end();
 }
 
@@ -154,11 +170,13 @@ describe('the stored session of A, with three messages waiting, survives', () =>
   ];
   for (const [name, attempt] of attempts) {
     attack(name, {}, async (broker) => {
-      const device = await victim(broker, { clean: false });
-      await device.client.end();
+      const seen = await watcher(broker);
+      await leave(broker);
       await publishTo(broker, waiting);
+      expect(await seen()).toEqual(['sent once', ...waiting]);
       await attempt(broker);
       await isIntact(broker, waiting);
+      expect(await seen()).toEqual([]);
     });
   }
 });

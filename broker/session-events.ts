@@ -3,9 +3,13 @@ import { listGrants } from './authorization/grants.ts';
 import { deliverOwn } from './own-topics.ts';
 import type { Session } from './session.ts';
 
-/** Tells a client, when it has subscribed to that topic. */
+/** Bytes a client may leave unread and still be told: some two hundred events. */
+const MAX_UNREAD_BYTES = 65_536;
+
+/** Tells a client, when it has subscribed to that topic and reads what it is told. */
 export function tell(session: Session, event: SessionEvent): void {
   if (session.client.closed || !session.filters.has(SESSION_TOPIC)) return;
+  if (session.client.conn.writableLength > MAX_UNREAD_BYTES) return;
   deliverOwn(session.client, event);
 }
 

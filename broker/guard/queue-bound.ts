@@ -60,9 +60,10 @@ export const queueBound: Guard = {
       const cleared = await outgoingClearMessageId.call(persistence, client, packet);
       const queue = queues.get(client.id);
       if (cleared !== undefined && cleared !== null && queue !== undefined) {
+        // Of QoS 2 what is cleared is the PUBREL, which does not say how large its message was: the mean stands for it.
+        const isPubrel = (cleared as { cmd?: string }).cmd === 'pubrel';
+        queue.bytes -= isPubrel ? queue.bytes / queue.messages : bytesOf(cleared as AedesPublishPacket);
         queue.messages -= 1;
-        // Of QoS 2 what is cleared is the PUBREL, which has no payload: those bytes are counted until it is empty.
-        queue.bytes -= bytesOf(cleared as AedesPublishPacket);
         if (queue.messages <= 0) queues.delete(client.id);
       }
       return cleared;

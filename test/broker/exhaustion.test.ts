@@ -205,6 +205,28 @@ test('two QoS 2 messages under way at once are each sent once, and the queue is 
   expect(payloads(await again.settle())).toEqual([]);
 });
 
+test('QoS 2 messages that are acknowledged leave the count of queued bytes, also when it is never empty', async () => {
+  const broker = await startTestBroker({ limits: { maxQueuedBytesPerClient: 1_000 } });
+  const client = await broker.session('device-1', { clean: false });
+  await subscribe(client, ['devices/device-1/#'], 2);
+  const scope = ['mqtt:publish:#'];
+  const publisher = await broker.session('publisher', {}, broker.token('publisher', { scope }));
+  const send = async () => {
+    publisher.send(publishPacket('devices/device-1/a', 'x'.repeat(400), { qos: 2 }));
+    return ((await client.next('publish')) as IPublishPacket).messageId as number;
+  };
+  let id = await send();
+  for (let n = 0; n < 40; n += 1) {
+    const following = await send();
+    client.send({ cmd: 'pubrec', messageId: id });
+    await client.next('pubrel');
+    client.send({ cmd: 'pubcomp', messageId: id });
+    await client.settle();
+    id = following;
+  }
+  expect(broker.refusals).toEqual([]);
+});
+
 describe('the queue of a session that is away', () => {
   const policy = parsePolicy(
     `version: 1

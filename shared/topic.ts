@@ -3,8 +3,8 @@
 /** Bytes of UTF-8 a topic name or filter may have: the length field has two bytes (MQTT 3.1.1 §1.5.3). */
 export const MAX_TOPIC_BYTES = 65_535;
 
-/** Levels a topic name or filter may have. No limit in MQTT; ours bounds the work of one match. */
-export const MAX_TOPIC_LEVELS = 128;
+/** Levels a topic name or filter may have. No limit in MQTT; Aedes takes no more, and it bounds the work of one match. */
+export const MAX_TOPIC_LEVELS = 100;
 
 const SLASH = 0x2f;
 const PLUS = 0x2b;

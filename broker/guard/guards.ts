@@ -1,3 +1,4 @@
+import { batchedWrites } from './batched-writes.ts';
 import { beforeAuthentication } from './before-authentication.ts';
 import { brokerErrors } from './broker-errors.ts';
 import { cleanSession } from './clean-session.ts';
@@ -26,11 +27,12 @@ import { websocketBuffer } from './websocket-buffer.ts';
 export const guards: readonly Guard[] = Object.freeze([
   brokerErrors,
   connectDeadline,
+  batchedWrites,
   packetSize,
   websocketBuffer,
-  // Listeners are put in front of each other: the form is checked before duplicates are looked for.
-  duplicateFilters,
+  // Duplicates are looked for in what is well-formed.
   packetForm,
+  duplicateFilters,
   beforeAuthentication,
   connectForm,
   cleanSession,

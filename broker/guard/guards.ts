@@ -1,3 +1,4 @@
+import { afterEnd } from './after-end.ts';
 import { beforeAuthentication } from './before-authentication.ts';
 import { brokerErrors } from './broker-errors.ts';
 import { cleanSession } from './clean-session.ts';
@@ -28,9 +29,11 @@ export const guards: readonly Guard[] = Object.freeze([
   connectDeadline,
   packetSize,
   websocketBuffer,
-  // Listeners are put in front of each other: the form is checked before duplicates are looked for.
+  // Listeners are put in front of each other: the end is known before the form is checked, the form before duplicates
+  // are looked for.
   duplicateFilters,
   packetForm,
+  afterEnd,
   beforeAuthentication,
   connectForm,
   cleanSession,

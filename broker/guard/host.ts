@@ -24,7 +24,7 @@ export interface HostClient extends Client {
   _will?: HostWill | null;
   /** What it subscribed to, by filter. */
   readonly subscriptions: Readonly<Record<string, { readonly qos: 0 | 1 | 2 } | undefined>>;
-  readonly _parser: EventEmitter;
+  readonly _parser: EventEmitter & { readonly _queue: unknown[] | null };
   /** Sends one packet at QoS 0. */
   deliver0(packet: object, done: () => void): void;
   pause(): void;

@@ -1,3 +1,4 @@
+import { afterEnd } from './after-end.ts';
 import { batchedWrites } from './batched-writes.ts';
 import { beforeAuthentication } from './before-authentication.ts';
 import { brokerErrors } from './broker-errors.ts';
@@ -30,7 +31,8 @@ export const guards: readonly Guard[] = Object.freeze([
   batchedWrites,
   packetSize,
   websocketBuffer,
-  // Duplicates are looked for in what is well-formed.
+  // The end is known before the form is checked, and duplicates are looked for in what is well-formed.
+  afterEnd,
   packetForm,
   duplicateFilters,
   beforeAuthentication,

@@ -16,6 +16,7 @@ export interface HostBroker extends Aedes {
 }
 
 export interface HostClient extends Client {
+  readonly connackSent: boolean;
   clean: boolean;
   conn: Duplex;
   /** The will of the registered session. */
@@ -33,6 +34,8 @@ export interface HostClient extends Client {
 /** Emits `packet`. */
 export interface HostParser extends EventEmitter {
   readonly client: HostClient;
+  /** Packets that came before CONNACK. */
+  readonly _queue: unknown[] | null;
 }
 
 /** A packet as the parser makes it: of these, what its kind has. */

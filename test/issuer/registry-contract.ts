@@ -96,11 +96,13 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         supertokens: { clientUri: 'https://example.com' },
       });
       expect(await registry.createClient(full, event('client.create', 'sensor-1'))).toBe(true);
-      const { registration, secretHashes, ...found } = (await registry.findClient('sensor-1')) ?? {};
+      const { registration, secretHashes, revision, quarantine, ...found } =
+        (await registry.findClient('sensor-1')) ?? {};
       const { secretHashes: hashes, ...expected } = full;
       expect(found).toEqual(expected);
       expect(secretHashes?.map((hash) => Array.from(hash))).toEqual(hashes.map((hash) => Array.from(hash)));
       expect(registration).toBeTypeOf('number');
+      expect([revision, quarantine]).toEqual([1, undefined]);
     });
 
     test('a client that is not there is undefined, also in another case', async () => {

@@ -136,17 +136,21 @@ function rotateKey(issuer: Issuer): MethodRoute {
   return {
     openTo: [],
     options: {
+      // A rotation needs to say nothing.
+      preValidation: async (request) => {
+        request.body ??= {};
+      },
       schema: {
         tags,
         operationId: 'rotateApiKey',
         summary: 'Replace an API key by a new one of the same name and role',
         params,
-        body: Type.Union([Rotation, Type.Null()]),
+        body: Rotation,
         response: { 200: answer('The new key', MadeApiKey), default: refusal },
       },
     },
     async handler(request) {
-      const { expires_at, overlap_seconds } = (request.body ?? {}) as Static<typeof Rotation>;
+      const { expires_at, overlap_seconds } = request.body as Static<typeof Rotation>;
       const { key, secret } = await issuer.apiKeys.rotate(
         nameOf(request),
         { expiresAtMs: readExpiry(expires_at), overlapSeconds: overlap_seconds },

@@ -1,15 +1,9 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
-import {
-  type AuditAction,
-  type AuditEvent,
-  adminActor,
-  anonymousActor,
-  auditEvent,
-  type Caller,
-} from './audit.ts';
+import { type AuditAction, type AuditEvent, adminActor, auditEvent, type Caller } from './audit.ts';
 import { checkAuthMethod, DEFAULT_AUTH_METHOD } from './client-auth/methods.ts';
 import { checkRegisteredScope } from './grant.ts';
+import type { ClientFilter } from './registry/client-changes.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
 import { generateSecret, hashSecret } from './secrets.ts';
@@ -17,6 +11,9 @@ import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts
 
 /** Clients on one page of a list. Ours: about a megabyte of JSON. */
 export const MAX_PAGE_CLIENTS = 1000;
+
+/** How long a creation is known by its key; draft-ietf-httpapi-idempotency-key-header leaves it to us. */
+const CREATION_KEY_LIFETIME_MS = 86_400_000;
 
 // Limits of one registration, all ours: together a client stays near 32 KiB.
 const MAX_NAME_LENGTH = 256;
@@ -58,6 +55,12 @@ export interface RegisteredClient {
   readonly clientSecret: string;
 }
 
+/** A client that the same request made before. */
+export interface RepeatedClient {
+  readonly client: ClientRecord;
+  readonly clientSecret: undefined;
+}
+
 /** An administrator, by the name of the API key, and where the request came from. */
 export interface Administrator extends Caller {
   readonly keyName: string;
@@ -67,13 +70,25 @@ export interface Administrator extends Caller {
 export interface Clients {
   /** @throws FleetgateError `registry_conflict`, `scope_malformed`, `not_supported`, `invalid_request` */
   create(registration: ClientRegistration, by: Administrator): Promise<RegisteredClient>;
+  /**
+   * As `create`, once for each key of an administrator within 24 h: the same request again answers the client that is
+   * there. Without its secret: what could show it again could be stolen, while one that was lost is rotated.
+   * @throws FleetgateError `idempotency_key_reused`, `client_unknown` when it was deleted since, and those of `create`
+   */
+  createOnce(
+    registration: ClientRegistration,
+    key: string,
+    by: Administrator,
+  ): Promise<RegisteredClient | RepeatedClient>;
   /** One page, ordered by id; `nextAfter` is there when more follow. */
-  list(page: { readonly after?: string | undefined; readonly limit: number }): Promise<ClientPage>;
+  list(page: {
+    readonly after?: string | undefined;
+    readonly limit: number;
+    readonly filter?: ClientFilter | undefined;
+  }): Promise<ClientPage>;
   find(clientId: string): Promise<ClientRecord | undefined>;
   /** Whether there was such a client. Its next token request is refused, and the tokens it has are revoked. */
   delete(clientId: string, by: Administrator): Promise<boolean>;
-  /** Records that somebody was refused as an administrator. */
-  recordIntruder(caller: Caller): Promise<void>;
 }
 
 /** @param onRevoked called after an act that revoked tokens */
@@ -93,28 +108,70 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
     return registry.deleteClient(expiring({ kind: 'client', clientId, atSeconds }, atSeconds), event);
   }
 
+  /** Makes a client and has it inserted; a refusal is recorded. */
+  async function make<T>(
+    registration: ClientRegistration,
+    by: Administrator,
+    insert: (made: RegisteredClient, event: AuditEvent) => Promise<T>,
+  ): Promise<T> {
+    const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
+    try {
+      checkRegistration(registration);
+      const clientSecret = generateSecret();
+      const client = newClient(registration, clientSecret, now());
+      return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
+    } catch (error) {
+      if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
+      await registry.recordEvent(event(by, 'client.create', target, error.code));
+      throw error;
+    }
+  }
+
   return {
-    async create(registration, by) {
-      const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
-      try {
-        checkRegistration(registration);
-        const clientSecret = generateSecret();
-        const client = newClient(registration, clientSecret, now());
-        if (!(await registry.createClient(client, event(by, 'client.create', client.clientId)))) {
-          throw new FleetgateError('registry_conflict', `client '${client.clientId}' is registered already`);
+    create: (registration, by) =>
+      make(registration, by, async (made, done) => {
+        if (!(await registry.createClient(made.client, done))) throw taken(made.client.clientId);
+        return made;
+      }),
+    createOnce: (registration, key, by) =>
+      make(registration, by, async (made, done) => {
+        const created = await registry.createClientOnce(
+          made.client,
+          {
+            owner: by.keyName,
+            keyHash: sha256(key),
+            requestHash: sha256(JSON.stringify(registration)),
+            notBeforeMs: done.atMs - CREATION_KEY_LIFETIME_MS,
+          },
+          done,
+        );
+        switch (created.outcome) {
+          case 'created':
+            return made;
+          case 'conflict':
+            throw taken(made.client.clientId);
+          case 'key_reused':
+            throw new FleetgateError(
+              'idempotency_key_reused',
+              'this Idempotency-Key came with another request before; use a new one for each creation',
+            );
         }
-        return { client, clientSecret };
-      } catch (error) {
-        if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
-        await registry.recordEvent(event(by, 'client.create', target, error.code));
-        throw error;
-      }
-    },
-    async list({ after, limit }) {
+        const { client } = created;
+        if (client === undefined) {
+          throw new FleetgateError(
+            'client_unknown',
+            'the client this Idempotency-Key created was deleted since',
+          );
+        }
+        await registry.recordEvent(event(by, 'client.create', client.clientId, 'repeated'));
+        return { client, clientSecret: undefined };
+      }),
+    async list({ after, limit, filter }) {
       const size = Math.min(limit, MAX_PAGE_CLIENTS);
       const found = await registry.listClients({
         limit: size + 1,
         ...(after === undefined ? {} : { after }),
+        ...(filter === undefined ? {} : { filter }),
       });
       const clients = found.slice(0, size);
       return { clients, nextAfter: found.length > size ? clients.at(-1)?.clientId : undefined };
@@ -128,22 +185,27 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
       else await registry.recordEvent(event(by, 'client.delete', target, 'client_unknown'));
       return isDeleted;
     },
-    recordIntruder: (caller) =>
-      registry.recordEvent(
-        auditEvent({
-          atMs: now(),
-          actor: anonymousActor,
-          action: 'admin.authenticate',
-          caller,
-          result: 'api_key_invalid',
-        }),
-      ),
   };
 }
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest();
+
+const taken = (clientId: string) =>
+  new FleetgateError('registry_conflict', `client '${clientId}' is registered already`);
 
 function newClient(registration: ClientRegistration, secret: string, atMs: number): NewClientRecord {
   return {
     clientId: registration.clientId ?? randomUUID(),
+    ...registered(registration),
+    secretHashes: [hashSecret(secret)],
+    createdAtMs: atMs,
+    updatedAtMs: atMs,
+  };
+}
+
+/** What a registration says of a client, with the defaults of what it leaves out. */
+export function registered(registration: ClientRegistration) {
+  return {
     name: registration.name,
     scope: registration.scope ?? '',
     audience: Array.from(new Set(registration.audience)),
@@ -153,10 +215,7 @@ function newClient(registration: ClientRegistration, secret: string, atMs: numbe
     labels: registration.labels ?? {},
     metadata: registration.metadata ?? {},
     tokenLifetimeSeconds: registration.tokenLifetimeSeconds,
-    secretHashes: [hashSecret(secret)],
     supertokens: registration.supertokens ?? {},
-    createdAtMs: atMs,
-    updatedAtMs: atMs,
   };
 }
 
@@ -164,7 +223,8 @@ function newClient(registration: ClientRegistration, secret: string, atMs: numbe
 const audiencePattern = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 const controlPattern = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
-function checkRegistration(registration: ClientRegistration): void {
+/** @throws FleetgateError `invalid_request`, `scope_malformed`, `not_supported` */
+export function checkRegistration(registration: ClientRegistration): void {
   const { clientId, name, scope, audience, authMethod, jwks, group, labels, metadata } = registration;
   if (clientId !== undefined && !isIdentifier(clientId)) invalid('client_id must match [A-Za-z0-9._-]{1,64}');
   if (group !== undefined && !isIdentifier(group)) invalid('group must match [A-Za-z0-9._-]{1,64}');
@@ -205,8 +265,8 @@ function checkTokenLifetime(seconds: number | undefined): void {
   invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
 }
 
-// Shown in tables and logs, where a line break or an escape sequence would do harm.
-function checkText(field: string, text: string, maxLength: number): void {
+/** Refuses what would do harm in tables and logs: line breaks, escape sequences. */
+export function checkText(field: string, text: string, maxLength: number): void {
   if (text.length > maxLength || controlPattern.test(text) || !text.isWellFormed()) {
     invalid(`${field} must be at most ${maxLength} characters without control characters`);
   }

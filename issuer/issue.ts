@@ -8,7 +8,12 @@ import {
 } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import { type AuditAction, auditEvent, type Caller, clientActor } from './audit.ts';
-import { authenticateClient, claimedClient, clientRefused } from './client-auth/authenticate.ts';
+import {
+  authenticateClient,
+  claimedClient,
+  clientRefused,
+  refuseQuarantined,
+} from './client-auth/authenticate.ts';
 import { type Grant, type GrantDefaults, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
 import { recordRefusal } from './refusal.ts';
@@ -54,7 +59,7 @@ interface SignedToken {
  */
 const MAX_ISSUED_AHEAD_SECONDS = 60;
 
-/** Revocations of one client that one request for a token gives way to. */
+/** Revocations and changes of one client that one request for a token gives way to. */
 const MAX_ISSUE_TRIES = 5;
 
 /** Issues tokens: authenticate, grant, sign, record, in this order. */
@@ -66,9 +71,11 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
       try {
         // Not what the client may have, but whether this is a token request at all.
         if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
-        const client = await authenticateClient(request, claimed, context.registry);
-        const grant = grantFor(client, request, context.defaults);
-        return respond(await signAndRecord(client, grant, caller, context), grant);
+        return await grantAndSign(
+          await authenticateClient(request, claimed, context.registry),
+          request,
+          context,
+        );
       } catch (error) {
         const { clientId } = claimed;
         return await recordRefusal(error, { action: 'token.issue', caller, clientId }, context);
@@ -79,19 +86,38 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
   };
 }
 
-/** A token that no recorded revocation hits: one of this very second moves its `iat` to the next. */
+/** A token of what the client may have when it is recorded, and not of what it might when the request came. */
+async function grantAndSign(
+  authenticated: ClientRecord,
+  request: TokenRequest,
+  context: IssueContext,
+): Promise<TokenResponse> {
+  let client: ClientRecord | undefined = authenticated;
+  for (let tries = 0; tries < MAX_ISSUE_TRIES && client !== undefined; tries += 1) {
+    const grant = grantFor(client, request, context.defaults);
+    const signed = await signAndRecord(client, grant, request.caller, context);
+    if (signed !== undefined) return respond(signed, grant);
+    client = await context.registry.findClient(client.clientId);
+    if (client?.registration !== authenticated.registration) throw clientRefused();
+    refuseQuarantined(client);
+  }
+  throw new OAuthError('temporarily_unavailable', 'the client is being changed');
+}
+
+/** A token that no recorded revocation hits: one of this very second moves its `iat` to the next. Unset when the client has changed. */
 async function signAndRecord(
   client: ClientRecord,
   grant: Grant,
   caller: Caller,
   context: IssueContext,
-): Promise<SignedToken> {
+): Promise<SignedToken | undefined> {
   const atMs = context.now();
   let issuedAtSeconds = Math.floor(atMs / 1000);
   for (let tries = 0; tries < MAX_ISSUE_TRIES; tries += 1) {
     const signed = sign(client, grant, { atMs, issuedAtSeconds }, context);
     const recorded = await record(client, signed, { atMs, caller }, context);
     if (recorded.outcome === 'recorded') return signed;
+    if (recorded.outcome === 'registration_changed') return undefined;
     if (recorded.outcome === 'registration_ended') throw clientRefused();
     issuedAtSeconds = recorded.validFromSeconds;
     if (issuedAtSeconds * 1000 - atMs > MAX_ISSUED_AHEAD_SECONDS * 1000) break;

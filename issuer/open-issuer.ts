@@ -1,5 +1,7 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
+import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
+import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
@@ -13,6 +15,8 @@ import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 /** The issuer without any listener: what every transport in front of it calls. */
 export interface Issuer extends TokenIssuer, TokenRevoker {
   readonly clients: Clients;
+  readonly clientChanges: ClientChanges;
+  readonly apiKeys: ApiKeys;
   readonly revocations: Revocations;
   readonly revocationFeed: RevocationFeed;
   /** Access to what the issuer itself serves. */
@@ -53,6 +57,8 @@ export async function openIssuer(
       ...tokenIssuer({ registry, keys, issuerUrl, defaults, now, log }),
       ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
       clients: openClients(registry, now, onRevoked),
+      clientChanges: openClientChanges(registry, now, onRevoked),
+      apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,
       access: bearerAccess(tokens, registry),

@@ -1,4 +1,4 @@
-import { isIdentifier, OAuthError } from '@fleetgate/shared';
+import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import type { ClientRecord, Registry } from '../registry/registry.ts';
 import type { ClientRequest } from '../token-request.ts';
 import type { AuthenticationAttempt } from './client-auth.ts';
@@ -44,9 +44,19 @@ export async function authenticateClient(
   }
   const client = isIdentifier(attempt.clientId) ? await registry.findClient(attempt.clientId) : undefined;
   if (!attempt.isProven(client) || client === undefined) throw clientRefused();
+  refuseQuarantined(client);
   return client;
 }
 
-/** One answer for an unknown client, a wrong secret and a client that has just been deleted. */
-export const clientRefused = () =>
-  new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong');
+/**
+ * Refuses a client in quarantine as if it were unknown; the audit has the reason.
+ * @throws OAuthError `invalid_client`, caused by `client_quarantined`
+ */
+export function refuseQuarantined({ clientId, quarantine }: ClientRecord): void {
+  if (quarantine === undefined) return;
+  throw clientRefused(new FleetgateError('client_quarantined', `client '${clientId}' is in quarantine`));
+}
+
+/** One answer for an unknown client, a wrong secret, a client in quarantine and one that has just been deleted. */
+export const clientRefused = (cause?: FleetgateError) =>
+  new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong', { cause });

@@ -74,7 +74,7 @@ type RecipeClient = Static<typeof RecipeClient>;
  */
 export function recipeRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
   return async (app) => {
-    guardAdminRoutes(app, issuer, adminKey);
+    guardAdminRoutes(app, issuer, adminKey, ['admin', 'provisioner']);
     app.setValidatorCompiler(schemaCompiler);
     app.setErrorHandler((error, request, reply) => {
       const status = statusOf(error);

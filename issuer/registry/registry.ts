@@ -1,6 +1,8 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
 import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
+import type { ApiKeyRegistry } from './api-keys.ts';
+import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -25,11 +27,15 @@ export interface ClientRecord {
   readonly secretHashes: readonly Uint8Array[];
   /** SuperTokens' fields that the client credentials grant does not use: kept and echoed. */
   readonly supertokens: JsonObject;
+  /** How often it was changed. */
+  readonly revision: number;
+  /** Set while no token is issued to it, by an administrator's decision. */
+  readonly quarantine: { readonly atMs: number; readonly reason: string } | undefined;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
 }
 
-export type NewClientRecord = Omit<ClientRecord, 'registration'>;
+export type NewClientRecord = Omit<ClientRecord, 'registration' | 'revision' | 'quarantine'>;
 
 /** A signing key. The private half is encrypted before it comes here. */
 export interface StoredSigningKey {
@@ -47,6 +53,8 @@ export type TokenRecorded =
   | { readonly outcome: 'recorded' }
   /** The registration has ended since it was read. */
   | { readonly outcome: 'registration_ended' }
+  /** The client was changed since it was read, or put into quarantine. */
+  | { readonly outcome: 'registration_changed' }
   /** A revocation that is recorded already would hit the token: no `iat` before this one will do. */
   | { readonly outcome: 'revoked_already'; readonly validFromSeconds: number };
 
@@ -63,18 +71,22 @@ export type RevocationRecorded =
  *
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
-export interface Registry {
+export interface Registry extends ClientChangesRegistry, ApiKeyRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
-  listClients(page: { readonly after?: string; readonly limit: number }): Promise<ClientRecord[]>;
+  listClients(page: {
+    readonly after?: string;
+    readonly limit: number;
+    readonly filter?: ClientFilter;
+  }): Promise<ClientRecord[]>;
   /** Whether it was registered; `false`, with nothing written, when the id is taken. */
   createClient(client: NewClientRecord, event: AuditEvent): Promise<boolean>;
   /** Deletes the client and revokes its tokens. Whether there was such a client; `false` with nothing written. */
   deleteClient(revocation: NewRevocation & { kind: 'client' }, event: AuditEvent): Promise<boolean>;
   /**
    * Records that a token with this `iat` was issued to this registration. Whatever but `recorded` means that nothing
-   * was written: the audit never shows a token issued after its client was deleted, nor one that an earlier
-   * revocation hits.
+   * was written: the audit never shows a token issued after its client was deleted or put into quarantine,
+   * nor one that an earlier revocation hits.
    */
   recordIssuedToken(client: ClientRecord, issuedAtSeconds: number, event: AuditEvent): Promise<TokenRecorded>;
   /**

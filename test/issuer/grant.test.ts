@@ -21,6 +21,8 @@ const client = (more: Partial<ClientRecord> = {}): ClientRecord => ({
   tokenLifetimeSeconds: undefined,
   secretHashes: [],
   supertokens: {},
+  revision: 1,
+  quarantine: undefined,
   createdAtMs: 0,
   updatedAtMs: 0,
   ...more,

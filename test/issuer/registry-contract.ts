@@ -17,7 +17,7 @@ export interface OpenedRegistry {
   dispose(): Promise<void>;
 }
 
-const event = (action: AuditEvent['action'], target: string, result = 'ok'): AuditEvent =>
+export const event = (action: AuditEvent['action'], target: string, result = 'ok'): AuditEvent =>
   auditEvent({
     atMs: 1_700_000_000_123,
     actor: 'admin:default',
@@ -27,7 +27,7 @@ const event = (action: AuditEvent['action'], target: string, result = 'ok'): Aud
     caller: { address: '192.0.2.1', requestId: 'request-1' },
   });
 
-const client = (clientId: string, more: Partial<NewClientRecord> = {}): NewClientRecord => ({
+export const client = (clientId: string, more: Partial<NewClientRecord> = {}): NewClientRecord => ({
   clientId,
   name: undefined,
   scope: '',
@@ -54,14 +54,14 @@ const key = (kid: string, algorithm: StoredSigningKey['algorithm'] = 'ES256', cr
 });
 
 /** The second of {@link event}. */
-const NOW = 1_700_000_000;
+export const NOW = 1_700_000_000;
 const GONE = NOW + 86_700;
 
 const revocation = <Target extends RevocationTarget>(target: Target, expiresAtSeconds = GONE) => ({
   ...target,
   expiresAtSeconds,
 });
-const ofClient = (clientId: string, atSeconds = NOW) =>
+export const ofClient = (clientId: string, atSeconds = NOW) =>
   revocation({ kind: 'client' as const, clientId, atSeconds });
 
 /** What every implementation of the port keeps. */
@@ -96,11 +96,13 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         supertokens: { clientUri: 'https://example.com' },
       });
       expect(await registry.createClient(full, event('client.create', 'sensor-1'))).toBe(true);
-      const { registration, secretHashes, ...found } = (await registry.findClient('sensor-1')) ?? {};
+      const { registration, secretHashes, revision, quarantine, ...found } =
+        (await registry.findClient('sensor-1')) ?? {};
       const { secretHashes: hashes, ...expected } = full;
       expect(found).toEqual(expected);
       expect(secretHashes?.map((hash) => Array.from(hash))).toEqual(hashes.map((hash) => Array.from(hash)));
       expect(registration).toBeTypeOf('number');
+      expect([revision, quarantine]).toEqual([1, undefined]);
     });
 
     test('a client that is not there is undefined, also in another case', async () => {

@@ -9,11 +9,13 @@ import {
   type Caller,
 } from './audit.ts';
 import { checkAuthMethod, DEFAULT_AUTH_METHOD } from './client-auth/methods.ts';
-import { checkRegisteredScope } from './grant.ts';
+import type { GrantSettings } from './grant.ts';
+import { checkRegisteredScope } from './registered-scope.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
 import { generateSecret, hashSecret } from './secrets.ts';
-import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
+import { checkClaimMetadata } from './token-claims.ts';
+import { isTokenLifetime } from './token-lifetime.ts';
 
 /** Clients on one page of a list. Ours: about a megabyte of JSON. */
 export const MAX_PAGE_CLIENTS = 1000;
@@ -76,8 +78,16 @@ export interface Clients {
   recordIntruder(caller: Caller): Promise<void>;
 }
 
+/** What the issuer's configuration says of registrations. */
+export type RegistrationSettings = Pick<GrantSettings, 'maxTokenLifetimeSeconds' | 'tokenClaims'>;
+
 /** @param onRevoked called after an act that revoked tokens */
-export function openClients(registry: Registry, now: () => number, onRevoked: () => void): Clients {
+export function openClients(
+  registry: Registry,
+  now: () => number,
+  onRevoked: () => void,
+  settings: RegistrationSettings,
+): Clients {
   const event = (by: Administrator, action: AuditAction, target: string | undefined, result?: string) =>
     auditEvent({
       atMs: now(),
@@ -97,7 +107,7 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
     async create(registration, by) {
       const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
       try {
-        checkRegistration(registration);
+        checkRegistration(registration, settings);
         const clientSecret = generateSecret();
         const client = newClient(registration, clientSecret, now());
         if (!(await registry.createClient(client, event(by, 'client.create', client.clientId)))) {
@@ -164,7 +174,7 @@ function newClient(registration: ClientRegistration, secret: string, atMs: numbe
 const audiencePattern = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 const controlPattern = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
-function checkRegistration(registration: ClientRegistration): void {
+function checkRegistration(registration: ClientRegistration, settings: RegistrationSettings): void {
   const { clientId, name, scope, audience, authMethod, jwks, group, labels, metadata } = registration;
   if (clientId !== undefined && !isIdentifier(clientId)) invalid('client_id must match [A-Za-z0-9._-]{1,64}');
   if (group !== undefined && !isIdentifier(group)) invalid('group must match [A-Za-z0-9._-]{1,64}');
@@ -179,7 +189,8 @@ function checkRegistration(registration: ClientRegistration): void {
   if (metadata !== undefined && JSON.stringify(metadata).length > MAX_METADATA_LENGTH) {
     invalid(`metadata must be at most ${MAX_METADATA_LENGTH} characters of JSON`);
   }
-  checkTokenLifetime(registration.tokenLifetimeSeconds);
+  if (metadata !== undefined) checkClaimMetadata(metadata, settings.tokenClaims);
+  checkTokenLifetime(registration.tokenLifetimeSeconds, settings);
 }
 
 function checkAudience(audience: readonly string[]): void {
@@ -200,9 +211,15 @@ function checkLabels(labels: Readonly<Record<string, string>>): void {
   }
 }
 
-function checkTokenLifetime(seconds: number | undefined): void {
-  if (seconds === undefined || isTokenLifetime(seconds)) return;
-  invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
+function checkTokenLifetime(
+  seconds: number | undefined,
+  { maxTokenLifetimeSeconds }: RegistrationSettings,
+): void {
+  if (seconds === undefined || (isTokenLifetime(seconds) && seconds <= maxTokenLifetimeSeconds)) return;
+  invalid(
+    `token_lifetime_seconds must be a whole number from 1 to ${maxTokenLifetimeSeconds}, the issuer's ` +
+      'max_token_lifetime_seconds',
+  );
 }
 
 // Shown in tables and logs, where a line break or an escape sequence would do harm.

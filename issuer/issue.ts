@@ -9,7 +9,7 @@ import {
 import type { Logger } from 'pino';
 import { type AuditAction, auditEvent, type Caller, clientActor } from './audit.ts';
 import { authenticateClient, claimedClient, clientRefused } from './client-auth/authenticate.ts';
-import { type Grant, type GrantDefaults, grantFor } from './grant.ts';
+import { type Grant, type GrantSettings, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
 import { recordRefusal } from './refusal.ts';
 import type { ClientRecord, Registry, TokenRecorded } from './registry/registry.ts';
@@ -20,7 +20,7 @@ export interface IssueContext {
   readonly keys: SigningKeys;
   /** `iss`. */
   readonly issuerUrl: () => string;
-  readonly defaults: GrantDefaults;
+  readonly grants: GrantSettings;
   readonly now: () => number;
   readonly newTokenId?: () => string;
   readonly log?: Logger | undefined;
@@ -67,7 +67,7 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
         // Not what the client may have, but whether this is a token request at all.
         if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
         const client = await authenticateClient(request, claimed, context.registry);
-        const grant = grantFor(client, request, context.defaults);
+        const grant = grantFor(client, request, context.grants);
         return respond(await signAndRecord(client, grant, caller, context), grant);
       } catch (error) {
         const { clientId } = claimed;
@@ -110,6 +110,8 @@ function sign(
 ): SignedToken {
   const tokenId = newTokenId();
   const claims: AccessTokenClaims = {
+    // First, so that none of them stands for one of ours.
+    ...grant.claims,
     iss: issuerUrl(),
     sub: client.clientId,
     client_id: client.clientId,

@@ -48,11 +48,10 @@ export async function openIssuer(
       if (revocation.kind === 'key') keys.withdraw(revocation.keyId);
     });
     const tokens = ownTokens({ keys, issuerUrl, now });
-    const defaults = { audience: defaultAudience, tokenLifetimeSeconds: options.tokenLifetimeSeconds };
     return {
-      ...tokenIssuer({ registry, keys, issuerUrl, defaults, now, log }),
+      ...tokenIssuer({ registry, keys, issuerUrl, grants: options, now, log }),
       ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
-      clients: openClients(registry, now, onRevoked),
+      clients: openClients(registry, now, onRevoked, options),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,
       access: bearerAccess(tokens, registry),

@@ -46,7 +46,8 @@ export function readTokenRequest(http: HttpClientRequest): ReadTokenRequest {
     ...clientRequest(http, parameters),
     grantType: text(parameters, 'grant_type'),
     scope: textOrList(parameters, 'scope'),
-    audience: [...audiences(parameters, 'audience'), ...audiences(parameters, 'resource')],
+    audience: audiences(parameters),
+    resource: resources(parameters),
   };
   return { request, isCamelCase };
 }
@@ -101,7 +102,7 @@ function readForm(bytes: Uint8Array): { parameters: Parameters; isCamelCase: fal
     if (name === 'resource') resources.push(value);
     else if (parameters.has(name)) invalid('a parameter is included more than once');
     else parameters.set(name, value);
-    if (resources.length > MAX_RESOURCES) invalid(`resource is included more than ${MAX_RESOURCES} times`);
+    if (resources.length > MAX_RESOURCES) tooManyResources();
   }
   if (resources.length > 0) parameters.set('resource', resources.length === 1 ? resources[0] : resources);
   return { parameters, isCamelCase: false };
@@ -137,9 +138,20 @@ function textOrList(parameters: Parameters, name: string): string | readonly str
   return value as string[];
 }
 
-function audiences(parameters: Parameters, name: string): readonly string[] {
-  const value = textOrList(parameters, name) ?? [];
+function audiences(parameters: Parameters): readonly string[] {
+  const value = textOrList(parameters, 'audience') ?? [];
   return typeof value === 'string' ? value.split(' ').filter((one) => one !== '') : value;
+}
+
+function resources(parameters: Parameters): readonly string[] {
+  const value = textOrList(parameters, 'resource') ?? [];
+  if (typeof value === 'string') return [value];
+  if (value.length > MAX_RESOURCES) tooManyResources();
+  return value.filter((one) => one !== '');
+}
+
+function tooManyResources(): never {
+  invalid(`resource is included more than ${MAX_RESOURCES} times`);
 }
 
 function invalid(description: string): never {

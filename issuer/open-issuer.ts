@@ -1,6 +1,7 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type Clients, openClients } from './clients.ts';
+import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -11,7 +12,7 @@ import { openRevocations, type Revocations } from './revocations.ts';
 import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 
 /** The issuer without any listener: what every transport in front of it calls. */
-export interface Issuer extends TokenIssuer, TokenRevoker {
+export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly clients: Clients;
   readonly revocations: Revocations;
   readonly revocationFeed: RevocationFeed;
@@ -50,6 +51,7 @@ export async function openIssuer(
     const tokens = ownTokens({ keys, issuerUrl, now });
     return {
       ...tokenIssuer({ registry, keys, issuerUrl, grants: options, now, log }),
+      ...tokenIntrospector({ registry, tokens, grants: options, now, log }),
       ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
       clients: openClients(registry, now, onRevoked, options),
       revocations: openRevocations(registry, now, onRevoked),

@@ -6,7 +6,7 @@ import { addRoute, callerOf, type Handler } from './routes.ts';
 import {
   type HttpClientRequest,
   type RawBody,
-  readRevokeTokenRequest,
+  readHeldTokenRequest,
   readTokenRequest,
   toCamelCase,
 } from './token-request.ts';
@@ -32,6 +32,9 @@ export function publicRoutes(
     }
     for (const url of everywhere(paths.revoke, '/auth/oauth/revoke')) {
       addRoute(app, url, { POST: { handler: revocationEndpoint(issuer) } });
+    }
+    for (const url of everywhere(paths.introspect, '/auth/oauth/introspect')) {
+      addRoute(app, url, { POST: { handler: introspectionEndpoint(issuer) } });
     }
     const stream = revocationStream(app, issuer, feed);
     for (const url of everywhere(paths.revocations)) addRoute(app, url, { GET: stream });
@@ -76,14 +79,28 @@ function tokenEndpoint(issuer: Issuer): Handler {
 function revocationEndpoint(issuer: Issuer): Handler {
   return async (request, reply) => {
     const http = clientRequestOf(request);
-    let read: ReturnType<typeof readRevokeTokenRequest>;
+    let read: ReturnType<typeof readHeldTokenRequest>;
     try {
-      read = readRevokeTokenRequest(http);
+      read = readHeldTokenRequest(http);
     } catch (error) {
       return await issuer.refuse(error, http.caller, 'token.revoke');
     }
     await issuer.revokeToken(read);
     return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send();
+  };
+}
+
+function introspectionEndpoint(issuer: Issuer): Handler {
+  return async (request, reply) => {
+    const http = clientRequestOf(request);
+    let read: ReturnType<typeof readHeldTokenRequest>;
+    try {
+      read = readHeldTokenRequest(http);
+    } catch (error) {
+      return await issuer.refuse(error, http.caller, 'token.introspect');
+    }
+    const answer = await issuer.introspectToken(read);
+    return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(answer);
   };
 }
 

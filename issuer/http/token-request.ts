@@ -1,6 +1,5 @@
 import { OAuthError, type TokenResponse, type TokenResponseCamelCase } from '@fleetgate/shared';
 import type { Caller } from '../audit.ts';
-import type { RevokeTokenRequest } from '../revoke-token.ts';
 import type { ClientRequest, TokenRequest } from '../token-request.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -52,11 +51,17 @@ export function readTokenRequest(http: HttpClientRequest): ReadTokenRequest {
   return { request, isCamelCase };
 }
 
+/** A request about a token that the client holds. */
+export interface HeldTokenRequest extends ClientRequest {
+  readonly token: string | undefined;
+}
+
 /**
- * Reads a request to revoke a token (RFC 7009 §2.1), as form or JSON. `token_type_hint` is ignored: there is one type.
+ * Reads a request to revoke a token (RFC 7009 §2.1) or to introspect it (RFC 7662 §2.1), as form or JSON.
+ * `token_type_hint` is ignored: there is one type.
  * @throws OAuthError `invalid_request`; the message never quotes a value
  */
-export function readRevokeTokenRequest(http: HttpClientRequest): RevokeTokenRequest {
+export function readHeldTokenRequest(http: HttpClientRequest): HeldTokenRequest {
   const { parameters } = readParameters(http);
   return { ...clientRequest(http, parameters), token: text(parameters, 'token') };
 }

@@ -60,6 +60,9 @@ describe('public routes', () => {
         token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
         revocation_endpoint: `${issuer.url}/oauth/revoke`,
         revocation_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        introspection_endpoint: `${issuer.url}/oauth/introspect`,
+        introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        token_introspection_endpoint: `${issuer.url}/oauth/introspect`,
         grant_types_supported: ['client_credentials'],
         response_types_supported: [],
       });

@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Issuer } from '../open-issuer.ts';
 import { metadata, paths } from './metadata.ts';
+import { keepBodiesRaw } from './raw-body.ts';
 import { type FeedOptions, revocationStream } from './revocation-stream.ts';
 import { addRoute, callerOf, type Handler } from './routes.ts';
 import {
@@ -107,10 +108,17 @@ function introspectionEndpoint(issuer: Issuer): Handler {
 function clientRequestOf(request: FastifyRequest): HttpClientRequest {
   return {
     body: request.body as RawBody | undefined,
-    hasQuery: request.url.includes('?'),
+    // A fragment has no place in a request at all, and would reach the route too.
+    hasQuery: /[?#]/.test(request.url),
+    isAmbiguous: isRepeated(request, 'authorization') || isRepeated(request, 'content-type'),
     authorization: request.headers.authorization,
     caller: callerOf(request),
   };
+}
+
+// Node goes by the first of them; whoever stands before it may go by the last.
+function isRepeated({ raw }: FastifyRequest, header: string): boolean {
+  return (raw.headersDistinct[header]?.length ?? 0) > 1;
 }
 
 /** What anybody may read and keep for a while, also a page in a browser. */
@@ -122,12 +130,4 @@ function published(read: () => Promise<unknown>): Handler {
         'access-control-allow-origin': '*',
       })
       .send(await read());
-}
-
-// What is wrong with a body is then refused, and recorded, as any other refused request.
-function keepBodiesRaw(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  const keep = (type: RawBody['type']) => async (_request: unknown, bytes: Buffer) => ({ type, bytes });
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, keep('json'));
-  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'buffer' }, keep('form'));
 }

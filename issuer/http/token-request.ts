@@ -13,6 +13,8 @@ export interface RawBody {
 export interface HttpClientRequest {
   readonly body: RawBody | undefined;
   readonly hasQuery: boolean;
+  /** Whether it says twice who asks or how the body is to be read. */
+  readonly isAmbiguous: boolean;
   readonly authorization: string | undefined;
   readonly caller: Caller;
 }
@@ -66,9 +68,10 @@ export function readHeldTokenRequest(http: HttpClientRequest): HeldTokenRequest 
   return { ...clientRequest(http, parameters), token: text(parameters, 'token') };
 }
 
-function readParameters({ body, hasQuery }: HttpClientRequest) {
+function readParameters({ body, hasQuery, isAmbiguous }: HttpClientRequest) {
   // RFC 6749 §2.3.1: never in the URI, which ends up in logs.
   if (hasQuery) invalid('parameters belong in the body, not in the query');
+  if (isAmbiguous) invalid('Authorization or Content-Type is included more than once');
   if (body === undefined) return invalid('the request has no body');
   return body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
 }
@@ -103,6 +106,8 @@ function readForm(bytes: Uint8Array): { parameters: Parameters; isCamelCase: fal
   const parameters = new Map<string, unknown>();
   const resources: string[] = [];
   for (const [name, value] of new URLSearchParams(form)) {
+    // What stands for an escape that is not UTF-8 (RFC 6749 appendix B): several values would become this one.
+    if (name.includes('\ufffd') || value.includes('\ufffd')) invalid('the body is not UTF-8');
     // RFC 6749 §3.2: once; only `resource` may come again (RFC 8707 §2).
     if (name === 'resource') resources.push(value);
     else if (parameters.has(name)) invalid('a parameter is included more than once');

@@ -118,6 +118,8 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     databaseFile: isAbsolute(file) ? file : join(directory.path, file),
     keyEncryptionKeyFile: directory.keyEncryptionKeyFile,
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
+    maxTokenLifetimeSeconds: issuer.max_token_lifetime_seconds,
+    tokenClaims: issuer.token_claims,
     signingAlgorithm: issuer.signing_algorithm,
     defaultAudience: issuer.default_audience,
     log: log.child({ component: 'issuer' }),

@@ -3,6 +3,7 @@
 export type AuditAction =
   | 'token.issue'
   | 'token.revoke'
+  | 'token.introspect'
   | 'client.revoke'
   | 'issued_before.revoke'
   | 'key.revoke'

@@ -6,6 +6,7 @@ import {
   type ClientRegistration,
   checkRegistration,
   checkText,
+  type RegistrationSettings,
   registered,
 } from './clients.ts';
 import { mergePatch } from './merge-patch.ts';
@@ -56,6 +57,7 @@ export function openClientChanges(
   registry: Registry,
   now: () => number,
   onRevoked: () => void,
+  settings: RegistrationSettings,
 ): ClientChanges {
   const { event, recorded } = administrativeActs(registry, now);
 
@@ -76,7 +78,7 @@ export function openClientChanges(
       if (!isExpected(current)) {
         throw new FleetgateError('precondition_failed', 'the client is not as If-Match names it');
       }
-      const next = changed(current, change, now());
+      const next = changed(current, change, now(), settings);
       const done = event(by, 'client.update', clientId);
       if (next === current && !revokesTokens) {
         await registry.recordEvent(done);
@@ -113,10 +115,15 @@ export function openClientChanges(
 }
 
 /** The client with the change; itself when that changes nothing. */
-function changed(current: ClientRecord, change: ClientChange, atMs: number): ClientRecord {
+function changed(
+  current: ClientRecord,
+  change: ClientChange,
+  atMs: number,
+  settings: RegistrationSettings,
+): ClientRecord {
   const before = registered(current);
   const registration = mergePatch(before, change as JsonObject) as ClientRegistration;
-  checkRegistration(registration);
+  checkRegistration(registration, settings);
   const after = registered(registration);
   return isDeepStrictEqual(before, after) ? current : { ...current, ...after, updatedAtMs: atMs };
 }

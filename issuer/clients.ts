@@ -2,12 +2,14 @@ import { createHash, randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { type AuditAction, type AuditEvent, adminActor, auditEvent, type Caller } from './audit.ts';
 import { checkAuthMethod, DEFAULT_AUTH_METHOD } from './client-auth/methods.ts';
-import { checkRegisteredScope } from './grant.ts';
+import type { GrantSettings } from './grant.ts';
+import { checkRegisteredScope } from './registered-scope.ts';
 import type { ClientFilter } from './registry/client-changes.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
 import { generateSecret, hashSecret } from './secrets.ts';
-import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
+import { checkClaimMetadata } from './token-claims.ts';
+import { isTokenLifetime } from './token-lifetime.ts';
 
 /** Clients on one page of a list. Ours: about a megabyte of JSON. */
 export const MAX_PAGE_CLIENTS = 1000;
@@ -91,8 +93,16 @@ export interface Clients {
   delete(clientId: string, by: Administrator): Promise<boolean>;
 }
 
+/** What the issuer's configuration says of registrations. */
+export type RegistrationSettings = Pick<GrantSettings, 'maxTokenLifetimeSeconds' | 'tokenClaims'>;
+
 /** @param onRevoked called after an act that revoked tokens */
-export function openClients(registry: Registry, now: () => number, onRevoked: () => void): Clients {
+export function openClients(
+  registry: Registry,
+  now: () => number,
+  onRevoked: () => void,
+  settings: RegistrationSettings,
+): Clients {
   const event = (by: Administrator, action: AuditAction, target: string | undefined, result?: string) =>
     auditEvent({
       atMs: now(),
@@ -116,7 +126,7 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
   ): Promise<T> {
     const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
     try {
-      checkRegistration(registration);
+      checkRegistration(registration, settings);
       const clientSecret = generateSecret();
       const client = newClient(registration, clientSecret, now());
       return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
@@ -224,7 +234,7 @@ const audiencePattern = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 const controlPattern = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
 /** @throws FleetgateError `invalid_request`, `scope_malformed`, `not_supported` */
-export function checkRegistration(registration: ClientRegistration): void {
+export function checkRegistration(registration: ClientRegistration, settings: RegistrationSettings): void {
   const { clientId, name, scope, audience, authMethod, jwks, group, labels, metadata } = registration;
   if (clientId !== undefined && !isIdentifier(clientId)) invalid('client_id must match [A-Za-z0-9._-]{1,64}');
   if (group !== undefined && !isIdentifier(group)) invalid('group must match [A-Za-z0-9._-]{1,64}');
@@ -239,7 +249,8 @@ export function checkRegistration(registration: ClientRegistration): void {
   if (metadata !== undefined && JSON.stringify(metadata).length > MAX_METADATA_LENGTH) {
     invalid(`metadata must be at most ${MAX_METADATA_LENGTH} characters of JSON`);
   }
-  checkTokenLifetime(registration.tokenLifetimeSeconds);
+  if (metadata !== undefined) checkClaimMetadata(metadata, settings.tokenClaims);
+  checkTokenLifetime(registration.tokenLifetimeSeconds, settings);
 }
 
 function checkAudience(audience: readonly string[]): void {
@@ -260,9 +271,15 @@ function checkLabels(labels: Readonly<Record<string, string>>): void {
   }
 }
 
-function checkTokenLifetime(seconds: number | undefined): void {
-  if (seconds === undefined || isTokenLifetime(seconds)) return;
-  invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
+function checkTokenLifetime(
+  seconds: number | undefined,
+  { maxTokenLifetimeSeconds }: RegistrationSettings,
+): void {
+  if (seconds === undefined || (isTokenLifetime(seconds) && seconds <= maxTokenLifetimeSeconds)) return;
+  invalid(
+    `token_lifetime_seconds must be a whole number from 1 to ${maxTokenLifetimeSeconds}, the issuer's ` +
+      'max_token_lifetime_seconds',
+  );
 }
 
 /** Refuses what would do harm in tables and logs: line breaks, escape sequences. */

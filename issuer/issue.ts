@@ -14,7 +14,7 @@ import {
   clientRefused,
   refuseQuarantined,
 } from './client-auth/authenticate.ts';
-import { type Grant, type GrantDefaults, grantFor } from './grant.ts';
+import { type Grant, type GrantSettings, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
 import { recordRefusal } from './refusal.ts';
 import type { ClientRecord, Registry, TokenRecorded } from './registry/registry.ts';
@@ -25,7 +25,7 @@ export interface IssueContext {
   readonly keys: SigningKeys;
   /** `iss`. */
   readonly issuerUrl: () => string;
-  readonly defaults: GrantDefaults;
+  readonly grants: GrantSettings;
   readonly now: () => number;
   readonly newTokenId?: () => string;
   readonly log?: Logger | undefined;
@@ -94,7 +94,7 @@ async function grantAndSign(
 ): Promise<TokenResponse> {
   let client: ClientRecord | undefined = authenticated;
   for (let tries = 0; tries < MAX_ISSUE_TRIES && client !== undefined; tries += 1) {
-    const grant = grantFor(client, request, context.defaults);
+    const grant = grantFor(client, request, context.grants);
     const signed = await signAndRecord(client, grant, request.caller, context);
     if (signed !== undefined) return respond(signed, grant);
     client = await context.registry.findClient(client.clientId);
@@ -136,6 +136,8 @@ function sign(
 ): SignedToken {
   const tokenId = newTokenId();
   const claims: AccessTokenClaims = {
+    // First, so that none of them stands for one of ours.
+    ...grant.claims,
     iss: issuerUrl(),
     sub: client.clientId,
     client_id: client.clientId,

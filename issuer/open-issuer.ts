@@ -3,6 +3,7 @@ import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type Clients, openClients } from './clients.ts';
+import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -13,7 +14,7 @@ import { openRevocations, type Revocations } from './revocations.ts';
 import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 
 /** The issuer without any listener: what every transport in front of it calls. */
-export interface Issuer extends TokenIssuer, TokenRevoker {
+export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly clients: Clients;
   readonly clientChanges: ClientChanges;
   readonly apiKeys: ApiKeys;
@@ -52,12 +53,12 @@ export async function openIssuer(
       if (revocation.kind === 'key') keys.withdraw(revocation.keyId);
     });
     const tokens = ownTokens({ keys, issuerUrl, now });
-    const defaults = { audience: defaultAudience, tokenLifetimeSeconds: options.tokenLifetimeSeconds };
     return {
-      ...tokenIssuer({ registry, keys, issuerUrl, defaults, now, log }),
+      ...tokenIssuer({ registry, keys, issuerUrl, grants: options, now, log }),
+      ...tokenIntrospector({ registry, tokens, grants: options, now, log }),
       ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
-      clients: openClients(registry, now, onRevoked),
-      clientChanges: openClientChanges(registry, now, onRevoked),
+      clients: openClients(registry, now, onRevoked, options),
+      clientChanges: openClientChanges(registry, now, onRevoked, options),
       apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,

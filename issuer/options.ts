@@ -1,5 +1,6 @@
 import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
 import type { Logger } from 'pino';
+import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
 export interface IssuerOptions {
@@ -16,6 +17,10 @@ export interface IssuerOptions {
   readonly keyEncryptionKeyFile: string;
   /** Lifetime of tokens of clients registered without one. Default 900. */
   readonly tokenLifetimeSeconds?: number;
+  /** Longest lifetime a client may be registered with, up to a day. Default 86400. */
+  readonly maxTokenLifetimeSeconds?: number;
+  /** Fields of a client's metadata that are copied into its tokens as claims. Default none. */
+  readonly tokenClaims?: readonly string[];
   /** Default ES256. */
   readonly signingAlgorithm?: SigningAlgorithm;
   /** Audience of tokens of clients registered without one. Default `['mqtt']`. */
@@ -41,6 +46,8 @@ const optionNames = [
   'databaseFile',
   'keyEncryptionKeyFile',
   'tokenLifetimeSeconds',
+  'maxTokenLifetimeSeconds',
+  'tokenClaims',
   'signingAlgorithm',
   'defaultAudience',
   'revocationFeed',
@@ -58,6 +65,8 @@ export interface ResolvedOptions {
   readonly databaseFile: string;
   readonly keyEncryptionKeyFile: string;
   readonly tokenLifetimeSeconds: number;
+  readonly maxTokenLifetimeSeconds: number;
+  readonly tokenClaims: readonly string[];
   readonly signingAlgorithm: SigningAlgorithm;
   readonly defaultAudience: readonly string[];
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
@@ -78,6 +87,14 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
   if (!isTokenLifetime(tokenLifetimeSeconds)) {
     invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
   }
+  const { maxTokenLifetimeSeconds = MAX_TOKEN_LIFETIME_SECONDS, tokenClaims = [] } = options;
+  if (!isTokenLifetime(maxTokenLifetimeSeconds)) {
+    invalid(`max_token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
+  }
+  if (tokenLifetimeSeconds > maxTokenLifetimeSeconds) {
+    invalid('token_lifetime_seconds must not be over max_token_lifetime_seconds');
+  }
+  checkTokenClaimNames(tokenClaims);
   if (!signingAlgorithms.includes(signingAlgorithm)) {
     invalid(`signing_algorithm must be one of ${signingAlgorithms.join(', ')}`);
   }
@@ -103,6 +120,8 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     databaseFile: options.databaseFile,
     keyEncryptionKeyFile: options.keyEncryptionKeyFile,
     tokenLifetimeSeconds,
+    maxTokenLifetimeSeconds,
+    tokenClaims: Object.freeze(Array.from(new Set(tokenClaims))),
     signingAlgorithm,
     defaultAudience: Object.freeze([...defaultAudience]),
     revocationFeed: Object.freeze(revocationFeed),

@@ -76,6 +76,7 @@ export function describe(error: FleetgateError): string {
   return error.message
     .slice(0, MAX_DESCRIPTION_LENGTH)
     .replaceAll('"', "'")
+    .replaceAll('§', 'section ')
     .replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?');
 }
 

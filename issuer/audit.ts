@@ -9,6 +9,8 @@ export type AuditAction =
   | 'client.create'
   | 'client.delete'
   | 'key.activate'
+  | 'app.create'
+  | 'app.delete'
   | 'admin.authenticate';
 
 /** One audit row. It never holds a secret, a token or anything a caller chose freely and unchecked. */

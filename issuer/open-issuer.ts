@@ -1,4 +1,5 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
+import type { AuditEvent } from './audit.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
@@ -24,6 +25,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker {
   jwks(): JsonWebKeySet;
   /** All public keys, also those another process on this database has made meanwhile. */
   currentJwks(): Promise<JsonWebKeySet>;
+  /** Records what was done to apps. */
+  recordEvent(event: AuditEvent): Promise<void>;
   /** Whether the registry can be read. */
   isReady(): Promise<boolean>;
   /** Finishes the acts that wait and closes the registry. */
@@ -35,7 +38,7 @@ export interface Issuer extends TokenIssuer, TokenRevoker {
  * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `key_file_invalid`
  */
 export async function openIssuer(
-  options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed'>,
+  options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed' | 'appsDirectory'>,
   issuerUrl: () => string,
 ): Promise<Issuer> {
   const { databaseFile, keyEncryptionKeyFile, signingAlgorithm, defaultAudience, log, now } = options;
@@ -63,6 +66,7 @@ export async function openIssuer(
         await keys.reload();
         return keys.jwks();
       },
+      recordEvent: (event) => registry.recordEvent(event),
       isReady: () => registry.isReadable(),
       async close() {
         await revocationFeed.close();

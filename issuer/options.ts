@@ -14,6 +14,8 @@ export interface IssuerOptions {
   readonly databaseFile: string;
   /** File of 32 bytes that encrypt the signing keys; made, with mode 0600, when the database is new. */
   readonly keyEncryptionKeyFile: string;
+  /** Directory of the apps (`/appid-<id>`), made with mode 0700. Default: none, and no app can be made. */
+  readonly appsDirectory?: string;
   /** Lifetime of tokens of clients registered without one. Default 900. */
   readonly tokenLifetimeSeconds?: number;
   /** Default ES256. */
@@ -40,6 +42,7 @@ const optionNames = [
   'url',
   'databaseFile',
   'keyEncryptionKeyFile',
+  'appsDirectory',
   'tokenLifetimeSeconds',
   'signingAlgorithm',
   'defaultAudience',
@@ -57,6 +60,7 @@ export interface ResolvedOptions {
   readonly url: string | undefined;
   readonly databaseFile: string;
   readonly keyEncryptionKeyFile: string;
+  readonly appsDirectory: string | undefined;
   readonly tokenLifetimeSeconds: number;
   readonly signingAlgorithm: SigningAlgorithm;
   readonly defaultAudience: readonly string[];
@@ -102,6 +106,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
     databaseFile: options.databaseFile,
     keyEncryptionKeyFile: options.keyEncryptionKeyFile,
+    appsDirectory: options.appsDirectory,
     tokenLifetimeSeconds,
     signingAlgorithm,
     defaultAudience: Object.freeze([...defaultAudience]),

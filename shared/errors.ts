@@ -91,6 +91,8 @@ export const faultCodes = [
   'registry_schema_newer',
   'registry_conflict',
   'client_unknown',
+  'app_unknown',
+  'app_not_empty',
   'key_unknown',
   'api_key_invalid',
   'key_file_invalid',

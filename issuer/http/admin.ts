@@ -2,10 +2,12 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
+import type { Apps } from '../apps/apps.ts';
 import { MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import type { NewClientRecord } from '../registry/registry.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
+import { appRoutes } from './app-routes.ts';
 import { errorBody, sendError } from './errors.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
@@ -40,8 +42,11 @@ const Page = Type.Object(
   { additionalProperties: false },
 );
 
-/** The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' `/recipe`. */
-export function adminRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
+/**
+ * The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' `/recipe`.
+ * @param apps given for the default app, which manages them
+ */
+export function adminRoutes(issuer: Issuer, adminKey: string, apps?: Apps): FastifyPluginAsync {
   return async (app) => {
     await app.register(
       async (v1) => {
@@ -51,6 +56,7 @@ export function adminRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsyn
         v1.setValidatorCompiler(schemaCompiler);
         clientRoutes(v1.withTypeProvider<TypeBoxTypeProvider>(), issuer);
         revocationRoutes(v1.withTypeProvider<TypeBoxTypeProvider>(), issuer);
+        if (apps !== undefined) appRoutes(v1.withTypeProvider<TypeBoxTypeProvider>(), apps);
       },
       { prefix: '/v1' },
     );
@@ -86,7 +92,7 @@ function createClient(issuer: Issuer): MethodRoute {
       );
       return reply
         .code(201)
-        .header('location', `/v1/clients/${client.clientId}`)
+        .header('location', `${request.server.prefix}/clients/${client.clientId}`)
         .send({ ...view(client, issuer), client_secret: clientSecret });
     },
   };

@@ -117,6 +117,7 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
     databaseFile: isAbsolute(file) ? file : join(directory.path, file),
     keyEncryptionKeyFile: directory.keyEncryptionKeyFile,
+    appsDirectory: directory.appsDirectory,
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
     signingAlgorithm: issuer.signing_algorithm,
     defaultAudience: issuer.default_audience,

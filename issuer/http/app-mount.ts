@@ -3,7 +3,6 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import type { Logger } from 'pino';
 import { appPath } from '../apps/app-id.ts';
 import type { App, Apps } from '../apps/apps.ts';
-import { errorBody } from './errors.ts';
 import { paths } from './metadata.ts';
 import { openHttpServer } from './server.ts';
 
@@ -47,7 +46,10 @@ export function appMounts({ routesOf, apps, path, log }: MountOptions): AppMount
       const { app_id: appId } = request.params as { app_id: string };
       const app = apps.find(appId);
       if (app === undefined) {
-        return reply.code(404).header('cache-control', 'no-store').send(errorBody(404));
+        return reply
+          .code(404)
+          .header('cache-control', 'no-store')
+          .send({ error: 'app_unknown', error_description: 'there is no such app' });
       }
       const mounted = await mountOf(app);
       const { raw } = request;

@@ -23,8 +23,7 @@ function rawGet(base: string, path: string): Promise<number> {
   });
 }
 
-const errorOf = async (response: Response) =>
-  ((await response.json()) as { error?: string; code?: string }).error;
+const errorOf = async (response: Response) => ((await response.json()) as { error?: string }).error;
 
 async function auditOf(file: string) {
   const registry = await openSqliteRegistry(file);
@@ -72,7 +71,8 @@ describe('an app', () => {
       404,
     );
     for (const path of ['/v1/clients', '/recipe/oauth/clients', '/v1/apps', '']) {
-      expect((await call('POST', `/appid-unknown${path}`, {})).status, path).toBe(404);
+      const answer = await call('POST', `/appid-unknown${path}`, {});
+      expect([answer.status, await errorOf(answer)], path).toEqual([404, 'app_unknown']);
     }
     expect(readdirSync(join(directory, 'apps')).sort()).toEqual(['.deleted', 'known']);
   });

@@ -12,7 +12,7 @@ import { errorBody, sendError } from './errors.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 import { schemaCompiler } from './schema.ts';
-import { recipeRoutes } from './supertokens.ts';
+import { supertokensRoutes } from './supertokens.ts';
 
 /** Clients on a page when no limit is given. */
 const DEFAULT_PAGE_CLIENTS = 100;
@@ -43,7 +43,7 @@ const Page = Type.Object(
 );
 
 /**
- * The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' `/recipe`.
+ * The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' routes.
  * @param apps given for the default app, which manages them
  */
 export function adminRoutes(issuer: Issuer, adminKey: string, apps?: Apps): FastifyPluginAsync {
@@ -60,7 +60,7 @@ export function adminRoutes(issuer: Issuer, adminKey: string, apps?: Apps): Fast
       },
       { prefix: '/v1' },
     );
-    await app.register(recipeRoutes(issuer, adminKey), { prefix: '/recipe' });
+    await app.register(supertokensRoutes(issuer, adminKey));
   };
 }
 

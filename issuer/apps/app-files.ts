@@ -1,5 +1,14 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 import { isAppId } from './app-id.ts';
 
@@ -34,17 +43,15 @@ export function openAppFiles(root: string): AppFiles {
   const directory = (appId: string) => join(root, appId);
   const move = (from: string, to: string) => {
     renameSync(from, to);
-    for (const each of [root, deleted]) syncDirectory(each);
+    for (const each of [from, to]) syncDirectory(dirname(each));
   };
-  act(root, () => {
-    for (const each of [root, deleted]) mkdirSync(each, { recursive: true, mode: 0o700 });
-    rmSync(unfinished, { recursive: true, force: true });
-  });
+  act(root, () => rmSync(unfinished, { recursive: true, force: true }));
 
   return {
     directory,
     list: () =>
       act(root, () => {
+        if (!existsSync(root)) return { appIds: [], strangers: [] };
         const entries = readdirSync(root, { withFileTypes: true }).filter(({ name }) => name !== DELETED);
         const isApp = (entry: (typeof entries)[number]) => entry.isDirectory() && isAppId(entry.name);
         return {
@@ -57,7 +64,9 @@ export function openAppFiles(root: string): AppFiles {
       }),
     async create(appId, fill) {
       const made = join(unfinished, appId);
-      act(unfinished, () => mkdirSync(made, { recursive: true, mode: 0o700 }));
+      act(unfinished, () => {
+        for (const each of [root, unfinished, made]) makeDirectory(each);
+      });
       try {
         await fill(made);
         act(root, () => move(made, directory(appId)));
@@ -67,6 +76,7 @@ export function openAppFiles(root: string): AppFiles {
     },
     putAside: (appId, atMs) =>
       act(deleted, () => {
+        makeDirectory(deleted);
         const aside = join(deleted, `${appId}.${atMs}`);
         move(directory(appId), aside);
         return () => move(aside, directory(appId));
@@ -83,6 +93,11 @@ function act<T>(place: string, work: () => T): T {
     if (code === undefined) throw error;
     throw new FleetgateError('registry_unavailable', `cannot write ${place} (${code})`, { cause: error });
   }
+}
+
+// One level, so that each directory above has the mode its own maker gave it.
+function makeDirectory(path: string): void {
+  if (!existsSync(path)) mkdirSync(path, { mode: 0o700 });
 }
 
 // The name, too, must survive a power loss.

@@ -1,6 +1,8 @@
+import { remoteRevocations } from '@fleetgate/broker';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type AppFixture, createApp, defaultApp } from '../support/app-fixture.ts';
+import { startTestBroker } from '../support/broker-fixture.ts';
 import { adminKey, type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
 import { openFeed } from '../support/revocation-reader.ts';
 
@@ -137,4 +139,33 @@ describe.each(pairs)('of %s, shown to %s,', (from, to) => {
     const page = await other.call('GET', `/v1/revocations?cursor=${after}`);
     expect(await page.json()).toMatchObject({ revocations: [{ jti: 'other-1' }] });
   });
+});
+
+test('a broker takes the tokens of the app it trusts and of no other, and is told of its revocations only', async () => {
+  const { a, b } = apps;
+  const reader = await a.register({ client_id: 'broker', scope });
+  const feedToken = async () =>
+    ((await (await a.tokenFor(reader)).json()) as { access_token: string }).access_token;
+  const broker = await startTestBroker({
+    issuers: [
+      {
+        issuer: a.url,
+        keys: { discover: true },
+        revocations: { source: remoteRevocations({ url: `${a.url}/revocations`, token: feedToken }) },
+      },
+    ],
+  });
+  const sensor = { client_id: 'sensor-1', scope: 'mqtt:publish:devices/{client_id}/#' };
+  const tokens = [await a.token(sensor), await b.token(sensor), await apps.default.token(sensor)];
+  const answers = await Promise.all(tokens.map((token) => broker.connack('sensor-1', token)));
+  expect(answers).toEqual([0, 4, 4]);
+
+  const session = await broker.session('sensor-1', {}, tokens[0]);
+  for (const each of [b, apps.default]) {
+    await each.call('POST', '/v1/revocations', { kind: 'client', client_id: 'sensor-1' });
+  }
+  await session.settle();
+  await a.call('POST', '/v1/revocations', { kind: 'client', client_id: 'sensor-1' });
+  await session.closed;
+  expect(await broker.connack('sensor-1', tokens[0])).toBe(4);
 });

@@ -49,7 +49,7 @@ describe('an app', () => {
       const { call, directory } = await issuerFixture();
       const answer = await call('POST', '/v1/apps', { app_id: appId });
       expect([answer.status, await errorOf(answer)]).toEqual([400, 'invalid_request']);
-      expect(readdirSync(join(directory, 'apps'))).toEqual(['.deleted']);
+      expect(existsSync(join(directory, 'apps'))).toBe(false);
     },
   );
 
@@ -74,7 +74,7 @@ describe('an app', () => {
       const answer = await call('POST', `/appid-unknown${path}`, {});
       expect([answer.status, await errorOf(answer)], path).toEqual([404, 'app_unknown']);
     }
-    expect(readdirSync(join(directory, 'apps')).sort()).toEqual(['.deleted', 'known']);
+    expect(readdirSync(join(directory, 'apps')).sort()).toEqual(['known']);
   });
 
   test('has files of its own, for nobody else to read', async () => {
@@ -285,7 +285,7 @@ describe('a start', () => {
       expect((await fetch(`${at}/appid-${name}/.well-known/jwks.json`)).status).toBe(404);
     }
     await issuer.close();
-    expect(readdirSync(apps).sort()).toEqual(['.deleted', 'Not_An_App', 'note']);
+    expect(readdirSync(apps).sort()).toEqual(['Not_An_App', 'note']);
   });
 
   test('is refused when an app cannot be opened, and leaves nothing open', async () => {

@@ -117,6 +117,7 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
     databaseFile: isAbsolute(file) ? file : join(directory.path, file),
     keyEncryptionKeyFile: directory.keyEncryptionKeyFile,
+    appsDirectory: directory.appsDirectory,
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
     maxTokenLifetimeSeconds: issuer.max_token_lifetime_seconds,
     tokenClaims: issuer.token_claims,

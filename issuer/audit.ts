@@ -13,6 +13,8 @@ export type AuditAction =
   | 'client.release'
   | 'client.delete'
   | 'key.activate'
+  | 'app.create'
+  | 'app.delete'
   | 'api_key.create'
   | 'api_key.rotate'
   | 'api_key.delete'

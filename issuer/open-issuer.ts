@@ -1,5 +1,6 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import { type ApiKeys, openApiKeys } from './api-keys.ts';
+import type { AuditEvent } from './audit.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type Clients, openClients } from './clients.ts';
@@ -29,6 +30,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   jwks(): JsonWebKeySet;
   /** All public keys, also those another process on this database has made meanwhile. */
   currentJwks(): Promise<JsonWebKeySet>;
+  /** Records what was done to apps. */
+  recordEvent(event: AuditEvent): Promise<void>;
   /** Whether the registry can be read. */
   isReady(): Promise<boolean>;
   /** Finishes the acts that wait and closes the registry. */
@@ -40,7 +43,7 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
  * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `key_file_invalid`
  */
 export async function openIssuer(
-  options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed'>,
+  options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed' | 'appsDirectory'>,
   issuerUrl: () => string,
 ): Promise<Issuer> {
   const { databaseFile, keyEncryptionKeyFile, signingAlgorithm, defaultAudience, log, now } = options;
@@ -70,6 +73,7 @@ export async function openIssuer(
         await keys.reload();
         return keys.jwks();
       },
+      recordEvent: (event) => registry.recordEvent(event),
       isReady: () => registry.isReadable(),
       async close() {
         await revocationFeed.close();

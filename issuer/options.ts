@@ -15,6 +15,8 @@ export interface IssuerOptions {
   readonly databaseFile: string;
   /** File of 32 bytes that encrypt the signing keys; made, with mode 0600, when the database is new. */
   readonly keyEncryptionKeyFile: string;
+  /** Directory of the apps (`/appid-<id>`), made with mode 0700. Default: none, and no app can be made. */
+  readonly appsDirectory?: string;
   /** Lifetime of tokens of clients registered without one. Default 900. */
   readonly tokenLifetimeSeconds?: number;
   /** Longest lifetime a client may be registered with, up to a day. Default 86400. */
@@ -45,6 +47,7 @@ const optionNames = [
   'url',
   'databaseFile',
   'keyEncryptionKeyFile',
+  'appsDirectory',
   'tokenLifetimeSeconds',
   'maxTokenLifetimeSeconds',
   'tokenClaims',
@@ -64,6 +67,7 @@ export interface ResolvedOptions {
   readonly url: string | undefined;
   readonly databaseFile: string;
   readonly keyEncryptionKeyFile: string;
+  readonly appsDirectory: string | undefined;
   readonly tokenLifetimeSeconds: number;
   readonly maxTokenLifetimeSeconds: number;
   readonly tokenClaims: readonly string[];
@@ -119,6 +123,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
     databaseFile: options.databaseFile,
     keyEncryptionKeyFile: options.keyEncryptionKeyFile,
+    appsDirectory: options.appsDirectory,
     tokenLifetimeSeconds,
     maxTokenLifetimeSeconds,
     tokenClaims: Object.freeze(Array.from(new Set(tokenClaims))),

@@ -1,6 +1,9 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import type { FastifyPluginAsync } from 'fastify';
+import { appPath } from './apps/app-id.ts';
+import { type App, type Apps, openApps } from './apps/apps.ts';
 import { adminRoutes } from './http/admin.ts';
+import { type AppMounts, appMounts } from './http/app-mount.ts';
 import { publicRoutes } from './http/public.ts';
 import { openHttpServer } from './http/server.ts';
 import { openIssuer } from './open-issuer.ts';
@@ -35,14 +38,37 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
   if (resolved.url === undefined) checkIssuerUrl(urlOf(http.host, http.port));
   let url = resolved.url;
   const issuer = await openIssuer(resolved, () => url ?? notListening());
+  const mounts: AppMounts[] = [];
+  let apps: Apps | undefined;
   try {
+    const opened = await openApps({
+      directory: resolved.appsDirectory,
+      open: (appId, databaseFile) =>
+        openIssuer(
+          { ...resolved, databaseFile, log: log?.child({ app: appId }) },
+          () => `${issuer.url()}${appPath(appId)}`,
+        ),
+      recordEvent: issuer.recordEvent,
+      drain: async (app) => {
+        for (const each of mounts) await each.drain(app);
+      },
+      now: resolved.now,
+      log,
+    });
+    apps = opened;
+    const mountApps = (routesOf: (app: App) => FastifyPluginAsync, path = ''): FastifyPluginAsync => {
+      const mounted = appMounts({ routesOf, apps: opened, path, log });
+      mounts.push(mounted);
+      return mounted.plugin;
+    };
     const server = openHttpServer(log);
+    const feed = { now: resolved.now, ...resolved.revocationFeed };
+    await server.app.register(publicRoutes(issuer, { configuredUrl: resolved.url, ...feed }));
     await server.app.register(
-      publicRoutes(issuer, {
-        configuredUrl: resolved.url,
-        now: resolved.now,
-        ...resolved.revocationFeed,
-      }),
+      mountApps(
+        (app) => publicRoutes(app.issuer, { configuredUrl: undefined, ...feed }),
+        pathOf(resolved.url),
+      ),
     );
     const port = await server.listen(http);
     url ??= urlOf(http.host, port);
@@ -51,17 +77,29 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       port,
       jwks: () => issuer.jwks(),
       revocations: { subscribe: issuer.revocationFeed.subscribe },
-      adminRoutes: ({ adminKey }) => adminRoutes(issuer, adminKey),
+      adminRoutes:
+        ({ adminKey }) =>
+        async (admin) => {
+          await admin.register(adminRoutes(issuer, adminKey, opened));
+          await admin.register(mountApps((app) => adminRoutes(app.issuer, app.adminKey)));
+        },
       isReady: () => issuer.isReady(),
       async close() {
         await server.close();
+        await opened.close();
         await issuer.close();
       },
     };
   } catch (error) {
+    await apps?.close();
     await issuer.close();
     throw error;
   }
+}
+
+// What a proxy in front may keep of the issuer's URL, or strip.
+function pathOf(url: string | undefined): string {
+  return url === undefined ? '' : new URL(url).pathname.replace(/\/+$/, '');
 }
 
 function urlOf(host: string, port: number): string {

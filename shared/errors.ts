@@ -92,6 +92,8 @@ export const faultCodes = [
   'registry_conflict',
   'client_unknown',
   'client_quarantined',
+  'app_unknown',
+  'app_not_empty',
   'key_unknown',
   'api_key_invalid',
   'api_key_unknown',

@@ -1,29 +1,34 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type from 'typebox';
+import type { Apps } from '../apps/apps.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { guardAdminRoutes } from './admin-access.ts';
 import { apiKeyRoutes } from './api-key-routes.ts';
+import { appRoutes } from './app-routes.ts';
 import { clientRoutes } from './client-routes.ts';
 import { answer, refusal, serveOpenApi } from './openapi.ts';
 import { sendProblem } from './problem.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute } from './routes.ts';
 import { schemaCompiler } from './schema.ts';
-import { recipeRoutes } from './supertokens.ts';
+import { supertokensRoutes } from './supertokens.ts';
 
-/** The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' `/recipe`. */
-export function adminRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
+/**
+ * The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' routes.
+ * @param apps given for the default app, which manages them
+ */
+export function adminRoutes(issuer: Issuer, adminKey: string, apps?: Apps): FastifyPluginAsync {
   return async (app) => {
     await app.register(async (documented) => {
       await serveOpenApi(documented);
-      await documented.register(v1(issuer, adminKey), { prefix: '/v1' });
+      await documented.register(v1(issuer, adminKey, apps), { prefix: '/v1' });
     });
-    await app.register(recipeRoutes(issuer, adminKey), { prefix: '/recipe' });
+    await app.register(supertokensRoutes(issuer, adminKey));
   };
 }
 
-function v1(issuer: Issuer, adminKey: string): FastifyPluginAsync {
+function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPluginAsync {
   return async (plain) => {
     guardAdminRoutes(plain, issuer, adminKey);
     plain.setErrorHandler(sendProblem);
@@ -36,6 +41,7 @@ function v1(issuer: Issuer, adminKey: string): FastifyPluginAsync {
     clientRoutes(app, issuer);
     revocationRoutes(app, issuer);
     apiKeyRoutes(app, issuer);
+    if (apps !== undefined) appRoutes(app, apps);
   };
 }
 

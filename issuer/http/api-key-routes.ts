@@ -88,7 +88,7 @@ function createKey(issuer: Issuer): MethodRoute {
       );
       return reply
         .code(201)
-        .header('location', `/v1/api-keys/${name}`)
+        .header('location', `${request.server.prefix}/api-keys/${name}`)
         .send({ ...view(key), api_key: secret });
     },
   };

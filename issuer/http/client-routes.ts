@@ -96,7 +96,9 @@ function createClient(issuer: Issuer): MethodRoute {
           ? await issuer.clients.create(registration, by)
           : await issuer.clients.createOnce(registration, key, by);
       const view = clientView(client, issuer.defaultAudience);
-      reply.code(201).headers({ location: `/v1/clients/${client.clientId}`, etag: entityTag(view) });
+      reply
+        .code(201)
+        .headers({ location: `${request.server.prefix}/clients/${client.clientId}`, etag: entityTag(view) });
       if (clientSecret !== undefined) return reply.send({ ...view, client_secret: clientSecret });
       return reply.header('idempotency-replayed', 'true').send({
         ...view,

@@ -6,7 +6,7 @@ import { checkRegisteredScope } from './grant.ts';
 import type { ClientFilter } from './registry/client-changes.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
-import { generateSecret, hashSecret } from './secrets.ts';
+import { checkSecretEnd, generateSecret, unusedSecret } from './secrets.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
 /** Clients on one page of a list. Ours: about a megabyte of JSON. */
@@ -42,6 +42,8 @@ export interface ClientRegistration {
   readonly metadata?: JsonObject | undefined;
   readonly tokenLifetimeSeconds?: number | undefined;
   readonly supertokens?: JsonObject | undefined;
+  /** When its secret ends, in milliseconds since 1970. Default: no end. */
+  readonly secretExpiresAtMs?: number | undefined;
 }
 
 export interface ClientPage {
@@ -117,6 +119,7 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
     const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
     try {
       checkRegistration(registration);
+      checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
       const clientSecret = generateSecret();
       const client = newClient(registration, clientSecret, now());
       return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
@@ -197,7 +200,7 @@ function newClient(registration: ClientRegistration, secret: string, atMs: numbe
   return {
     clientId: registration.clientId ?? randomUUID(),
     ...registered(registration),
-    secretHashes: [hashSecret(secret)],
+    secrets: [unusedSecret(secret, { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs })],
     createdAtMs: atMs,
     updatedAtMs: atMs,
   };

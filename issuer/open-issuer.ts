@@ -2,6 +2,7 @@ import type { JsonWebKeySet } from '@fleetgate/shared';
 import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
+import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
@@ -16,6 +17,7 @@ import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 export interface Issuer extends TokenIssuer, TokenRevoker {
   readonly clients: Clients;
   readonly clientChanges: ClientChanges;
+  readonly secrets: ClientSecrets;
   readonly apiKeys: ApiKeys;
   readonly revocations: Revocations;
   readonly revocationFeed: RevocationFeed;
@@ -58,6 +60,7 @@ export async function openIssuer(
       ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
       clients: openClients(registry, now, onRevoked),
       clientChanges: openClientChanges(registry, now, onRevoked),
+      secrets: openClientSecrets(registry, now, onRevoked),
       apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,

@@ -10,6 +10,7 @@ import { sendProblem } from './problem.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute } from './routes.ts';
 import { schemaCompiler } from './schema.ts';
+import { secretRoutes } from './secret-routes.ts';
 import { recipeRoutes } from './supertokens.ts';
 
 /** The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' `/recipe`. */
@@ -34,6 +35,7 @@ function v1(issuer: Issuer, adminKey: string): FastifyPluginAsync {
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     issuerRoute(app, issuer);
     clientRoutes(app, issuer);
+    secretRoutes(app, issuer);
     revocationRoutes(app, issuer);
     apiKeyRoutes(app, issuer);
   };

@@ -13,6 +13,8 @@ const oauthStatuses: Partial<Record<OAuthErrorCode, number>> = {
 const faultStatuses: ReadonlyMap<string, number> = new Map([
   ['registry_conflict', 409],
   ['client_unknown', 404],
+  ['secret_unknown', 404],
+  ['secret_limit_reached', 409],
   ['key_unknown', 404],
   ['api_key_unknown', 404],
   ['api_key_invalid', 401],

@@ -7,7 +7,7 @@ import { checkRegisteredScope } from './registered-scope.ts';
 import type { ClientFilter } from './registry/client-changes.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
-import { generateSecret, hashSecret } from './secrets.ts';
+import { checkSecretEnd, generateSecret, unusedSecret } from './secrets.ts';
 import { checkClaimMetadata } from './token-claims.ts';
 import { isTokenLifetime } from './token-lifetime.ts';
 
@@ -44,6 +44,8 @@ export interface ClientRegistration {
   readonly metadata?: JsonObject | undefined;
   readonly tokenLifetimeSeconds?: number | undefined;
   readonly supertokens?: JsonObject | undefined;
+  /** When its secret ends, in milliseconds since 1970. Default: no end. */
+  readonly secretExpiresAtMs?: number | undefined;
 }
 
 export interface ClientPage {
@@ -127,6 +129,7 @@ export function openClients(
     const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
     try {
       checkRegistration(registration, settings);
+      checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
       const clientSecret = generateSecret();
       const client = newClient(registration, clientSecret, now());
       return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
@@ -207,7 +210,7 @@ function newClient(registration: ClientRegistration, secret: string, atMs: numbe
   return {
     clientId: registration.clientId ?? randomUUID(),
     ...registered(registration),
-    secretHashes: [hashSecret(secret)],
+    secrets: [unusedSecret(secret, { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs })],
     createdAtMs: atMs,
     updatedAtMs: atMs,
   };

@@ -51,7 +51,7 @@ export function tokenIntrospector(context: IntrospectTokenContext): TokenIntrosp
       const { caller, token } = request;
       const claimed = claimedClient(request);
       try {
-        const client = await authenticateClient(request, claimed, context.registry);
+        const client = await authenticateClient(request, claimed, context);
         if (token === undefined) throw new OAuthError('invalid_request', 'token is missing');
         return await introspect(client, token, context);
       } catch (error) {

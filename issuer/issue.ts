@@ -9,10 +9,11 @@ import {
 import type { Logger } from 'pino';
 import { type AuditAction, auditEvent, type Caller, clientActor } from './audit.ts';
 import {
+  type AuthenticatedClient,
   authenticateClient,
   claimedClient,
   clientRefused,
-  refuseQuarantined,
+  readAgain,
 } from './client-auth/authenticate.ts';
 import { type Grant, type GrantSettings, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
@@ -71,11 +72,7 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
       try {
         // Not what the client may have, but whether this is a token request at all.
         if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
-        return await grantAndSign(
-          await authenticateClient(request, claimed, context.registry),
-          request,
-          context,
-        );
+        return await grantAndSign(await authenticateClient(request, claimed, context), request, context);
       } catch (error) {
         const { clientId } = claimed;
         return await recordRefusal(error, { action: 'token.issue', caller, clientId }, context);
@@ -88,18 +85,16 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
 
 /** A token of what the client may have when it is recorded, and not of what it might when the request came. */
 async function grantAndSign(
-  authenticated: ClientRecord,
+  authenticated: AuthenticatedClient,
   request: TokenRequest,
   context: IssueContext,
 ): Promise<TokenResponse> {
-  let client: ClientRecord | undefined = authenticated;
-  for (let tries = 0; tries < MAX_ISSUE_TRIES && client !== undefined; tries += 1) {
+  let client = authenticated;
+  for (let tries = 0; tries < MAX_ISSUE_TRIES; tries += 1) {
     const grant = grantFor(client, request, context.grants);
     const signed = await signAndRecord(client, grant, request.caller, context);
     if (signed !== undefined) return respond(signed, grant);
-    client = await context.registry.findClient(client.clientId);
-    if (client?.registration !== authenticated.registration) throw clientRefused();
-    refuseQuarantined(client);
+    client = await readAgain(client, context);
   }
   throw new OAuthError('temporarily_unavailable', 'the client is being changed');
 }

@@ -3,6 +3,7 @@ import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import type { AuditEvent } from './audit.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
+import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
@@ -18,6 +19,7 @@ import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly clients: Clients;
   readonly clientChanges: ClientChanges;
+  readonly secrets: ClientSecrets;
   readonly apiKeys: ApiKeys;
   readonly revocations: Revocations;
   readonly revocationFeed: RevocationFeed;
@@ -62,6 +64,7 @@ export async function openIssuer(
       ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
       clients: openClients(registry, now, onRevoked, options),
       clientChanges: openClientChanges(registry, now, onRevoked, options),
+      secrets: openClientSecrets(registry, now, onRevoked),
       apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,

@@ -38,7 +38,7 @@ export function tokenRevoker(context: RevokeTokenContext): TokenRevoker {
       const { caller, token } = request;
       const claimed = claimedClient(request);
       try {
-        const client = await authenticateClient(request, claimed, context.registry);
+        const client = await authenticateClient(request, claimed, context);
         if (token === undefined) throw new OAuthError('invalid_request', 'token is missing');
         await revoke(client, token, request, context);
       } catch (error) {

@@ -12,6 +12,7 @@ import { type ConnectionOptions, connect, withConnection } from './connection.ts
 import { formatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { scopeNotes } from './scope-notes.ts';
+import { addSecretCommands } from './secret-program.ts';
 
 interface CreateFlags extends ConnectionOptions {
   id?: string;
@@ -142,6 +143,7 @@ Examples:
             .join(''),
         );
     });
+  addSecretCommands(client);
 }
 
 /** What is legal and probably not meant. */

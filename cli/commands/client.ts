@@ -67,7 +67,8 @@ export function parseLabels(labels: readonly string[]): Record<string, string> {
   );
 }
 
-function credentialsOf(
+/** The credentials file of a client. */
+export function credentialsOf(
   client: ClientView,
   secret: string | undefined,
   issuer: string,

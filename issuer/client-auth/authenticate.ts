@@ -1,7 +1,10 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
-import type { ClientRecord, Registry } from '../registry/registry.ts';
+import type { ClientRecord } from '../registry/registry.ts';
+import { recordSecretUse } from '../secret-use.ts';
+import { isLiveSecret } from '../secrets.ts';
 import type { ClientRequest } from '../token-request.ts';
-import type { AuthenticationAttempt } from './client-auth.ts';
+import type { AuthenticationAttempt, ClientAuthContext } from './client-auth.ts';
+import { secretEnded } from './client-secret.ts';
 import { clientAuthMethods } from './methods.ts';
 
 /** Who a request says it comes from, before anything is proven. */
@@ -9,6 +12,12 @@ export interface ClaimedClient {
   readonly attempts: readonly AuthenticationAttempt[];
   /** The id it names, if it could be one. */
   readonly clientId: string | undefined;
+}
+
+/** A client that has proven to be one. */
+export interface AuthenticatedClient extends ClientRecord {
+  /** The secret it proved it by. */
+  readonly secretId?: string;
 }
 
 /** What a request says of its client, by all methods it uses. */
@@ -29,8 +38,8 @@ export function claimedClient(request: ClientRequest): ClaimedClient {
 export async function authenticateClient(
   request: ClientRequest,
   { attempts }: ClaimedClient,
-  registry: Registry,
-): Promise<ClientRecord> {
+  context: ClientAuthContext,
+): Promise<AuthenticatedClient> {
   const [attempt, another] = attempts;
   if (another !== undefined) {
     // RFC 6749 §2.3: one method in each request.
@@ -42,10 +51,33 @@ export async function authenticateClient(
   if (request.clientId !== undefined && request.clientId !== attempt.clientId) {
     throw new OAuthError('invalid_request', 'client_id names another client than the authentication');
   }
-  const client = isIdentifier(attempt.clientId) ? await registry.findClient(attempt.clientId) : undefined;
-  if (!attempt.isProven(client) || client === undefined) throw clientRefused();
+  const { clientId } = attempt;
+  const client = isIdentifier(clientId) ? await context.registry.findClient(clientId) : undefined;
+  const proof = attempt.prove(client, context);
+  if (!proof.isProven) throw clientRefused(proof.reason);
+  if (client === undefined) throw clientRefused();
   refuseQuarantined(client);
-  return client;
+  const { secret } = proof;
+  if (secret === undefined) return client;
+  await recordSecretUse(client, secret, request.caller, context);
+  return { ...client, secretId: secret.secretId };
+}
+
+/**
+ * The client as it is now, which was proven when it was read before.
+ * @throws OAuthError `invalid_client` when it was deleted or put into quarantine since, or its secret has ended
+ */
+export async function readAgain(
+  { clientId, registration, secretId }: AuthenticatedClient,
+  { registry, now }: ClientAuthContext,
+): Promise<AuthenticatedClient> {
+  const client = await registry.findClient(clientId);
+  if (client === undefined || client.registration !== registration) throw clientRefused();
+  refuseQuarantined(client);
+  if (secretId === undefined) return client;
+  const secret = client.secrets.find((one) => one.secretId === secretId);
+  if (secret === undefined || !isLiveSecret(secret, now())) throw clientRefused(secretEnded());
+  return { ...client, secretId };
 }
 
 /**
@@ -57,6 +89,6 @@ export function refuseQuarantined({ clientId, quarantine }: ClientRecord): void 
   throw clientRefused(new FleetgateError('client_quarantined', `client '${clientId}' is in quarantine`));
 }
 
-/** One answer for an unknown client, a wrong secret, a client in quarantine and one that has just been deleted. */
+/** One answer for an unknown client, a wrong or ended secret, a client in quarantine and one that has just been deleted. */
 export const clientRefused = (cause?: FleetgateError) =>
   new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong', { cause });

@@ -2,6 +2,7 @@ import Type, { type Static } from 'typebox';
 import type { ClientChange } from '../client-changes.ts';
 import type { ClientRegistration } from '../clients.ts';
 import type { ClientRecord, NewClientRecord } from '../registry/registry.ts';
+import { readSecretEnd, secretEnd } from './secret-wire.ts';
 
 /** What can be registered of a client. Limits and meaning are the core's; this is the shape. */
 const fields = {
@@ -34,7 +35,11 @@ const coreNames = {
 
 /** The body of `POST /v1/clients`. */
 export const NewClient = Type.Object(
-  { client_id: Type.Optional(clientId), ...Type.Partial(Type.Object(fields)).properties },
+  {
+    client_id: Type.Optional(clientId),
+    ...Type.Partial(Type.Object(fields)).properties,
+    secret_expires_at: Type.Optional(secretEnd),
+  },
   { additionalProperties: false },
 );
 
@@ -71,7 +76,11 @@ export const Client = Type.Object(
 );
 
 export function toRegistration(body: Static<typeof NewClient>): ClientRegistration {
-  return { clientId: body.client_id, ...toCore(body) };
+  return {
+    clientId: body.client_id,
+    ...toCore(body),
+    secretExpiresAtMs: readSecretEnd('secret_expires_at', body.secret_expires_at),
+  };
 }
 
 /** What a body that fits {@link ClientPatch} asks for. */

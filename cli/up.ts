@@ -96,7 +96,9 @@ export async function up(
       what: 'policy',
       reload: async () => of.setPolicy(readPolicy(config, directory)),
     });
-    const reload = createReload(broker === undefined ? [] : [certificates(broker), policyOf(broker)], log);
+    const trail: Reloadable[] = audit === undefined ? [] : [{ what: 'audit_file', reload: audit.reopen }];
+    const parts = broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail];
+    const reload = createReload(parts, log);
     if (broker !== undefined) {
       const again = createReload([policyOf(broker)], log);
       const unwatch = watchPolicy(policyPath(config, directory), () => void again());

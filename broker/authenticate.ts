@@ -94,6 +94,7 @@ function checkConnect(
     will,
     nowMs: settings.now(),
     keptOf: sessions.kept.get(packet.clientId),
+    keptOfClient: sessions.kept.countOf(token),
     token,
     isRevoked: authority.isRevoked(token),
     lacksRevocations: feeds.get(token.issuer)?.mustRefuse() ?? false,
@@ -111,8 +112,8 @@ function begin(core: Core, session: Session): void {
   const { client, connection } = session;
   sessions.byClient.set(client, session);
   sessions.entering.set(client.id, session);
-  if (client.clean) sessions.kept.delete(client.id);
-  else sessions.kept.set(client.id, session.token);
+  if (client.clean) sessions.kept.forget(client.id);
+  else sessions.kept.keep(client.id, session.token);
   followExpiry(core, session);
   core.reports.accepted(session);
   connection.stream.once('close', () => {

@@ -4,6 +4,7 @@ import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
+import { createKeptSessions, type KeptSessions } from './kept-sessions.ts';
 import type { MessageBuckets } from './message-rate.ts';
 import type { Protocol } from './protocol.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
@@ -82,8 +83,7 @@ export interface Sessions {
   readonly entering: Map<string, Session>;
   /** Registered by the host and not yet gone, by MQTT client id. */
   readonly live: Map<string, Session>;
-  /** Of each session that is kept, live or not, the token it had last: whose it is, and what it may receive. */
-  readonly kept: Map<string, VerifiedToken>;
+  readonly kept: KeptSessions;
 }
 
 export function createSessions(): Sessions {
@@ -93,6 +93,6 @@ export function createSessions(): Sessions {
     open: new Set(),
     entering: new Map(),
     live: new Map(),
-    kept: new Map(),
+    kept: createKeptSessions(),
   };
 }

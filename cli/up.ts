@@ -188,6 +188,7 @@ async function openBroker(
       maxPacketBytes: limits.max_packet_bytes,
       maxConnections: limits.max_connections,
       maxConnectionsPerAddress: limits.max_connections_per_address,
+      maxSessionsPerClient: limits.max_sessions_per_client,
       maxSubscriptionsPerClient: limits.max_subscriptions_per_client,
       maxQueuedMessagesPerClient: limits.max_queued_messages_per_client,
       maxQueuedBytesPerClient: limits.max_queued_bytes_per_client,

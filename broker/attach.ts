@@ -86,6 +86,7 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
     openedAtMs: origin?.openedAtMs ?? core.monotonicMs(),
     peer: thumbprint === undefined ? noProof : Object.freeze({ certificateThumbprint: thumbprint }),
     isOverLimit: admission.verdict === 'over_limit',
+    isTimedOut: false,
     isEstablished: false,
     onEstablished: [],
   };

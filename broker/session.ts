@@ -23,6 +23,8 @@ export interface Connection {
   readonly peer: Peer;
   /** Let in only to be told to come back later. */
   readonly isOverLimit: boolean;
+  /** It had no session by the deadline, and was closed for that. */
+  isTimedOut: boolean;
   /** CONNACK 0 was sent. */
   isEstablished: boolean;
   /** Called once, when that is so. */

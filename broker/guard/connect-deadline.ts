@@ -10,6 +10,7 @@ export const connectDeadline: Guard = {
     const { stream, address, protocol } = connection;
     const deadline = connectDeadlines.add(connection.openedAtMs + limits.connectTimeoutSeconds * 1000, () => {
       if (connection.isEstablished) return;
+      connection.isTimedOut = true;
       report({ action: 'connect', reason: 'connect_timeout', address, protocol });
       stream.destroy();
     });

@@ -21,13 +21,16 @@ export const takeover: Guard = {
   },
   enter(session, context, proceed) {
     // Its `close` has been: it would never leave the line.
-    if (session.connection.stream.closed) return;
+    if (session.connection.stream.closed) return proceed();
     const lines = linesOf.get(context.sessions) as Map<string, Line>;
     const { id } = session.client;
     const line = lines.get(id) ?? [];
     lines.set(id, line);
     line.push({ session, start: () => endPrevious(session, context, proceed) });
-    session.connection.stream.once('close', () => leave(lines, session));
+    session.connection.stream.once('close', () => {
+      leave(lines, session);
+      proceed();
+    });
     if (line.length === 1) line[0]?.start();
   },
 };

@@ -96,7 +96,9 @@ export async function up(
       what: 'policy',
       reload: async () => of.setPolicy(readPolicy(config, directory)),
     });
-    const reload = createReload(broker === undefined ? [] : [certificates(broker), policyOf(broker)], log);
+    const trail: Reloadable[] = audit === undefined ? [] : [{ what: 'audit_file', reload: audit.reopen }];
+    const parts = broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail];
+    const reload = createReload(parts, log);
     if (broker !== undefined) {
       const again = createReload([policyOf(broker)], log);
       const unwatch = watchPolicy(policyPath(config, directory), () => void again());
@@ -189,6 +191,7 @@ async function openBroker(
       maxPacketBytes: limits.max_packet_bytes,
       maxConnections: limits.max_connections,
       maxConnectionsPerAddress: limits.max_connections_per_address,
+      maxSessionsPerClient: limits.max_sessions_per_client,
       maxSubscriptionsPerClient: limits.max_subscriptions_per_client,
       maxQueuedMessagesPerClient: limits.max_queued_messages_per_client,
       maxQueuedBytesPerClient: limits.max_queued_bytes_per_client,

@@ -114,7 +114,7 @@ test('no body makes the endpoints fail, nor a token that holds more than is regi
         expect((claims.aud as string[]).filter((one) => !audience.includes(one))).toEqual([]);
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
-  expect(issued).toBeGreaterThan(10);
+  expect(issued).toBeGreaterThan(5);
 });

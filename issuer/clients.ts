@@ -8,7 +8,8 @@ import {
   auditEvent,
   type Caller,
 } from './audit.ts';
-import { checkAuthMethod, DEFAULT_AUTH_METHOD } from './client-auth/methods.ts';
+import { DEFAULT_AUTH_METHOD, usesSecret } from './client-auth/methods.ts';
+import { type ClientAuthRegistration, readClientAuth } from './client-auth/registration.ts';
 import { checkRegisteredScope } from './grant.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
@@ -27,7 +28,7 @@ const MAX_LABEL_LENGTH = 256;
 const MAX_METADATA_LENGTH = 8192;
 
 /** What is asked to be registered. Whatever is unset has a default. */
-export interface ClientRegistration {
+export interface ClientRegistration extends ClientAuthRegistration {
   /** Default: a UUID. */
   readonly clientId?: string | undefined;
   readonly name?: string | undefined;
@@ -37,7 +38,6 @@ export interface ClientRegistration {
   readonly audience?: readonly string[] | undefined;
   /** Default: `client_secret_basic`. */
   readonly authMethod?: string | undefined;
-  readonly jwks?: unknown;
   /** Default: `client_credentials`. */
   readonly grantTypes?: readonly string[] | undefined;
   readonly group?: string | undefined;
@@ -54,8 +54,8 @@ export interface ClientPage {
 
 export interface RegisteredClient {
   readonly client: NewClientRecord;
-  /** Shown this once; only its hash is kept. */
-  readonly clientSecret: string;
+  /** Shown this once; only its hash is kept. Unset for a method of authentication without secrets. */
+  readonly clientSecret?: string;
 }
 
 /** An administrator, by the name of the API key, and where the request came from. */
@@ -98,12 +98,13 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
       const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
       try {
         checkRegistration(registration);
-        const clientSecret = generateSecret();
+        const { authMethod = DEFAULT_AUTH_METHOD } = registration;
+        const clientSecret = usesSecret(authMethod) ? generateSecret() : undefined;
         const client = newClient(registration, clientSecret, now());
         if (!(await registry.createClient(client, event(by, 'client.create', client.clientId)))) {
           throw new FleetgateError('registry_conflict', `client '${client.clientId}' is registered already`);
         }
-        return { client, clientSecret };
+        return clientSecret === undefined ? { client } : { client, clientSecret };
       } catch (error) {
         if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
         await registry.recordEvent(event(by, 'client.create', target, error.code));
@@ -141,19 +142,25 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
   };
 }
 
-function newClient(registration: ClientRegistration, secret: string, atMs: number): NewClientRecord {
+function newClient(
+  registration: ClientRegistration,
+  secret: string | undefined,
+  atMs: number,
+): NewClientRecord {
+  const { authMethod = DEFAULT_AUTH_METHOD } = registration;
   return {
     clientId: registration.clientId ?? randomUUID(),
     name: registration.name,
     scope: registration.scope ?? '',
     audience: Array.from(new Set(registration.audience)),
-    authMethod: registration.authMethod ?? DEFAULT_AUTH_METHOD,
+    authMethod,
+    authParameters: readClientAuth(authMethod, registration),
     grantTypes: registration.grantTypes ?? ['client_credentials'],
     group: registration.group,
     labels: registration.labels ?? {},
     metadata: registration.metadata ?? {},
     tokenLifetimeSeconds: registration.tokenLifetimeSeconds,
-    secretHashes: [hashSecret(secret)],
+    secretHashes: secret === undefined ? [] : [hashSecret(secret)],
     supertokens: registration.supertokens ?? {},
     createdAtMs: atMs,
     updatedAtMs: atMs,
@@ -165,14 +172,10 @@ const audiencePattern = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 const controlPattern = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
 function checkRegistration(registration: ClientRegistration): void {
-  const { clientId, name, scope, audience, authMethod, jwks, group, labels, metadata } = registration;
+  const { clientId, name, scope, audience, group, labels, metadata } = registration;
   if (clientId !== undefined && !isIdentifier(clientId)) invalid('client_id must match [A-Za-z0-9._-]{1,64}');
   if (group !== undefined && !isIdentifier(group)) invalid('group must match [A-Za-z0-9._-]{1,64}');
   if (name !== undefined) checkText('name', name, MAX_NAME_LENGTH);
-  if (authMethod !== undefined) checkAuthMethod(authMethod);
-  if (jwks !== undefined) {
-    throw new FleetgateError('not_supported', 'jwks is not supported: no auth_method with keys exists yet');
-  }
   if (scope !== undefined) checkRegisteredScope(scope);
   if (audience !== undefined) checkAudience(audience);
   if (labels !== undefined) checkLabels(labels);

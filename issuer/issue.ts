@@ -8,7 +8,13 @@ import {
 } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import { type AuditAction, auditEvent, type Caller, clientActor } from './audit.ts';
-import { authenticateClient, claimedClient, clientRefused } from './client-auth/authenticate.ts';
+import {
+  type AuthenticatedClient,
+  authenticateClient,
+  claimedClient,
+  clientRefused,
+} from './client-auth/authenticate.ts';
+import type { ClientAuthContext } from './client-auth/client-auth.ts';
 import { type Grant, type GrantDefaults, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
 import { recordRefusal } from './refusal.ts';
@@ -17,6 +23,7 @@ import type { TokenRequest } from './token-request.ts';
 
 export interface IssueContext {
   readonly registry: Registry;
+  readonly clientAuth: ClientAuthContext;
   readonly keys: SigningKeys;
   /** `iss`. */
   readonly issuerUrl: () => string;
@@ -66,7 +73,7 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
       try {
         // Not what the client may have, but whether this is a token request at all.
         if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
-        const client = await authenticateClient(request, claimed, context.registry);
+        const client = await authenticateClient(request, claimed, context.clientAuth);
         const grant = grantFor(client, request, context.defaults);
         return respond(await signAndRecord(client, grant, caller, context), grant);
       } catch (error) {
@@ -81,7 +88,7 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
 
 /** A token that no recorded revocation hits: one of this very second moves its `iat` to the next. */
 async function signAndRecord(
-  client: ClientRecord,
+  client: AuthenticatedClient,
   grant: Grant,
   caller: Caller,
   context: IssueContext,
@@ -103,7 +110,7 @@ async function signAndRecord(
 }
 
 function sign(
-  client: ClientRecord,
+  client: AuthenticatedClient,
   grant: Grant,
   { atMs, issuedAtSeconds }: { atMs: number; issuedAtSeconds: number },
   { keys, issuerUrl, newTokenId = randomUUID }: IssueContext,
@@ -124,6 +131,8 @@ function sign(
     exp: issuedAtSeconds + grant.lifetimeSeconds,
     gid: tokenId,
     ...(client.group === undefined ? {} : { group: client.group }),
+    // RFC 8705 §3: good only with the certificate it was asked for by.
+    ...(client.certificateThumbprint && { cnf: { 'x5t#S256': client.certificateThumbprint } }),
   };
   const token = keys.sign(claims);
   if (token.length > MAX_TOKEN_LENGTH) {

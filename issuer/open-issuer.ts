@@ -1,5 +1,6 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
+import { openClientKeys } from './client-auth/client-keys.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
@@ -48,10 +49,11 @@ export async function openIssuer(
       if (revocation.kind === 'key') keys.withdraw(revocation.keyId);
     });
     const tokens = ownTokens({ keys, issuerUrl, now });
+    const clientAuth = { registry, clientKeys: openClientKeys({ log }), issuerUrl, now };
     const defaults = { audience: defaultAudience, tokenLifetimeSeconds: options.tokenLifetimeSeconds };
     return {
-      ...tokenIssuer({ registry, keys, issuerUrl, defaults, now, log }),
-      ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
+      ...tokenIssuer({ registry, clientAuth, keys, issuerUrl, defaults, now, log }),
+      ...tokenRevoker({ registry, clientAuth, tokens, now, log, onRevoked }),
       clients: openClients(registry, now, onRevoked),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,

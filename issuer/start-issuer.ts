@@ -40,6 +40,7 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
     await server.app.register(
       publicRoutes(issuer, {
         configuredUrl: resolved.url,
+        isTls: false,
         now: resolved.now,
         ...resolved.revocationFeed,
       }),

@@ -1,16 +1,31 @@
-import type { ClientRecord } from '../registry/registry.ts';
+import type { ClientRecord, Registry } from '../registry/registry.ts';
 import type { ClientRequest } from '../token-request.ts';
+import type { ClientKeys } from './client-keys.ts';
+
+/** What proofs are checked with. */
+export interface ClientAuthContext {
+  readonly registry: Pick<Registry, 'findClient' | 'useAssertion'>;
+  /** The keys that clients are registered with. */
+  readonly clientKeys: ClientKeys;
+  /** `iss`, which an assertion names as its audience. */
+  readonly issuerUrl: () => string;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
 
 /** What a request says of who asks, by one method of authentication. */
 export interface AuthenticationAttempt {
   readonly method: string;
   /** As claimed; unchecked. */
   readonly clientId: string;
+  /** `x5t#S256` of the certificate that is the proof; tokens are bound to it (RFC 8705 §3). */
+  readonly certificateThumbprint?: string;
   /**
    * Whether it is proven. For an unknown client (`undefined`) the answer is no, after the same work as for a wrong
    * proof, so that time does not tell who is registered.
+   * @throws OAuthError `temporarily_unavailable` when it cannot be told now
    */
-  isProven(client: ClientRecord | undefined): boolean;
+  isProven(client: ClientRecord | undefined, context: ClientAuthContext): boolean | Promise<boolean>;
 }
 
 /** One method of client authentication: its attempt, or `undefined` when the request does not use it. */

@@ -6,6 +6,7 @@ import { MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import type { NewClientRecord } from '../registry/registry.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
+import { clientAuthFields, readClientAuthFields, viewClientAuth } from './client-auth-fields.ts';
 import { errorBody, sendError } from './errors.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
@@ -23,11 +24,11 @@ const NewClient = Type.Object(
     scope: Type.Optional(Type.String()),
     audience: Type.Optional(Type.Array(Type.String())),
     auth_method: Type.Optional(Type.String()),
-    jwks: Type.Optional(Type.Unknown()),
     group: Type.Optional(Type.String()),
     labels: Type.Optional(Type.Record(Type.String(), Type.String())),
     metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
     token_lifetime_seconds: Type.Optional(Type.Integer()),
+    ...clientAuthFields,
   },
   { additionalProperties: false },
 );
@@ -76,7 +77,7 @@ function createClient(issuer: Issuer): MethodRoute {
           scope: body.scope,
           audience: body.audience,
           authMethod: body.auth_method,
-          jwks: body.jwks,
+          ...readClientAuthFields(body),
           group: body.group,
           labels: body.labels,
           metadata: body.metadata,
@@ -87,7 +88,7 @@ function createClient(issuer: Issuer): MethodRoute {
       return reply
         .code(201)
         .header('location', `/v1/clients/${client.clientId}`)
-        .send({ ...view(client, issuer), client_secret: clientSecret });
+        .send({ ...view(client, issuer), ...(clientSecret && { client_secret: clientSecret }) });
     },
   };
 }
@@ -133,6 +134,7 @@ function view(client: NewClientRecord, { defaultAudience }: Issuer) {
     scope: client.scope,
     audience: client.audience.length > 0 ? client.audience : defaultAudience,
     auth_method: client.authMethod,
+    ...viewClientAuth(client),
     ...(client.group === undefined ? {} : { group: client.group }),
     labels: client.labels,
     metadata: client.metadata,

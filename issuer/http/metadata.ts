@@ -1,14 +1,23 @@
-import { clientAuthMethods } from '../client-auth/methods.ts';
+import { assertionAlgorithms } from '../client-auth/client-keys.ts';
+import { certificateAuthMethods, clientAuthMethods } from '../client-auth/methods.ts';
+import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
 
-/** Metadata of the authorization server (RFC 8414 §2): only what exists. */
-export function metadata(issuerUrl: string) {
+/**
+ * Metadata of the authorization server (RFC 8414 §2): only what exists.
+ * @param isTls whether clients may authenticate by certificate (RFC 8705 §2)
+ */
+export function metadata(issuerUrl: string, isTls = false) {
+  const methods = [...clientAuthMethods.keys(), ...(isTls ? certificateAuthMethods : [])];
   return {
     issuer: issuerUrl,
     token_endpoint: `${issuerUrl}${paths.token}`,
     jwks_uri: `${issuerUrl}${paths.jwks}`,
-    token_endpoint_auth_methods_supported: Array.from(clientAuthMethods.keys()),
+    token_endpoint_auth_methods_supported: methods,
+    token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    ...(isTls && { tls_client_certificate_bound_access_tokens: true }),
     revocation_endpoint: `${issuerUrl}${paths.revoke}`,
-    revocation_endpoint_auth_methods_supported: Array.from(clientAuthMethods.keys()),
+    revocation_endpoint_auth_methods_supported: methods,
+    revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     grant_types_supported: ['client_credentials'],
     // Required by the RFC; empty, since there is no authorization endpoint.
     response_types_supported: [],
@@ -17,7 +26,7 @@ export function metadata(issuerUrl: string) {
 
 /** Paths below the issuer's URL. */
 export const paths = {
-  token: '/oauth/token',
+  token: tokenEndpointPaths[0],
   revoke: '/oauth/revoke',
   revocations: '/revocations',
   jwks: '/.well-known/jwks.json',

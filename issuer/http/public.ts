@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Issuer } from '../open-issuer.ts';
+import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
+import { certificateOf } from './connection-certificate.ts';
 import { metadata, paths } from './metadata.ts';
 import { type FeedOptions, revocationStream } from './revocation-stream.ts';
 import { addRoute, callerOf, type Handler } from './routes.ts';
@@ -16,10 +18,16 @@ import {
  */
 const MAX_AGE_SECONDS = 60;
 
+interface PublicOptions extends FeedOptions {
+  readonly configuredUrl: string | undefined;
+  /** Whether the listener itself ends TLS, and so knows the certificates of clients. */
+  readonly isTls: boolean;
+}
+
 /** The public listener: token endpoint, keys, revocations, metadata and health. Translates, and decides nothing. */
 export function publicRoutes(
   issuer: Issuer,
-  { configuredUrl, ...feed }: FeedOptions & { readonly configuredUrl: string | undefined },
+  { configuredUrl, isTls, ...feed }: PublicOptions,
 ): FastifyPluginAsync {
   return async (app) => {
     keepBodiesRaw(app);
@@ -27,7 +35,7 @@ export function publicRoutes(
     const path = configuredUrl === undefined ? '' : new URL(configuredUrl).pathname.replace(/\/+$/, '');
     const everywhere = (...urls: string[]) => new Set(urls.flatMap((url) => [url, `${path}${url}`]));
 
-    for (const url of everywhere(paths.token, '/auth/oauth/token')) {
+    for (const url of everywhere(...tokenEndpointPaths)) {
       addRoute(app, url, { POST: { handler: tokenEndpoint(issuer) } });
     }
     for (const url of everywhere(paths.revoke, '/auth/oauth/revoke')) {
@@ -42,7 +50,7 @@ export function publicRoutes(
     for (const url of everywhere(paths.oauthMetadata, paths.openidMetadata).add(
       `${paths.oauthMetadata}${path}`,
     )) {
-      addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url())) } });
+      addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url(), isTls)) } });
     }
     addRoute(app, '/livez', { GET: { handler: async () => ({ status: 'ok' }) } });
     addRoute(app, '/readyz', {
@@ -92,6 +100,7 @@ function clientRequestOf(request: FastifyRequest): HttpClientRequest {
     body: request.body as RawBody | undefined,
     hasQuery: request.url.includes('?'),
     authorization: request.headers.authorization,
+    certificate: certificateOf(request),
     caller: callerOf(request),
   };
 }

@@ -185,7 +185,7 @@ function lifespanSeconds(lifespan: string): number {
 function view({ client, clientSecret }: RegisteredClient) {
   return {
     clientId: client.clientId,
-    clientSecret,
+    ...(clientSecret && { clientSecret }),
     clientName: client.name ?? '',
     scope: client.scope,
     ...defaults,

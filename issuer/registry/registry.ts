@@ -1,5 +1,6 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
 import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
+import type { RegisteredName } from '../client-auth/registered-name.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -15,6 +16,8 @@ export interface ClientRecord {
   /** Empty when registered without one: the issuer's default applies. */
   readonly audience: readonly string[];
   readonly authMethod: string;
+  /** What it proves itself by, where that is no secret. */
+  readonly authParameters: ClientAuthParameters;
   readonly grantTypes: readonly string[];
   readonly group: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
@@ -27,6 +30,13 @@ export interface ClientRecord {
   readonly supertokens: JsonObject;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
+}
+
+/** Of the public keys, where they are, and the name of the certificate, one at most. */
+export interface ClientAuthParameters {
+  readonly jwks?: { readonly keys: readonly JsonObject[] };
+  readonly jwksUri?: string;
+  readonly certificateName?: RegisteredName;
 }
 
 export type NewClientRecord = Omit<ClientRecord, 'registration'>;
@@ -57,13 +67,27 @@ export type RevocationRecorded =
   | { readonly outcome: 'already'; readonly revocation: RecordedRevocation }
   | { readonly outcome: 'client_unknown' | 'key_unknown' | 'key_active' };
 
+/** A client assertion that was used. */
+export interface UsedAssertion {
+  /** 32 bytes that stand for issuer, client and `jti`. */
+  readonly id: Uint8Array;
+  /** From then on nobody takes it. Seconds since 1970. */
+  readonly expiresAtSeconds: number;
+}
+
+/** Remembers the client assertions that were used. */
+export interface AssertionRegistry {
+  /** Whether nobody has used it so far; of several at once, in any process, exactly one is told so. */
+  useAssertion(assertion: UsedAssertion, nowSeconds: number): Promise<boolean>;
+}
+
 /**
  * What the issuer remembers. One method is one act: all of it is durable when its promise resolves, together with its
  * audit event, or nothing is. The contract tests in `test/issuer/registry-contract.ts` hold for each implementation.
  *
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
-export interface Registry {
+export interface Registry extends AssertionRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: { readonly after?: string; readonly limit: number }): Promise<ClientRecord[]>;

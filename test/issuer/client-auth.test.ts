@@ -70,7 +70,7 @@ describe('a secret', () => {
 });
 
 test('a method that does not exist is not supported, whatever it is called', () => {
-  for (const method of ['private_key_jwt', 'none', '', 'toString', '__proto__']) {
+  for (const method of ['client_secret_jwt', 'none', '', 'toString', '__proto__']) {
     expect(() => checkAuthMethod(method)).toThrow(expect.objectContaining({ code: 'not_supported' }));
   }
 });

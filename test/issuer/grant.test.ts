@@ -14,6 +14,7 @@ const client = (more: Partial<ClientRecord> = {}): ClientRecord => ({
   scope: '',
   audience: [],
   authMethod: 'client_secret_basic',
+  authParameters: {},
   grantTypes: ['client_credentials'],
   group: undefined,
   labels: {},

@@ -33,6 +33,7 @@ const client = (clientId: string, more: Partial<NewClientRecord> = {}): NewClien
   scope: '',
   audience: [],
   authMethod: 'client_secret_basic',
+  authParameters: {},
   grantTypes: ['client_credentials'],
   group: undefined,
   labels: {},
@@ -91,6 +92,12 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         group: 'plant-7',
         labels: { hw: 'rev-a' },
         metadata: { nested: { list: [1, null, 'ü'] } },
+        authMethod: 'private_key_jwt',
+        authParameters: {
+          jwks: { keys: [{ kty: 'EC', x5c: ['AAAA'] }] },
+          jwksUri: 'https://keys.example/jwks',
+          certificateName: { kind: 'subject_dn', value: 'CN=a\\,b,O=ü' },
+        },
         tokenLifetimeSeconds: 60,
         secretHashes: [new Uint8Array(32).fill(7), new Uint8Array(32).fill(8)],
         supertokens: { clientUri: 'https://example.com' },
@@ -498,6 +505,31 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       const another = await opened.openAnother();
       expect(await another.findClient('a')).toBeDefined();
       await another.close();
+    });
+
+    describe('an assertion', () => {
+      const assertion = (fill: number, expiresAtSeconds = NOW + 60) => ({
+        id: new Uint8Array(32).fill(fill),
+        expiresAtSeconds,
+      });
+
+      test('is used once, of many at once and on every connection, whatever its end', async () => {
+        const another = await opened.openAnother();
+        const used = await Promise.all(
+          [registry, another, registry, another].map((each) => each.useAssertion(assertion(1), NOW)),
+        );
+        expect(used.filter(Boolean)).toHaveLength(1);
+        expect(await registry.useAssertion(assertion(1, NOW + 200), NOW)).toBe(false);
+        expect(await registry.useAssertion(assertion(2), NOW)).toBe(true);
+        await another.close();
+      });
+
+      test('is remembered up to its end and for as long as clocks may differ, and forgotten then', async () => {
+        await registry.useAssertion(assertion(1), NOW);
+        expect(await registry.useAssertion(assertion(1), NOW + 60)).toBe(false);
+        expect(await registry.useAssertion(assertion(1), NOW + 300)).toBe(false);
+        expect(await registry.useAssertion(assertion(1), NOW + 1000)).toBe(true);
+      });
     });
   });
 }

@@ -115,7 +115,12 @@ describe('what cannot be done is 200 with OAUTH_ERROR', () => {
     ['an id that is none', { clientId: 'a/b' }, 'invalid_request', 400],
     ['a malformed scope', { scope: 'a  b' }, 'invalid_scope', 400],
     ['a secret of its own', { clientSecret: 'chosen' }, 'invalid_request', 400],
-    ['a method that does not exist', { tokenEndpointAuthMethod: 'private_key_jwt' }, 'invalid_request', 400],
+    [
+      'a method that does not exist',
+      { tokenEndpointAuthMethod: 'client_secret_jwt' },
+      'invalid_request',
+      400,
+    ],
     ['a lifespan over a day', { clientCredentialsGrantAccessTokenLifespan: '25h' }, 'invalid_request', 400],
   ])('%s', async (_name, input, error, statusCode) => {
     await create({ clientId: 'taken' });

@@ -1,4 +1,4 @@
-import type { ClientRecord, NewClientRecord } from '../registry.ts';
+import type { ClientAuthParameters, ClientRecord, NewClientRecord } from '../registry.ts';
 import type { Database } from './database.ts';
 
 interface ClientRow {
@@ -8,6 +8,7 @@ interface ClientRow {
   scope: string;
   audience: string;
   auth_method: string;
+  auth_parameters: string;
   grant_types: string;
   client_group: string | null;
   labels: string;
@@ -44,8 +45,8 @@ export function clientStatements(database: Database) {
   );
   const insert = database.prepare<unknown[]>(`
     INSERT INTO clients (client_id, name, scope, audience, auth_method, grant_types, client_group, labels, metadata,
-      token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms, auth_parameters)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (client_id) DO NOTHING`);
   const insertSecret = database.prepare<[number | bigint, number, Uint8Array, number]>(
     'INSERT INTO client_secrets (registration, slot, hash, created_at_ms) VALUES (?, ?, ?, ?)',
@@ -80,6 +81,7 @@ export function clientStatements(database: Database) {
         JSON.stringify(client.supertokens),
         client.createdAtMs,
         client.updatedAtMs,
+        JSON.stringify(client.authParameters),
       );
       if (changes === 0) return false;
       client.secretHashes.forEach((hash, slot) => {
@@ -98,6 +100,7 @@ function toClient(row: ClientRow): ClientRecord {
     scope: row.scope,
     audience: JSON.parse(row.audience) as string[],
     authMethod: row.auth_method,
+    authParameters: JSON.parse(row.auth_parameters) as ClientAuthParameters,
     grantTypes: JSON.parse(row.grant_types) as string[],
     group: row.client_group ?? undefined,
     labels: JSON.parse(row.labels) as Record<string, string>,

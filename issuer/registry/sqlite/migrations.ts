@@ -81,4 +81,14 @@ export const migrations: readonly string[] = [
   ALTER TABLE clients ADD COLUMN issued_ahead_at INTEGER;
   ALTER TABLE signing_keys ADD COLUMN revoked_at_ms INTEGER;
   `,
+  // Client authentication without secrets: keys and names of clients, assertions that were used.
+  `
+  ALTER TABLE clients ADD COLUMN auth_parameters TEXT NOT NULL DEFAULT '{}';
+
+  CREATE TABLE used_assertions (
+    id BLOB PRIMARY KEY CHECK (length(id) = 32),
+    forget_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX used_assertions_by_time ON used_assertions (forget_at);
+  `,
 ];

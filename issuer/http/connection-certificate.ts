@@ -6,11 +6,9 @@ import type { ClientCertificate } from '../client-certificate.ts';
 const certificates = new WeakMap<TLSSocket, ClientCertificate>();
 
 /** Remembers the certificate a client showed, if it did, as the handshake is done. */
-export function noteCertificate(socket: TLSSocket, isAuthorityAsked: boolean): void {
+export function noteCertificate(socket: TLSSocket): void {
   const x509 = socket.getPeerX509Certificate();
-  // Without authorities of our own, Node asks those of the Web: they know nothing of our clients.
-  if (x509 !== undefined)
-    certificates.set(socket, { x509, isTrusted: isAuthorityAsked && socket.authorized });
+  if (x509 !== undefined) certificates.set(socket, { x509, isTrusted: socket.authorized });
 }
 
 /** The certificate of the connection that a request came by. What headers say of one could be made up. */

@@ -1,20 +1,20 @@
 import { assertionAlgorithms } from '../client-auth/client-keys.ts';
-import { certificateAuthMethods, clientAuthMethods } from '../client-auth/methods.ts';
+import { clientAuthMethods } from '../client-auth/methods.ts';
 import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
 
 /**
  * Metadata of the authorization server (RFC 8414 §2): only what exists.
- * @param isTls whether clients may authenticate by certificate (RFC 8705 §2)
+ * @param byCertificate methods of authentication by certificate (RFC 8705 §2) that the listener can tell
  */
-export function metadata(issuerUrl: string, isTls = false) {
-  const methods = [...clientAuthMethods.keys(), ...(isTls ? certificateAuthMethods : [])];
+export function metadata(issuerUrl: string, byCertificate: readonly string[] = []) {
+  const methods = [...clientAuthMethods.keys(), ...byCertificate];
   return {
     issuer: issuerUrl,
     token_endpoint: `${issuerUrl}${paths.token}`,
     jwks_uri: `${issuerUrl}${paths.jwks}`,
     token_endpoint_auth_methods_supported: methods,
     token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
-    ...(isTls && { tls_client_certificate_bound_access_tokens: true }),
+    ...(byCertificate.length > 0 && { tls_client_certificate_bound_access_tokens: true }),
     revocation_endpoint: `${issuerUrl}${paths.revoke}`,
     revocation_endpoint_auth_methods_supported: methods,
     revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,

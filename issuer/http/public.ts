@@ -20,14 +20,14 @@ const MAX_AGE_SECONDS = 60;
 
 interface PublicOptions extends FeedOptions {
   readonly configuredUrl: string | undefined;
-  /** Whether the listener itself ends TLS, and so knows the certificates of clients. */
-  readonly isTls: boolean;
+  /** Methods of authentication by certificate that the listener can tell. */
+  readonly byCertificate: readonly string[];
 }
 
 /** The public listener: token endpoint, keys, revocations, metadata and health. Translates, and decides nothing. */
 export function publicRoutes(
   issuer: Issuer,
-  { configuredUrl, isTls, ...feed }: PublicOptions,
+  { configuredUrl, byCertificate, ...feed }: PublicOptions,
 ): FastifyPluginAsync {
   return async (app) => {
     keepBodiesRaw(app);
@@ -50,7 +50,7 @@ export function publicRoutes(
     for (const url of everywhere(paths.oauthMetadata, paths.openidMetadata).add(
       `${paths.oauthMetadata}${path}`,
     )) {
-      addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url(), isTls)) } });
+      addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url(), byCertificate)) } });
     }
     addRoute(app, '/livez', { GET: { handler: async () => ({ status: 'ok' }) } });
     addRoute(app, '/readyz', {

@@ -2,6 +2,7 @@ import { loadTlsFiles } from '@fleetgate/broker';
 import type { HttpOptions } from '@fleetgate/issuer';
 import type { Logger } from 'pino';
 import type { Config } from './schema.ts';
+import { unreadableIn } from './unreadable-files.ts';
 
 type HttpConfig = Config['issuer']['http'];
 
@@ -26,7 +27,8 @@ export function issuerHttpProblems(http: HttpConfig): string[] {
       ? []
       : ['issuer.http.tls_client_ca_file is of no use without tls_cert_file and tls_key_file'];
   }
-  return (['tls_cert_file', 'tls_key_file'] as const)
+  const missing = (['tls_cert_file', 'tls_key_file'] as const)
     .filter((name) => http[name] === undefined)
     .map((name) => `issuer.http.${name} is missing; certificate and key go together`);
+  return [...missing, ...unreadableIn('issuer.http', http)];
 }

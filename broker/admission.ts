@@ -7,13 +7,19 @@ import type { Limits } from './options.ts';
  */
 const MAX_OVERFLOW = 64;
 
-export type Admission =
-  /** `release` is to be called once it is closed. */
-  | { readonly verdict: 'admitted' | 'over_limit'; readonly release: () => void }
-  | { readonly verdict: 'closed' };
+/** What a connection counts as, until it is released. */
+export interface Place {
+  /** `closed`: it has none, and is to be closed unanswered. */
+  readonly verdict: 'admitted' | 'over_limit' | 'closed';
+  /** What its address is counted as. */
+  readonly addressKey: string | undefined;
+  isReleased: boolean;
+}
 
 export interface Gate {
-  admit(address: string | undefined): Admission;
+  admit(addressKey: string | undefined): Place;
+  /** Once it is closed; again it does nothing. */
+  release(place: Place): void;
 }
 
 /** Counts connections, in all and by address, against the limits. */
@@ -23,37 +29,38 @@ export function createGate(limits: Pick<Limits, 'maxConnections' | 'maxConnectio
   let overflow = 0;
 
   return {
-    admit(address) {
-      const key = address === undefined ? undefined : addressKey(address);
-      const ofAddress = (key === undefined ? undefined : byAddress.get(key)) ?? 0;
+    admit(addressKey) {
+      const ofAddress = (addressKey === undefined ? undefined : byAddress.get(addressKey)) ?? 0;
       if (total >= limits.maxConnections || ofAddress >= limits.maxConnectionsPerAddress) {
-        if (overflow >= MAX_OVERFLOW) return { verdict: 'closed' };
+        if (overflow >= MAX_OVERFLOW) return { verdict: 'closed', addressKey, isReleased: true };
         overflow += 1;
-        return {
-          verdict: 'over_limit',
-          release: once(() => {
-            overflow -= 1;
-          }),
-        };
+        return { verdict: 'over_limit', addressKey, isReleased: false };
       }
       total += 1;
-      if (key !== undefined) byAddress.set(key, ofAddress + 1);
-      return {
-        verdict: 'admitted',
-        release: once(() => {
-          total -= 1;
-          if (key === undefined) return;
-          const left = (byAddress.get(key) ?? 0) - 1;
-          if (left > 0) byAddress.set(key, left);
-          else byAddress.delete(key);
-        }),
-      };
+      if (addressKey !== undefined) byAddress.set(addressKey, ofAddress + 1);
+      return { verdict: 'admitted', addressKey, isReleased: false };
+    },
+    release(place) {
+      if (place.isReleased) return;
+      place.isReleased = true;
+      if (place.verdict === 'over_limit') {
+        overflow -= 1;
+        return;
+      }
+      total -= 1;
+      const { addressKey } = place;
+      if (addressKey === undefined) return;
+      const left = (byAddress.get(addressKey) ?? 0) - 1;
+      if (left > 0) byAddress.set(addressKey, left);
+      else byAddress.delete(addressKey);
     },
   };
 }
 
 /** An IPv4 address, also mapped into IPv6, is itself; of an IPv6 address the /64, which one host usually has whole. */
 export function addressKey(address: string): string {
+  // IPv4, or no address at all.
+  if (!address.includes(':')) return address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
   if (mapped?.[1] !== undefined) return mapped[1];
   if (!isIPv6(address)) return address;
@@ -67,13 +74,4 @@ export function addressKey(address: string): string {
     .slice(0, 4)
     .map((group) => Number.parseInt(group, 16).toString(16))
     .join(':');
-}
-
-function once(action: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (isDone) return;
-    isDone = true;
-    action();
-  };
 }

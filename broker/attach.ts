@@ -2,9 +2,16 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SESSION_TOPIC } from '@fleetgate/shared';
 import type { Aedes } from 'aedes';
+import { addressKey } from './admission.ts';
 import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
-import { type HostBroker, type HostClient, missingOfHost } from './guard/host.ts';
+import {
+  type HostBroker,
+  type HostClient,
+  type HostParser,
+  missingOfHost,
+  type WirePacket,
+} from './guard/host.ts';
 import { type AedesHooks, decidingHooks } from './hooks.ts';
 import { originOf } from './listener/origin.ts';
 import { certificateThumbprint } from './listener/peer-certificate.ts';
@@ -19,7 +26,7 @@ import type { Peer } from './verifier/verified-token.ts';
  * @throws TypeError when that was done before, or this is no Aedes 1.2 broker made with these hooks
  */
 export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
-  const { parts, settings, sessions, connectDeadlines, monotonicMs, report } = core;
+  const { settings, sessions, connectDeadlines, monotonicMs, report } = core;
   if (core.guardContext !== undefined) throw new TypeError('attach was called before');
   const missing = missingOfHost(aedes);
   if (missing.length > 0) throw new TypeError(`this is no Aedes 1.2 broker: it lacks ${missing.join(', ')}`);
@@ -44,34 +51,45 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
     log: settings.log,
   };
   core.guardContext = context;
-  followSessions(core, broker);
-  for (const guard of parts.guards) {
-    const { deliver, retain } = guard.install?.(context) ?? {};
+  const { accept, install, packet: packetGuards } = core.guards;
+  followSessions(core, broker, context);
+  for (const guard of install) {
+    const { deliver, retain } = guard.install(context) ?? {};
     if (deliver !== undefined) core.installed.deliver.push(deliver);
     if (retain !== undefined) core.installed.retain.push(retain);
   }
+  // One for all connections: between the host's parser and the host.
+  function lookAt(this: HostParser, packet: WirePacket): void {
+    for (const guard of packetGuards) guard.packet(packet, this.client, context);
+  }
   const handle = broker.handle;
   broker.handle = (stream, request) => {
-    const connection = open(core, stream, request?.socket);
+    const connection = open(core, context, stream, request?.socket);
     // The declared return type knows no refusal; callers of `handle` do not use it.
     if (connection === undefined) return undefined as never;
-    for (const guard of parts.guards) guard.accept?.(connection, context);
+    for (const guard of accept) guard.accept(connection, context);
     const client = handle.call(broker, stream, request) as HostClient;
     connection.client = client;
     sessions.connections.set(client, connection);
-    for (const guard of parts.guards) guard.watch?.(client, connection, context);
+    client._parser.prependListener('packet', lookAt);
     return client;
   };
 }
 
-function open(core: Core, stream: Duplex, socket: Socket | undefined): Connection | undefined {
+function open(
+  core: Core,
+  context: GuardContext,
+  stream: Duplex,
+  socket: Socket | undefined,
+): Connection | undefined {
   const { gate, report, sessions } = core;
   const carrier = socket ?? stream;
   const origin = originOf(carrier);
   const address = origin?.address ?? (carrier as { remoteAddress?: string }).remoteAddress;
   const protocol = protocolOf(carrier, socket !== undefined);
-  const admission = gate.admit(address);
-  if (admission.verdict === 'closed' || core.isClosed) {
+  const place = gate.admit(address === undefined ? undefined : addressKey(address));
+  if (place.verdict === 'closed' || core.isClosed) {
+    gate.release(place);
     report({ action: 'connect', reason: 'too_many_connections', address, protocol });
     stream.on('error', () => {});
     stream.destroy();
@@ -85,16 +103,37 @@ function open(core: Core, stream: Duplex, socket: Socket | undefined): Connectio
     address,
     openedAtMs: origin?.openedAtMs ?? core.monotonicMs(),
     peer: thumbprint === undefined ? noProof : Object.freeze({ certificateThumbprint: thumbprint }),
-    isOverLimit: admission.verdict === 'over_limit',
+    place,
     isEstablished: false,
-    onEstablished: [],
+    deadline: undefined,
+    client: undefined,
+    connect: undefined,
+    session: undefined,
   };
   sessions.open.add(connection);
-  stream.once('close', () => {
-    sessions.open.delete(connection);
-    admission.release();
-  });
+  stream.on('close', () => leave(core, context, connection));
   return connection;
+}
+
+/** All that hangs on a connection ends here: each listener of its own would cost memory for as long as it is open. */
+function leave(core: Core, context: GuardContext, connection: Connection): void {
+  const { expiries, gate, guards, onError, sessions } = core;
+  const { place, session } = connection;
+  sessions.open.delete(connection);
+  gate.release(place);
+  if (session !== undefined) {
+    expiries.cancel(session.deadline);
+    session.unwatch?.();
+    const { id } = session.client;
+    if (sessions.entering.get(id) === session) sessions.entering.delete(id);
+  }
+  for (const guard of guards.closed) {
+    try {
+      guard.closed(connection, context);
+    } catch (error) {
+      onError(error);
+    }
+  }
 }
 
 /** Return code of a refused filter (MQTT 3.1.1 §3.9.3). */
@@ -103,7 +142,11 @@ const SUBACK_FAILURE = 0x80;
 /** Of a connection without a client certificate. */
 const noProof: Peer = Object.freeze({});
 
-function followSessions({ sessions, reportOf }: Core, broker: HostBroker): void {
+function followSessions(
+  { guards, sessions, reportOf }: Core,
+  broker: HostBroker,
+  context: GuardContext,
+): void {
   broker.on('client', (client: object) => {
     const session = sessions.byClient.get(client);
     if (session === undefined) return;
@@ -122,7 +165,8 @@ function followSessions({ sessions, reportOf }: Core, broker: HostBroker): void 
     if (packet.returnCode === 1) reportOf(client, { action: 'connect', reason: 'protocol_refused' });
     if (packet.returnCode !== 0) return;
     connection.isEstablished = true;
-    for (const listener of connection.onEstablished.splice(0)) listener();
+    connection.connect = undefined;
+    for (const guard of guards.established) guard.established(connection, context);
   });
   broker.on('subscribe', (subscriptions: { topic: string; qos: number }[], client: object) => {
     const session = sessions.byClient.get(client);

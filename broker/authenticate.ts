@@ -16,24 +16,24 @@ export async function authenticate(
   client: HostClient,
   password: Uint8Array | undefined,
 ): Promise<ConnectAnswer> {
-  const { parts, sessions } = core;
-  const completions = parts.guards.map((guard) => guard.authenticating?.(client));
+  const { sessions } = core;
+  const completions = core.guards.authenticating.map((guard) => guard.authenticating(client));
   const connection = sessions.connections.get(client);
   const packet = connection?.connect;
   const context = core.guardContext;
   if (connection === undefined || packet === undefined || context === undefined) {
     return { returnCode: returnCodes.notAllowed, reason: 'internal_error' };
   }
-  if (connection.isOverLimit) {
+  const { verdict, addressKey } = connection.place;
+  if (verdict === 'over_limit') {
     return { returnCode: returnCodes.unavailable, reason: 'too_many_connections' };
   }
-  const { address } = connection;
-  if (core.loginRate.mustWait(address, packet.clientId)) {
+  if (core.loginRate.mustWait(addressKey, packet.clientId)) {
     return { returnCode: returnCodes.unavailable, reason: 'login_backoff' };
   }
   const answer = await logIn(core, { client, connection, packet, context, password, completions });
   if (answer !== 'gone') {
-    core.loginRate.note(address, packet.clientId, answer === 'enter' ? 0 : answer.returnCode);
+    core.loginRate.note(addressKey, packet.clientId, answer === 'enter' ? 0 : answer.returnCode);
   }
   return answer;
 }
@@ -45,16 +45,17 @@ interface Login {
   readonly context: GuardContext;
   readonly password: Uint8Array | undefined;
   /** To be called just before it succeeds. */
-  readonly completions: readonly ((() => void) | undefined)[];
+  readonly completions: readonly (() => void)[];
 }
 
 async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
-  const { parts, settings } = core;
+  const { settings } = core;
   const { client, connection, packet, context, password, completions } = login;
   let session: Session;
   try {
     const admitted = await core.authority.admit(password, connection.peer);
     session = createSession(client, connection, admitted, settings.now());
+    connection.session = session;
   } catch (error) {
     if (!(error instanceof FleetgateError)) core.onError(error);
     return refusalOfError(error);
@@ -64,8 +65,7 @@ async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
   const refusal = checkConnect(core, session, packet);
   if (refusal !== undefined) return { ...refusal, clientId, tokenId };
   if (isGone()) return 'gone';
-  for (const { enter } of parts.guards) {
-    if (enter === undefined) continue;
+  for (const { enter } of core.guards.enter) {
     const refusal = await new Promise<ConnectRefusal | undefined>((proceed) => {
       enter(session, context, proceed);
     });
@@ -76,14 +76,14 @@ async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
   session.principal = core.authority.principalOf(session.token);
   const late = checkConnect(core, session, packet);
   if (late !== undefined) return { ...late, clientId, tokenId };
-  for (const complete of completions) complete?.();
+  for (const complete of completions) complete();
   begin(core, session);
   if (password !== undefined) core.watchToken(session, password);
   return 'enter';
 }
 
 function checkConnect(
-  { authority, feeds, parts, sessions, settings }: Core,
+  { authority, connectChecks, feeds, sessions, settings }: Core,
   { client, principal, token }: Session,
   packet: ConnectPacket,
 ): ConnectRefusal | undefined {
@@ -99,7 +99,7 @@ function checkConnect(
     lacksRevocations: feeds.get(token.issuer)?.mustRefuse() ?? false,
     settings,
   };
-  for (const check of parts.connectChecks) {
+  for (const check of connectChecks) {
     const refusal = check.refuse(attempt);
     if (refusal !== undefined) return refusal;
   }
@@ -108,16 +108,11 @@ function checkConnect(
 
 function begin(core: Core, session: Session): void {
   const { sessions } = core;
-  const { client, connection } = session;
+  const { client } = session;
   sessions.byClient.set(client, session);
   sessions.entering.set(client.id, session);
   if (client.clean) sessions.kept.delete(client.id);
   else sessions.kept.set(client.id, session.token);
   followExpiry(core, session);
   core.reports.accepted(session);
-  connection.stream.once('close', () => {
-    session.deadline?.cancel();
-    session.unwatch?.();
-    if (sessions.entering.get(client.id) === session) sessions.entering.delete(client.id);
-  });
 }

@@ -4,7 +4,13 @@ import { type Attempt, type Decision, decide, refused } from './authorization/de
 import { brokerState } from './broker-state.ts';
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
-import type { Guard, GuardContext, Installed } from './guard/guard.ts';
+import {
+  type Guard,
+  type GuardContext,
+  type GuardsByPart,
+  guardsByPart,
+  type Installed,
+} from './guard/guard.ts';
 import { createLoginRate, type LoginRate } from './login-rate.ts';
 import type { TokenStats } from './observer.ts';
 import type { Settings } from './options.ts';
@@ -25,7 +31,8 @@ export interface Parts {
 /** What the parts of one plugin share. */
 export interface Core {
   readonly settings: Settings;
-  readonly parts: Parts;
+  readonly guards: GuardsByPart;
+  readonly connectChecks: readonly ConnectCheck[];
   readonly sessions: Sessions;
   readonly gate: Gate;
   readonly authority: Authority;
@@ -105,7 +112,8 @@ export function createCore(settings: Settings, parts: Parts): Core {
 
   const core: Core = {
     settings,
-    parts,
+    guards: guardsByPart(parts.guards),
+    connectChecks: parts.connectChecks,
     sessions,
     gate: createGate(limits),
     revocations,

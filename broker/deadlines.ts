@@ -1,11 +1,13 @@
 /** Something to be done at a moment, unless cancelled before. */
 export interface Deadline {
-  cancel(): void;
+  readonly atMs: number;
 }
 
 export interface Deadlines {
-  /** Calls `due` once, at `atMs` on this structure's clock or a little later. */
-  add(atMs: number, due: () => void): Deadline;
+  /** Calls `due` with `subject` once, at `atMs` on this structure's clock or a little later. */
+  add<Subject>(atMs: number, due: (subject: Subject) => void, subject: Subject): Deadline;
+  /** Of one that was met, or cancelled before, nothing. */
+  cancel(deadline: Deadline | undefined): void;
   /** How many are waiting. */
   readonly size: number;
   /** Cancels all. */
@@ -30,9 +32,10 @@ const MAX_SLEEP_MS = 1_000;
 /** Deadlines met in one go; the rest waits a turn of the event loop, so that ten thousand at once do not stop it. */
 const MAX_DUE_PER_TURN = 200;
 
-interface Entry {
-  readonly atMs: number;
-  readonly due: () => void;
+// Of each connection there are some: no closure in them.
+interface Entry extends Deadline {
+  readonly due: (subject: unknown) => void;
+  readonly subject: unknown;
   /** Place in the heap, -1 when no longer in it. */
   index: number;
 }
@@ -43,17 +46,19 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
   const heap: Entry[] = [];
   let timer: NodeJS.Timeout | undefined;
 
-  function add(atMs: number, due: () => void): Deadline {
-    const entry: Entry = { atMs, due, index: heap.length };
+  function add<Subject>(atMs: number, due: (subject: Subject) => void, subject: Subject): Deadline {
+    const entry: Entry = { atMs, due: due as Entry['due'], subject, index: heap.length };
     heap.push(entry);
     rise(heap, entry);
     if (entry.index === 0) arm();
-    return {
-      cancel() {
-        if (entry.index >= 0) remove(heap, entry);
-        if (heap.length === 0) disarm();
-      },
-    };
+    return entry;
+  }
+
+  function cancel(deadline: Deadline | undefined): void {
+    const entry = deadline as Entry | undefined;
+    if (entry === undefined || entry.index < 0) return;
+    remove(heap, entry);
+    if (heap.length === 0) disarm();
   }
 
   function arm(): void {
@@ -88,7 +93,7 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
       if (first === undefined || first.atMs > nowMs) break;
       remove(heap, first);
       try {
-        first.due();
+        first.due(first.subject);
       } catch (error) {
         onError(error);
       }
@@ -98,6 +103,7 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
 
   return {
     add,
+    cancel,
     get size() {
       return heap.length;
     },

@@ -15,21 +15,30 @@ export function warningLeadSeconds(token: { issuedAtSeconds: number; expiresAtSe
 
 /** Warns and ends a session by its token; called again when that was replaced. */
 export function followExpiry(core: Core, session: Session): void {
-  const { expiries, settings, reportOf } = core;
-  const { token, principal, client } = session;
-  session.deadline?.cancel();
-  const expire = () => {
-    reportOf(client, { action: 'session', reason: 'session_expired' });
-    client.close();
-  };
-  const awaitExpiry = () => {
-    session.deadline = expiries.add(principal.expiresAtMs, expire);
-  };
+  const { token } = session;
+  core.expiries.cancel(session.deadline);
   const warnAtMs = (token.expiresAtSeconds - warningLeadSeconds(token)) * 1000;
-  const warn = () => {
-    awaitExpiry();
-    tell(session, { event: 'expiring', expires_at: token.expiresAtSeconds });
-  };
-  if (settings.now() >= warnAtMs) awaitExpiry();
-  else session.deadline = expiries.add(warnAtMs, warn);
+  if (core.settings.now() >= warnAtMs) awaitExpiry({ core, session });
+  else session.deadline = core.expiries.add(warnAtMs, warn, { core, session });
+}
+
+interface Followed {
+  readonly core: Core;
+  readonly session: Session;
+}
+
+function warn(followed: Followed): void {
+  const { session } = followed;
+  awaitExpiry(followed);
+  tell(session, { event: 'expiring', expires_at: session.token.expiresAtSeconds });
+}
+
+function awaitExpiry(followed: Followed): void {
+  const { core, session } = followed;
+  session.deadline = core.expiries.add(session.principal.expiresAtMs, expire, followed);
+}
+
+function expire({ core, session: { client } }: Followed): void {
+  core.reportOf(client, { action: 'session', reason: 'session_expired' });
+  client.close();
 }

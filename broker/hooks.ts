@@ -152,7 +152,7 @@ export function createHooks(core: Core): AedesHooks {
 }
 
 function screenConnect(
-  { sessions, parts, onError, isClosed }: Core,
+  { sessions, guards, onError, isClosed }: Core,
   client: HostClient,
   packet: ConnectPacket,
 ) {
@@ -161,8 +161,8 @@ function screenConnect(
     // Not attached, or a connection that went past the guards.
     if (connection === undefined || isClosed) return 'internal_error';
     connection.connect = { ...packet };
-    for (const guard of parts.guards) {
-      const reason = guard.connect?.(client, packet);
+    for (const guard of guards.connect) {
+      const reason = guard.connect(client, packet);
       if (reason !== undefined) return reason;
     }
     return undefined;

@@ -1,4 +1,3 @@
-import { addressKey } from './admission.ts';
 import { clientIdPattern, returnCodes } from './connect.ts';
 
 /**
@@ -26,9 +25,9 @@ export const MAX_PAIRS = 100_000;
 
 export interface LoginRate {
   /** Whether a CONNECT is to be answered "come back later", asked before its token is verified. */
-  mustWait(address: string | undefined, clientId: string): boolean;
+  mustWait(addressKey: string | undefined, clientId: string): boolean;
   /** How a CONNECT ended that did not have to wait: 0 or the return code it was refused with. */
-  note(address: string | undefined, clientId: string, returnCode: number): void;
+  note(addressKey: string | undefined, clientId: string, returnCode: number): void;
 }
 
 export interface LoginRateOptions {
@@ -83,18 +82,16 @@ export function createLoginRate({ monotonicMs, maxPairs = MAX_PAIRS }: LoginRate
   }
 
   return {
-    mustWait(address, clientId) {
+    mustWait(source, clientId) {
       const nowMs = monotonicMs();
-      const source = address === undefined ? undefined : addressKey(address);
       const pair = pairKey(source, clientId);
       const waitsUntilMs = pair === undefined ? undefined : failures.get(pair)?.waitsUntilMs;
       const isPairSlow = waitsUntilMs !== undefined && nowMs < waitsUntilMs;
       const isAddressSlow = source !== undefined && ofAddress(source, nowMs) > MAX_ADDRESS_FAILURES;
       return (isPairSlow || isAddressSlow) && !isGood(pair, nowMs);
     },
-    note(address, clientId, returnCode) {
+    note(source, clientId, returnCode) {
       const nowMs = monotonicMs();
-      const source = address === undefined ? undefined : addressKey(address);
       const pair = pairKey(source, clientId);
       if (returnCode === 0) {
         if (pair === undefined) return;

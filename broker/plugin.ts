@@ -30,7 +30,10 @@ export interface Fleetgate {
   /** Why the broker should get no new connections; empty when it is ready. */
   problems(): string[];
   /** Sockets that are open, sessions or not. */
-  readonly connections: ReadonlySet<{ readonly stream: Duplex; readonly client?: { pause(): void } }>;
+  readonly connections: ReadonlySet<{
+    readonly stream: Duplex;
+    readonly client: { pause(): void } | undefined;
+  }>;
   /** Denies everything from now on and stops the timers; close the broker first. */
   close(): void;
 }

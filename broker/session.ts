@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ConnectPacket } from 'aedes';
+import type { Place } from './admission.ts';
 import type { Principal } from './authorization/decide.ts';
 import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
@@ -20,16 +21,18 @@ export interface Connection {
   readonly openedAtMs: number;
   /** What it can prove of itself. */
   readonly peer: Peer;
-  /** Let in only to be told to come back later. */
-  readonly isOverLimit: boolean;
+  /** What it counts as; `over_limit`: let in only to be told to come back later. */
+  readonly place: Place;
   /** CONNACK 0 was sent. */
   isEstablished: boolean;
-  /** Called once, when that is so. */
-  readonly onEstablished: (() => void)[];
+  /** By which it must have a session. */
+  deadline: Deadline | undefined;
   /** What the host made of it. */
-  client?: HostClient;
-  /** The CONNECT packet, once it came. */
-  connect?: ConnectPacket;
+  client: HostClient | undefined;
+  /** The CONNECT packet, from when it came to when it was answered. */
+  connect: ConnectPacket | undefined;
+  /** Of its token, once that has verified; it may still be refused. */
+  session: Session | undefined;
 }
 
 /** One connection whose token was verified. It exists only then: no session, no rights. */

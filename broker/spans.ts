@@ -1,4 +1,4 @@
-import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { context, isSpanContextValid, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { Protocol } from './protocol.ts';
 
 /** Does nothing until the process registers an OpenTelemetry SDK, which may be later. */
@@ -16,13 +16,15 @@ export interface Step<Answer> {
  * Runs one step of a session inside a span. Its attributes are `fleetgate.result` and `fleetgate.protocol`: no client,
  * no token, no topic. A tracer that fails changes nothing of the step.
  */
-export async function inSpan<Answer>(step: Step<Answer>, run: () => Promise<Answer>): Promise<Answer> {
+export function inSpan<Answer>(step: Step<Answer>, run: () => Promise<Answer>): Promise<Answer> {
   const span = start(step);
+  return span === undefined ? run() : inside(step, span, run);
+}
+
+async function inside<Answer>(step: Step<Answer>, span: Span, run: () => Promise<Answer>): Promise<Answer> {
   let result = 'internal_error';
   try {
-    const answer = await (span === undefined
-      ? run()
-      : context.with(trace.setSpan(context.active(), span), run));
+    const answer = await context.with(trace.setSpan(context.active(), span), run);
     result = step.resultOf(answer);
     return answer;
   } finally {
@@ -33,19 +35,21 @@ export async function inSpan<Answer>(step: Step<Answer>, run: () => Promise<Answ
 function start({ name, protocol, onError }: Step<never>): Span | undefined {
   try {
     const attributes = protocol === undefined ? {} : { 'fleetgate.protocol': protocol };
-    return tracer.startSpan(name, { kind: SpanKind.SERVER, attributes });
+    const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes });
+    // Of no SDK at all: it would be carried through every step for nothing.
+    return isSpanContextValid(span.spanContext()) ? span : undefined;
   } catch (error) {
     onError(error);
     return undefined;
   }
 }
 
-function end({ onError }: Step<never>, span: Span | undefined, result: string): void {
+function end({ onError }: Step<never>, span: Span, result: string): void {
   try {
-    span?.setAttribute('fleetgate.result', result);
+    span.setAttribute('fleetgate.result', result);
     // Being refused is no fault of the broker.
-    if (result === 'internal_error') span?.setStatus({ code: SpanStatusCode.ERROR });
-    span?.end();
+    if (result === 'internal_error') span.setStatus({ code: SpanStatusCode.ERROR });
+    span.end();
   } catch (error) {
     onError(error);
   }

@@ -50,6 +50,13 @@ export interface RevocationPage {
   next_cursor?: string | null;
 }
 
+/** An app as `/v1/apps` shows it; `admin_key` only in the answer to its creation. */
+export interface AppView {
+  app_id: string;
+  issuer: string;
+  admin_key?: string;
+}
+
 /** The admin API as the fleet commands use it. Every method throws FleetgateError with what to do about it. */
 export interface AdminClient {
   createClient(client: NewClient): Promise<ClientView>;
@@ -63,6 +70,10 @@ export interface AdminClient {
    */
   revoke(revocation: NewRevocation): Promise<{ revocation: RevocationView; isNew: boolean }>;
   listRevocations(query: { limit?: number; cursor?: string }): Promise<RevocationPage>;
+  createApp(appId: string): Promise<AppView>;
+  listApps(): Promise<AppView[]>;
+  /** Whether there was such an app. */
+  deleteApp(appId: string): Promise<boolean>;
   /** The issuer's URL, `iss` of its tokens. */
   issuerUrl(): Promise<string>;
 }
@@ -129,6 +140,14 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       if (cursor !== undefined) query.set('cursor', cursor);
       return (await call('GET', `/v1/revocations?${query}`)) as RevocationPage;
     },
+    createApp: async (appId) => (await call('POST', '/v1/apps', { app_id: appId })) as AppView,
+    listApps: async () => ((await call('GET', '/v1/apps')) as { apps: AppView[] }).apps,
+    deleteApp: async (appId) => {
+      const { status, text } = await send('DELETE', `/v1/apps/${encodeURIComponent(appId)}`);
+      if (status === 404 && codeOf(text) === 'app_unknown') return false;
+      if (status >= 400) refused(base, status, text);
+      return true;
+    },
     issuerUrl: async () => ((await call('GET', '/v1/issuer')) as { issuer: string }).issuer,
   };
 }
@@ -157,11 +176,13 @@ function refused(base: string, status: number, text: string): never {
   const hint =
     status === 401
       ? `; ${base} does not take this admin key: check --admin-key-file`
-      : status === 404 && codeOf(text) !== 'client_unknown'
-        ? `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`
-        : codeOf(text) === 'registry_conflict'
-          ? "; choose another --id, or delete it first with 'fleetgate client delete'"
-          : '';
+      : codeOf(text) === 'app_unknown'
+        ? "; 'fleetgate app list' shows those there are"
+        : status === 404 && codeOf(text) !== 'client_unknown'
+          ? `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`
+          : codeOf(text) === 'registry_conflict'
+            ? "; choose another --id, or delete it first with 'fleetgate client delete'"
+            : '';
   throw new FleetgateError('invalid_request', `${describe(text) ?? `HTTP ${status}`}${hint}`);
 }
 

@@ -17,6 +17,8 @@ export interface DataDirectory {
   readonly path: string;
   readonly adminKeyFile: string;
   readonly keyEncryptionKeyFile: string;
+  /** A directory for each app beside the default one. */
+  readonly appsDirectory: string;
   readonly policyFile: string;
   /** Where the running `fleetgate up` listens, as its ready line; absent when none runs. */
   readonly runtimeFile: string;
@@ -32,6 +34,7 @@ export function dataDirectory(path: string): DataDirectory {
     path: root,
     adminKeyFile: join(root, 'admin.key'),
     keyEncryptionKeyFile: join(root, 'key-encryption.key'),
+    appsDirectory: join(root, 'apps'),
     policyFile: join(root, 'policy.yaml'),
     runtimeFile: join(root, 'runtime.json'),
   });

@@ -1,10 +1,14 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { readFileSync, type Stats, statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { examplePolicy, type Policy, parsePolicy } from '@fleetgate/broker';
 import { FleetgateError } from '@fleetgate/shared';
 import type { Config } from './config/schema.ts';
 import { type DataDirectory, writeOnce } from './data-directory.ts';
 
-/** How often the file is looked at. Its folder may be another file system each time, as with mounted configuration. */
+/**
+ * How often the file is looked at. Its folder may be another file system each time, as with mounted configuration. A
+ * change counts once the next look sees no further one.
+ */
 const WATCH_INTERVAL_MS = 1_000;
 
 /** The policy file in force: the one named in the configuration, else the example written at the first start. */
@@ -33,12 +37,40 @@ export function readPolicy(config: Config, directory: DataDirectory): Policy {
   return parsePolicy(text, file);
 }
 
-/** Calls `changed` within some two seconds of a change of the file, also one that replaces it; gives back how to end that. */
-export function watchPolicy(file: string, changed: () => void): () => void {
-  const look = (now: { mtimeMs: number; size: number; ino: number }, before: typeof now) => {
-    const isSame = now.mtimeMs === before.mtimeMs && now.size === before.size && now.ino === before.ino;
-    if (!isSame) changed();
+/**
+ * Calls `changed` within some two seconds of a change of the file, also one that replaces it; gives back how to end that.
+ * A file that is being written goes on changing, and half a policy can be a valid one: it is left alone until size and
+ * time stay as they are for `intervalMs`.
+ */
+export function watchPolicy(file: string, changed: () => void, intervalMs = WATCH_INTERVAL_MS): () => void {
+  let seen = signOf(statSync(file, { throwIfNoEntry: false }));
+  let isChanging = false;
+  let isOver = false;
+  let timer: NodeJS.Timeout;
+
+  async function look(): Promise<void> {
+    const now = signOf(await stat(file).catch(() => undefined));
+    if (isOver) return;
+    const isSame = now === seen;
+    seen = now;
+    if (isSame && isChanging) changed();
+    isChanging = !isSame;
+    wait();
+  }
+
+  function wait(): void {
+    timer = setTimeout(look, intervalMs);
+    timer.unref();
+  }
+
+  wait();
+  return () => {
+    isOver = true;
+    clearTimeout(timer);
   };
-  watchFile(file, { interval: WATCH_INTERVAL_MS, persistent: false }, look);
-  return () => unwatchFile(file, look);
+}
+
+/** Differs when the file was written to or replaced; of one that cannot be looked at it is empty. */
+function signOf(stats: Stats | undefined): string {
+  return stats === undefined ? '' : `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { addAppCommands } from './commands/app-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
@@ -41,6 +42,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
     );
   addServeCommands(program);
   addClientCommands(program);
+  addAppCommands(program);
   addTokenCommands(program);
   addRevokeCommands(program);
   addPolicyCommands(program);

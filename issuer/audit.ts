@@ -3,13 +3,23 @@
 export type AuditAction =
   | 'token.issue'
   | 'token.revoke'
+  | 'token.introspect'
   | 'client.revoke'
   | 'issued_before.revoke'
   | 'key.revoke'
   | 'client.create'
+  | 'client.update'
+  | 'client.quarantine'
+  | 'client.release'
   | 'client.delete'
   | 'key.activate'
-  | 'admin.authenticate';
+  | 'app.create'
+  | 'app.delete'
+  | 'api_key.create'
+  | 'api_key.rotate'
+  | 'api_key.delete'
+  | 'admin.authenticate'
+  | 'admin.authorize';
 
 /** One audit row. It never holds a secret, a token or anything a caller chose freely and unchecked. */
 export interface AuditEvent {
@@ -19,7 +29,7 @@ export interface AuditEvent {
   /** Address of the peer's socket; unset for what the issuer does by itself. */
   readonly address: string | undefined;
   readonly action: AuditAction;
-  /** What was acted upon: a client id or a key id. */
+  /** What was acted upon: a client id, a key id or the name of an API key. */
   readonly target: string | undefined;
   /** `ok`, the error code the caller was answered with, or why nothing was done. */
   readonly result: string;

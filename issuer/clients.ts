@@ -1,23 +1,26 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
-import {
-  type AuditAction,
-  type AuditEvent,
-  adminActor,
-  anonymousActor,
-  auditEvent,
-  type Caller,
-} from './audit.ts';
+import { type AuditAction, type AuditEvent, adminActor, auditEvent, type Caller } from './audit.ts';
 import { DEFAULT_AUTH_METHOD, usesSecret } from './client-auth/methods.ts';
-import { type ClientAuthRegistration, readClientAuth } from './client-auth/registration.ts';
-import { checkRegisteredScope } from './grant.ts';
+import {
+  type ClientAuthRegistration,
+  checkClientAuth,
+  clientAuthParameters,
+} from './client-auth/registration.ts';
+import type { GrantSettings } from './grant.ts';
+import { checkRegisteredScope } from './registered-scope.ts';
+import type { ClientFilter } from './registry/client-changes.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
 import { generateSecret, hashSecret } from './secrets.ts';
-import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
+import { checkClaimMetadata } from './token-claims.ts';
+import { isTokenLifetime } from './token-lifetime.ts';
 
 /** Clients on one page of a list. Ours: about a megabyte of JSON. */
 export const MAX_PAGE_CLIENTS = 1000;
+
+/** How long a creation is known by its key; draft-ietf-httpapi-idempotency-key-header leaves it to us. */
+const CREATION_KEY_LIFETIME_MS = 86_400_000;
 
 // Limits of one registration, all ours: together a client stays near 32 KiB.
 const MAX_NAME_LENGTH = 256;
@@ -55,7 +58,15 @@ export interface ClientPage {
 export interface RegisteredClient {
   readonly client: NewClientRecord;
   /** Shown this once; only its hash is kept. Unset for a method of authentication without secrets. */
-  readonly clientSecret?: string;
+  readonly clientSecret: string | undefined;
+  readonly isRepeated?: false;
+}
+
+/** A client that the same request made before. */
+export interface RepeatedClient {
+  readonly client: ClientRecord;
+  readonly clientSecret: undefined;
+  readonly isRepeated: true;
 }
 
 /** An administrator, by the name of the API key, and where the request came from. */
@@ -67,17 +78,37 @@ export interface Administrator extends Caller {
 export interface Clients {
   /** @throws FleetgateError `registry_conflict`, `scope_malformed`, `not_supported`, `invalid_request` */
   create(registration: ClientRegistration, by: Administrator): Promise<RegisteredClient>;
+  /**
+   * As `create`, once for each key of an administrator within 24 h: the same request again answers the client that is
+   * there. Without its secret: what could show it again could be stolen, while one that was lost is rotated.
+   * @throws FleetgateError `idempotency_key_reused`, `client_unknown` when it was deleted since, and those of `create`
+   */
+  createOnce(
+    registration: ClientRegistration,
+    key: string,
+    by: Administrator,
+  ): Promise<RegisteredClient | RepeatedClient>;
   /** One page, ordered by id; `nextAfter` is there when more follow. */
-  list(page: { readonly after?: string | undefined; readonly limit: number }): Promise<ClientPage>;
+  list(page: {
+    readonly after?: string | undefined;
+    readonly limit: number;
+    readonly filter?: ClientFilter | undefined;
+  }): Promise<ClientPage>;
   find(clientId: string): Promise<ClientRecord | undefined>;
   /** Whether there was such a client. Its next token request is refused, and the tokens it has are revoked. */
   delete(clientId: string, by: Administrator): Promise<boolean>;
-  /** Records that somebody was refused as an administrator. */
-  recordIntruder(caller: Caller): Promise<void>;
 }
 
+/** What the issuer's configuration says of registrations. */
+export type RegistrationSettings = Pick<GrantSettings, 'maxTokenLifetimeSeconds' | 'tokenClaims'>;
+
 /** @param onRevoked called after an act that revoked tokens */
-export function openClients(registry: Registry, now: () => number, onRevoked: () => void): Clients {
+export function openClients(
+  registry: Registry,
+  now: () => number,
+  onRevoked: () => void,
+  settings: RegistrationSettings,
+): Clients {
   const event = (by: Administrator, action: AuditAction, target: string | undefined, result?: string) =>
     auditEvent({
       atMs: now(),
@@ -93,29 +124,71 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
     return registry.deleteClient(expiring({ kind: 'client', clientId, atSeconds }, atSeconds), event);
   }
 
+  /** Makes a client and has it inserted; a refusal is recorded. */
+  async function make<T>(
+    registration: ClientRegistration,
+    by: Administrator,
+    insert: (made: RegisteredClient, event: AuditEvent) => Promise<T>,
+  ): Promise<T> {
+    const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
+    try {
+      checkRegistration(registration, settings);
+      const { authMethod = DEFAULT_AUTH_METHOD } = registration;
+      const clientSecret = usesSecret(authMethod) ? generateSecret() : undefined;
+      const client = newClient(registration, clientSecret, now());
+      return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
+    } catch (error) {
+      if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
+      await registry.recordEvent(event(by, 'client.create', target, error.code));
+      throw error;
+    }
+  }
+
   return {
-    async create(registration, by) {
-      const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
-      try {
-        checkRegistration(registration);
-        const { authMethod = DEFAULT_AUTH_METHOD } = registration;
-        const clientSecret = usesSecret(authMethod) ? generateSecret() : undefined;
-        const client = newClient(registration, clientSecret, now());
-        if (!(await registry.createClient(client, event(by, 'client.create', client.clientId)))) {
-          throw new FleetgateError('registry_conflict', `client '${client.clientId}' is registered already`);
+    create: (registration, by) =>
+      make(registration, by, async (made, done) => {
+        if (!(await registry.createClient(made.client, done))) throw taken(made.client.clientId);
+        return made;
+      }),
+    createOnce: (registration, key, by) =>
+      make(registration, by, async (made, done) => {
+        const created = await registry.createClientOnce(
+          made.client,
+          {
+            owner: by.keyName,
+            keyHash: sha256(key),
+            requestHash: sha256(JSON.stringify(registration)),
+            notBeforeMs: done.atMs - CREATION_KEY_LIFETIME_MS,
+          },
+          done,
+        );
+        switch (created.outcome) {
+          case 'created':
+            return made;
+          case 'conflict':
+            throw taken(made.client.clientId);
+          case 'key_reused':
+            throw new FleetgateError(
+              'idempotency_key_reused',
+              'this Idempotency-Key came with another request before; use a new one for each creation',
+            );
         }
-        return clientSecret === undefined ? { client } : { client, clientSecret };
-      } catch (error) {
-        if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
-        await registry.recordEvent(event(by, 'client.create', target, error.code));
-        throw error;
-      }
-    },
-    async list({ after, limit }) {
+        const { client } = created;
+        if (client === undefined) {
+          throw new FleetgateError(
+            'client_unknown',
+            'the client this Idempotency-Key created was deleted since',
+          );
+        }
+        await registry.recordEvent(event(by, 'client.create', client.clientId, 'repeated'));
+        return { client, clientSecret: undefined, isRepeated: true };
+      }),
+    async list({ after, limit, filter }) {
       const size = Math.min(limit, MAX_PAGE_CLIENTS);
       const found = await registry.listClients({
         limit: size + 1,
         ...(after === undefined ? {} : { after }),
+        ...(filter === undefined ? {} : { filter }),
       });
       const clients = found.slice(0, size);
       return { clients, nextAfter: found.length > size ? clients.at(-1)?.clientId : undefined };
@@ -129,41 +202,42 @@ export function openClients(registry: Registry, now: () => number, onRevoked: ()
       else await registry.recordEvent(event(by, 'client.delete', target, 'client_unknown'));
       return isDeleted;
     },
-    recordIntruder: (caller) =>
-      registry.recordEvent(
-        auditEvent({
-          atMs: now(),
-          actor: anonymousActor,
-          action: 'admin.authenticate',
-          caller,
-          result: 'api_key_invalid',
-        }),
-      ),
   };
 }
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest();
+
+const taken = (clientId: string) =>
+  new FleetgateError('registry_conflict', `client '${clientId}' is registered already`);
 
 function newClient(
   registration: ClientRegistration,
   secret: string | undefined,
   atMs: number,
 ): NewClientRecord {
-  const { authMethod = DEFAULT_AUTH_METHOD } = registration;
   return {
     clientId: registration.clientId ?? randomUUID(),
+    ...registered(registration),
+    secretHashes: secret === undefined ? [] : [hashSecret(secret)],
+    createdAtMs: atMs,
+    updatedAtMs: atMs,
+  };
+}
+
+/** What a registration says of a client, with the defaults of what it leaves out. */
+export function registered(registration: ClientRegistration) {
+  return {
     name: registration.name,
     scope: registration.scope ?? '',
     audience: Array.from(new Set(registration.audience)),
-    authMethod,
-    authParameters: readClientAuth(authMethod, registration),
+    authMethod: registration.authMethod ?? DEFAULT_AUTH_METHOD,
+    ...clientAuthParameters(registration),
     grantTypes: registration.grantTypes ?? ['client_credentials'],
     group: registration.group,
     labels: registration.labels ?? {},
     metadata: registration.metadata ?? {},
     tokenLifetimeSeconds: registration.tokenLifetimeSeconds,
-    secretHashes: secret === undefined ? [] : [hashSecret(secret)],
     supertokens: registration.supertokens ?? {},
-    createdAtMs: atMs,
-    updatedAtMs: atMs,
   };
 }
 
@@ -171,18 +245,21 @@ function newClient(
 const audiencePattern = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 const controlPattern = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
-function checkRegistration(registration: ClientRegistration): void {
+/** @throws FleetgateError `invalid_request`, `scope_malformed`, `not_supported` */
+export function checkRegistration(registration: ClientRegistration, settings: RegistrationSettings): void {
   const { clientId, name, scope, audience, group, labels, metadata } = registration;
   if (clientId !== undefined && !isIdentifier(clientId)) invalid('client_id must match [A-Za-z0-9._-]{1,64}');
   if (group !== undefined && !isIdentifier(group)) invalid('group must match [A-Za-z0-9._-]{1,64}');
   if (name !== undefined) checkText('name', name, MAX_NAME_LENGTH);
+  checkClientAuth(registration.authMethod ?? DEFAULT_AUTH_METHOD, registration);
   if (scope !== undefined) checkRegisteredScope(scope);
   if (audience !== undefined) checkAudience(audience);
   if (labels !== undefined) checkLabels(labels);
   if (metadata !== undefined && JSON.stringify(metadata).length > MAX_METADATA_LENGTH) {
     invalid(`metadata must be at most ${MAX_METADATA_LENGTH} characters of JSON`);
   }
-  checkTokenLifetime(registration.tokenLifetimeSeconds);
+  if (metadata !== undefined) checkClaimMetadata(metadata, settings.tokenClaims);
+  checkTokenLifetime(registration.tokenLifetimeSeconds, settings);
 }
 
 function checkAudience(audience: readonly string[]): void {
@@ -203,13 +280,19 @@ function checkLabels(labels: Readonly<Record<string, string>>): void {
   }
 }
 
-function checkTokenLifetime(seconds: number | undefined): void {
-  if (seconds === undefined || isTokenLifetime(seconds)) return;
-  invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
+function checkTokenLifetime(
+  seconds: number | undefined,
+  { maxTokenLifetimeSeconds }: RegistrationSettings,
+): void {
+  if (seconds === undefined || (isTokenLifetime(seconds) && seconds <= maxTokenLifetimeSeconds)) return;
+  invalid(
+    `token_lifetime_seconds must be a whole number from 1 to ${maxTokenLifetimeSeconds}, the issuer's ` +
+      'max_token_lifetime_seconds',
+  );
 }
 
-// Shown in tables and logs, where a line break or an escape sequence would do harm.
-function checkText(field: string, text: string, maxLength: number): void {
+/** Refuses what would do harm in tables and logs: line breaks, escape sequences. */
+export function checkText(field: string, text: string, maxLength: number): void {
   if (text.length > maxLength || controlPattern.test(text) || !text.isWellFormed()) {
     invalid(`${field} must be at most ${maxLength} characters without control characters`);
   }

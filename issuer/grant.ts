@@ -1,16 +1,16 @@
 import {
   covers,
-  type DirectScope,
-  directScopeToken,
   FleetgateError,
   MAX_SCOPE_LENGTH,
-  nearest,
   OAuthError,
   parseScope,
   parseScopeTokens,
   type ScopeToken,
 } from '@fleetgate/shared';
+import { concrete, type RegisteredScope, registeredScope } from './registered-scope.ts';
 import type { ClientRecord } from './registry/registry.ts';
+import { hasStar, permits } from './scope-pattern.ts';
+import { type ClaimValue, tokenClaims } from './token-claims.ts';
 import type { TokenRequest } from './token-request.ts';
 
 /** What one token grants. */
@@ -20,59 +20,54 @@ export interface Grant {
   /** Never empty. */
   readonly audience: readonly string[];
   readonly lifetimeSeconds: number;
+  /** Claims beside those that every token has. */
+  readonly claims: Readonly<Record<string, ClaimValue>> | undefined;
 }
 
-/** What applies to a client that was registered without it. */
-export interface GrantDefaults {
-  readonly audience: readonly string[];
+/** What the issuer's configuration says of all grants. */
+export interface GrantSettings {
+  /** Of a client that was registered without one. */
+  readonly defaultAudience: readonly string[];
+  /** Of a client that was registered without one. */
   readonly tokenLifetimeSeconds: number;
+  /** Of any client, also one registered with more before this was lowered. */
+  readonly maxTokenLifetimeSeconds: number;
+  /** Fields of a client's metadata that become claims. */
+  readonly tokenClaims: readonly string[];
 }
 
 /**
  * What this client may have of what it asks for. Pure; nothing is ever widened.
  * @throws OAuthError `unsupported_grant_type`, `unauthorized_client`, `invalid_scope`, `invalid_target`
  */
-export function grantFor(client: ClientRecord, request: TokenRequest, defaults: GrantDefaults): Grant {
+export function grantFor(client: ClientRecord, request: TokenRequest, settings: GrantSettings): Grant {
   if (request.grantType !== 'client_credentials') {
     throw new OAuthError('unsupported_grant_type', 'grant_type must be client_credentials');
   }
   if (!client.grantTypes.includes(request.grantType)) {
     throw new OAuthError('unauthorized_client', 'this client is not registered for client_credentials');
   }
+  const lifetimeSeconds = client.tokenLifetimeSeconds ?? settings.tokenLifetimeSeconds;
   return {
     scopes: grantedScopes(client, request.scope),
-    audience: grantedAudience(client.audience.length > 0 ? client.audience : defaults.audience, request),
-    lifetimeSeconds: client.tokenLifetimeSeconds ?? defaults.tokenLifetimeSeconds,
+    audience: grantedAudience(audienceOf(client, settings), request),
+    lifetimeSeconds: Math.min(lifetimeSeconds, settings.maxTokenLifetimeSeconds),
+    claims: tokenClaims(client.metadata, settings.tokenClaims),
   };
 }
 
-/**
- * Checks a scope for registration: well-formed, and no placeholder but `{client_id}` and `{group}` in direct scopes.
- * @throws FleetgateError `scope_malformed`
- */
-export function checkRegisteredScope(scope: string): void {
-  for (const token of parseScope(scope)) {
-    if (token.kind === 'named') continue;
-    for (const [, name = ''] of token.filter.matchAll(/\{([^{}/]*)\}/g)) {
-      if (placeholders.has(name)) continue;
-      const near = nearest(name, placeholders.keys());
-      const hint = near === undefined ? 'it may be {client_id} or {group}' : `did you mean {${near}}?`;
-      throw new FleetgateError('scope_malformed', `unknown placeholder in scope '${token.token}'; ${hint}`);
-    }
-  }
+/** The audiences a client is registered for. */
+export function audienceOf(
+  { audience }: ClientRecord,
+  { defaultAudience }: Pick<GrantSettings, 'defaultAudience'>,
+): readonly string[] {
+  return audience.length > 0 ? audience : defaultAudience;
 }
 
-const placeholders: ReadonlyMap<string, (client: ClientRecord) => string | undefined> = new Map([
-  ['client_id', ({ clientId }) => clientId],
-  ['group', ({ group }) => group],
-]);
-
 function grantedScopes(client: ClientRecord, requested: TokenRequest['scope']): string[] {
-  const registered = parseScope(client.scope)
-    .map((token) => concrete(token, client))
-    .filter((token) => token !== undefined);
+  const registered = registeredScope(client);
   const granted = isOmitted(requested)
-    ? registered
+    ? registered.tokens
     : parseRequested(requested).map((token) => covered(token, registered, client));
   return Array.from(new Set(granted.map(({ token }) => token)));
 }
@@ -94,10 +89,19 @@ function parseRequested(scope: string | readonly string[]): ScopeToken[] {
   throw new OAuthError('invalid_scope', `scope is longer than ${MAX_SCOPE_LENGTH} characters`);
 }
 
-function covered(requested: ScopeToken, registered: readonly ScopeToken[], client: ClientRecord): ScopeToken {
+function covered(requested: ScopeToken, registered: RegisteredScope, client: ClientRecord): ScopeToken {
   const wanted = concrete(requested, client);
-  if (wanted !== undefined && registered.some((one) => allows(one, wanted))) return wanted;
-  throw new OAuthError('invalid_scope', `scope '${requested.token}' is not registered for this client`);
+  if (wanted !== undefined && isCovered(wanted, registered)) return wanted;
+  const problem =
+    requested.kind === 'named' && hasStar(requested.token)
+      ? 'is a pattern; ask for the scopes it stands for by name'
+      : 'is not registered for this client';
+  throw new OAuthError('invalid_scope', `scope '${requested.token}' ${problem}`);
+}
+
+function isCovered(wanted: ScopeToken, { tokens, patterns }: RegisteredScope): boolean {
+  if (tokens.some((one) => allows(one, wanted))) return true;
+  return wanted.kind === 'named' && patterns.some((pattern) => permits(pattern, wanted.token));
 }
 
 function allows(registered: ScopeToken, wanted: ScopeToken): boolean {
@@ -105,22 +109,10 @@ function allows(registered: ScopeToken, wanted: ScopeToken): boolean {
   return registered.action === wanted.action && covers(registered.filter, wanted.filter);
 }
 
-/** The token with its placeholders filled in; `undefined` when the client has no value for one of them. */
-function concrete(token: ScopeToken, client: ClientRecord): ScopeToken | undefined {
-  if (token.kind === 'named' || !token.filter.includes('{')) return token;
-  let filter = token.filter;
-  for (const [name, valueFor] of placeholders) {
-    if (!filter.includes(`{${name}}`)) continue;
-    const value = valueFor(client);
-    if (value === undefined) return undefined;
-    // An identifier: nothing in it means anything in a filter.
-    filter = filter.replaceAll(`{${name}}`, value);
-  }
-  return { ...token, filter, token: directScopeToken(token.action, filter) } satisfies DirectScope;
-}
-
-function grantedAudience(allowed: readonly string[], { audience }: TokenRequest): string[] {
-  for (const one of audience) {
+function grantedAudience(allowed: readonly string[], { audience, resource = [] }: TokenRequest): string[] {
+  for (const one of resource) checkResource(one);
+  const wanted = [...audience, ...resource];
+  for (const one of wanted) {
     // Whole names only (RFC 8725 §3.9).
     if (!allowed.includes(one)) {
       throw new OAuthError(
@@ -129,5 +121,16 @@ function grantedAudience(allowed: readonly string[], { audience }: TokenRequest)
       );
     }
   }
-  return Array.from(new Set(audience.length > 0 ? audience : allowed));
+  return Array.from(new Set(wanted.length > 0 ? wanted : allowed));
+}
+
+// RFC 3986 §4.3 absolute-URI: a scheme and no fragment. Whether the rest is well-formed the registration says.
+const absoluteUriPattern = /^[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~[\]]+$/;
+
+function checkResource(resource: string): void {
+  if (absoluteUriPattern.test(resource)) return;
+  throw new OAuthError(
+    'invalid_target',
+    'a resource must be an absolute URI without a fragment (RFC 8707 §2)',
+  );
 }

@@ -13,9 +13,11 @@ import {
   authenticateClient,
   claimedClient,
   clientRefused,
+  refuseQuarantined,
 } from './client-auth/authenticate.ts';
 import type { ClientAuthContext } from './client-auth/client-auth.ts';
-import { type Grant, type GrantDefaults, grantFor } from './grant.ts';
+import { hasSameProof } from './client-auth/registration.ts';
+import { type Grant, type GrantSettings, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
 import { recordRefusal } from './refusal.ts';
 import type { ClientRecord, Registry, TokenRecorded } from './registry/registry.ts';
@@ -27,7 +29,7 @@ export interface IssueContext {
   readonly keys: SigningKeys;
   /** `iss`. */
   readonly issuerUrl: () => string;
-  readonly defaults: GrantDefaults;
+  readonly grants: GrantSettings;
   readonly now: () => number;
   readonly newTokenId?: () => string;
   readonly log?: Logger | undefined;
@@ -61,7 +63,7 @@ interface SignedToken {
  */
 const MAX_ISSUED_AHEAD_SECONDS = 60;
 
-/** Revocations of one client that one request for a token gives way to. */
+/** Revocations and changes of one client that one request for a token gives way to. */
 const MAX_ISSUE_TRIES = 5;
 
 /** Issues tokens: authenticate, grant, sign, record, in this order. */
@@ -73,9 +75,11 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
       try {
         // Not what the client may have, but whether this is a token request at all.
         if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
-        const client = await authenticateClient(request, claimed, context.clientAuth);
-        const grant = grantFor(client, request, context.defaults);
-        return respond(await signAndRecord(client, grant, caller, context), grant);
+        return await grantAndSign(
+          await authenticateClient(request, claimed, context.clientAuth),
+          request,
+          context,
+        );
       } catch (error) {
         const { clientId } = claimed;
         return await recordRefusal(error, { action: 'token.issue', caller, clientId }, context);
@@ -86,19 +90,42 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
   };
 }
 
-/** A token that no recorded revocation hits: one of this very second moves its `iat` to the next. */
+/** A token of what the client may have when it is recorded, and not of what it might when the request came. */
+async function grantAndSign(
+  authenticated: AuthenticatedClient,
+  request: TokenRequest,
+  context: IssueContext,
+): Promise<TokenResponse> {
+  let client: AuthenticatedClient | undefined = authenticated;
+  for (let tries = 0; tries < MAX_ISSUE_TRIES && client !== undefined; tries += 1) {
+    const grant = grantFor(client, request, context.grants);
+    const signed = await signAndRecord(client, grant, request.caller, context);
+    if (signed !== undefined) return respond(signed, grant);
+    const found = await context.registry.findClient(client.clientId);
+    if (found?.registration !== authenticated.registration) throw clientRefused();
+    refuseQuarantined(found);
+    // It was proven by what it was registered with before.
+    if (!hasSameProof(found, authenticated)) throw clientRefused();
+    const { certificateThumbprint } = authenticated;
+    client = certificateThumbprint === undefined ? found : { ...found, certificateThumbprint };
+  }
+  throw new OAuthError('temporarily_unavailable', 'the client is being changed');
+}
+
+/** A token that no recorded revocation hits: one of this very second moves its `iat` to the next. Unset when the client has changed. */
 async function signAndRecord(
   client: AuthenticatedClient,
   grant: Grant,
   caller: Caller,
   context: IssueContext,
-): Promise<SignedToken> {
+): Promise<SignedToken | undefined> {
   const atMs = context.now();
   let issuedAtSeconds = Math.floor(atMs / 1000);
   for (let tries = 0; tries < MAX_ISSUE_TRIES; tries += 1) {
     const signed = sign(client, grant, { atMs, issuedAtSeconds }, context);
     const recorded = await record(client, signed, { atMs, caller }, context);
     if (recorded.outcome === 'recorded') return signed;
+    if (recorded.outcome === 'registration_changed') return undefined;
     if (recorded.outcome === 'registration_ended') throw clientRefused();
     issuedAtSeconds = recorded.validFromSeconds;
     if (issuedAtSeconds * 1000 - atMs > MAX_ISSUED_AHEAD_SECONDS * 1000) break;
@@ -117,6 +144,8 @@ function sign(
 ): SignedToken {
   const tokenId = newTokenId();
   const claims: AccessTokenClaims = {
+    // First, so that none of them stands for one of ours.
+    ...grant.claims,
     iss: issuerUrl(),
     sub: client.clientId,
     client_id: client.clientId,

@@ -1,7 +1,11 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
+import { type ApiKeys, openApiKeys } from './api-keys.ts';
+import type { AuditEvent } from './audit.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { openClientKeys } from './client-auth/client-keys.ts';
+import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type Clients, openClients } from './clients.ts';
+import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -12,8 +16,10 @@ import { openRevocations, type Revocations } from './revocations.ts';
 import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 
 /** The issuer without any listener: what every transport in front of it calls. */
-export interface Issuer extends TokenIssuer, TokenRevoker {
+export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly clients: Clients;
+  readonly clientChanges: ClientChanges;
+  readonly apiKeys: ApiKeys;
   readonly revocations: Revocations;
   readonly revocationFeed: RevocationFeed;
   /** Access to what the issuer itself serves. */
@@ -25,6 +31,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker {
   jwks(): JsonWebKeySet;
   /** All public keys, also those another process on this database has made meanwhile. */
   currentJwks(): Promise<JsonWebKeySet>;
+  /** Records what was done to apps. */
+  recordEvent(event: AuditEvent): Promise<void>;
   /** Whether the registry can be read. */
   isReady(): Promise<boolean>;
   /** Finishes the acts that wait and closes the registry. */
@@ -36,7 +44,7 @@ export interface Issuer extends TokenIssuer, TokenRevoker {
  * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `key_file_invalid`
  */
 export async function openIssuer(
-  options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed'>,
+  options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed' | 'appsDirectory'>,
   issuerUrl: () => string,
 ): Promise<Issuer> {
   const { databaseFile, keyEncryptionKeyFile, signingAlgorithm, defaultAudience, log, now } = options;
@@ -50,11 +58,13 @@ export async function openIssuer(
     });
     const tokens = ownTokens({ keys, issuerUrl, now });
     const clientAuth = { registry, clientKeys: openClientKeys({ log }), issuerUrl, now };
-    const defaults = { audience: defaultAudience, tokenLifetimeSeconds: options.tokenLifetimeSeconds };
     return {
-      ...tokenIssuer({ registry, clientAuth, keys, issuerUrl, defaults, now, log }),
+      ...tokenIssuer({ registry, clientAuth, keys, issuerUrl, grants: options, now, log }),
+      ...tokenIntrospector({ registry, clientAuth, tokens, grants: options, now, log }),
       ...tokenRevoker({ registry, clientAuth, tokens, now, log, onRevoked }),
-      clients: openClients(registry, now, onRevoked),
+      clients: openClients(registry, now, onRevoked, options),
+      clientChanges: openClientChanges(registry, now, onRevoked, options),
+      apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,
       access: bearerAccess(tokens, registry),
@@ -65,6 +75,7 @@ export async function openIssuer(
         await keys.reload();
         return keys.jwks();
       },
+      recordEvent: (event) => registry.recordEvent(event),
       isReady: () => registry.isReadable(),
       async close() {
         await revocationFeed.close();

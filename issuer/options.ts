@@ -1,6 +1,7 @@
 import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import type { TlsMaterial } from './http/tls.ts';
+import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
 /** Where the public listener accepts. */
@@ -26,8 +27,14 @@ export interface IssuerOptions {
   readonly databaseFile: string;
   /** File of 32 bytes that encrypt the signing keys; made, with mode 0600, when the database is new. */
   readonly keyEncryptionKeyFile: string;
+  /** Directory of the apps (`/appid-<id>`), made with mode 0700. Default: none, and no app can be made. */
+  readonly appsDirectory?: string;
   /** Lifetime of tokens of clients registered without one. Default 900. */
   readonly tokenLifetimeSeconds?: number;
+  /** Longest lifetime a client may be registered with, up to a day. Default 86400. */
+  readonly maxTokenLifetimeSeconds?: number;
+  /** Fields of a client's metadata that are copied into its tokens as claims. Default none. */
+  readonly tokenClaims?: readonly string[];
   /** Default ES256. */
   readonly signingAlgorithm?: SigningAlgorithm;
   /** Audience of tokens of clients registered without one. Default `['mqtt']`. */
@@ -52,7 +59,10 @@ const optionNames = [
   'url',
   'databaseFile',
   'keyEncryptionKeyFile',
+  'appsDirectory',
   'tokenLifetimeSeconds',
+  'maxTokenLifetimeSeconds',
+  'tokenClaims',
   'signingAlgorithm',
   'defaultAudience',
   'revocationFeed',
@@ -69,7 +79,10 @@ export interface ResolvedOptions {
   readonly url: string | undefined;
   readonly databaseFile: string;
   readonly keyEncryptionKeyFile: string;
+  readonly appsDirectory: string | undefined;
   readonly tokenLifetimeSeconds: number;
+  readonly maxTokenLifetimeSeconds: number;
+  readonly tokenClaims: readonly string[];
   readonly signingAlgorithm: SigningAlgorithm;
   readonly defaultAudience: readonly string[];
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
@@ -90,6 +103,14 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
   if (!isTokenLifetime(tokenLifetimeSeconds)) {
     invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
   }
+  const { maxTokenLifetimeSeconds = MAX_TOKEN_LIFETIME_SECONDS, tokenClaims = [] } = options;
+  if (!isTokenLifetime(maxTokenLifetimeSeconds)) {
+    invalid(`max_token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
+  }
+  if (tokenLifetimeSeconds > maxTokenLifetimeSeconds) {
+    invalid('token_lifetime_seconds must not be over max_token_lifetime_seconds');
+  }
+  checkTokenClaimNames(tokenClaims);
   if (!signingAlgorithms.includes(signingAlgorithm)) {
     invalid(`signing_algorithm must be one of ${signingAlgorithms.join(', ')}`);
   }
@@ -114,7 +135,10 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
     databaseFile: options.databaseFile,
     keyEncryptionKeyFile: options.keyEncryptionKeyFile,
+    appsDirectory: options.appsDirectory,
     tokenLifetimeSeconds,
+    maxTokenLifetimeSeconds,
+    tokenClaims: Object.freeze(Array.from(new Set(tokenClaims))),
     signingAlgorithm,
     defaultAudience: Object.freeze([...defaultAudience]),
     revocationFeed: Object.freeze(revocationFeed),

@@ -31,7 +31,8 @@ export async function recordRefusal(
     log?.error({ err: error, requestId: caller.requestId }, 'a request failed');
   }
   const actor = clientId === undefined ? anonymousActor : clientActor(clientId);
-  const event = auditEvent({ atMs: now(), actor, action, caller, target: clientId, result: refusal.code });
+  const result = recordedReason(refusal);
+  const event = auditEvent({ atMs: now(), actor, action, caller, target: clientId, result });
   try {
     await registry.recordEvent(event);
   } catch (cause) {
@@ -39,6 +40,11 @@ export async function recordRefusal(
     throw unavailable(cause);
   }
   throw refusal;
+}
+
+// What a client is not told: one answer fits all it may not tell apart.
+function recordedReason({ code, cause }: OAuthError): string {
+  return code === 'invalid_client' && cause instanceof FleetgateError ? cause.code : code;
 }
 
 function asOAuthError(error: unknown): OAuthError {

@@ -1,7 +1,10 @@
 import { FleetgateError, type JsonWebKeySet } from '@fleetgate/shared';
 import type { FastifyPluginAsync } from 'fastify';
+import { appPath } from './apps/app-id.ts';
+import { type App, type Apps, openApps } from './apps/apps.ts';
 import { certificateAuthMethods } from './client-auth/methods.ts';
 import { adminRoutes } from './http/admin.ts';
+import { type AppMounts, appMounts } from './http/app-mount.ts';
 import { publicRoutes } from './http/public.ts';
 import { openHttpServer } from './http/server.ts';
 import type { TlsMaterial } from './http/tls.ts';
@@ -43,15 +46,41 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
   const tls = await http.tls?.();
   let url = resolved.url;
   const issuer = await openIssuer(resolved, () => url ?? notListening());
+  const mounts: AppMounts[] = [];
+  let apps: Apps | undefined;
   try {
+    const opened = await openApps({
+      directory: resolved.appsDirectory,
+      open: (appId, databaseFile) =>
+        openIssuer(
+          { ...resolved, databaseFile, log: log?.child({ app: appId }) },
+          () => `${issuer.url()}${appPath(appId)}`,
+        ),
+      recordEvent: issuer.recordEvent,
+      drain: async (app) => {
+        for (const each of mounts) await each.drain(app);
+      },
+      now: resolved.now,
+      log,
+    });
+    apps = opened;
+    const mountApps = (routesOf: (app: App) => FastifyPluginAsync, path = ''): FastifyPluginAsync => {
+      const mounted = appMounts({ routesOf, apps: opened, path, log });
+      mounts.push(mounted);
+      return mounted.plugin;
+    };
     const server = openHttpServer(log, undefined, tls);
+    const shared = {
+      byCertificate: certificateMethods(tls),
+      now: resolved.now,
+      ...resolved.revocationFeed,
+    };
+    await server.app.register(publicRoutes(issuer, { configuredUrl: resolved.url, ...shared }));
     await server.app.register(
-      publicRoutes(issuer, {
-        configuredUrl: resolved.url,
-        byCertificate: certificateMethods(tls),
-        now: resolved.now,
-        ...resolved.revocationFeed,
-      }),
+      mountApps(
+        (app) => publicRoutes(app.issuer, { configuredUrl: undefined, ...shared }),
+        pathOf(resolved.url),
+      ),
     );
     const port = await server.listen(http);
     url ??= urlOf(http, port);
@@ -60,7 +89,12 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       port,
       jwks: () => issuer.jwks(),
       revocations: { subscribe: issuer.revocationFeed.subscribe },
-      adminRoutes: ({ adminKey }) => adminRoutes(issuer, adminKey),
+      adminRoutes:
+        ({ adminKey }) =>
+        async (admin) => {
+          await admin.register(adminRoutes(issuer, adminKey, opened));
+          await admin.register(mountApps((app) => adminRoutes(app.issuer, app.adminKey)));
+        },
       async reloadCertificates() {
         const renewed = await http.tls?.();
         if (renewed !== undefined) server.useTls(renewed);
@@ -68,13 +102,20 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       isReady: () => issuer.isReady(),
       async close() {
         await server.close();
+        await opened.close();
         await issuer.close();
       },
     };
   } catch (error) {
+    await apps?.close();
     await issuer.close();
     throw error;
   }
+}
+
+// What a proxy in front may keep of the issuer's URL, or strip.
+function pathOf(url: string | undefined): string {
+  return url === undefined ? '' : new URL(url).pathname.replace(/\/+$/, '');
 }
 
 /** An authority can be asked only where one is known. */

@@ -21,6 +21,8 @@ export interface TokenRequest extends ClientRequest {
   readonly grantType: string | undefined;
   /** Space-separated, or one element a token; unset asks for all that is registered. */
   readonly scope: string | readonly string[] | undefined;
-  /** `audience` and `resource` (RFC 8707) together; empty asks for the default. */
+  /** Names; empty, together with `resource`, asks for all that are registered. */
   readonly audience: readonly string[];
+  /** URIs (RFC 8707 §2), which are audiences too. */
+  readonly resource?: readonly string[] | undefined;
 }

@@ -110,6 +110,8 @@ async function measureOne(run: Run, subject: Subject, measure: MeasureName): Pro
     case 'fanout':
       return throughput(0, many(counts.fanoutMessages), many(counts.subscribers));
     case 'memory': {
+      // The first connections load code and grow the heap's pages: what one more costs is measured behind them.
+      await ask(run.load, { kind: 'idle', port, logins: logins('w', many(counts.idle / 10)) });
       const before = await subject.memory();
       const count = many(counts.idle);
       await ask(run.load, { kind: 'idle', port, logins: logins('i', count) });

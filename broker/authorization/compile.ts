@@ -41,21 +41,28 @@ export function compileGrants(policy: Policy | undefined, claims: GrantClaims): 
     unapplied.push({ kind: 'too_many_grants', limit: MAX_GRANTS_PER_PRINCIPAL });
   }
   return Object.freeze({
-    publish: Object.freeze(publish.slice(0, MAX_GRANTS_PER_PRINCIPAL)),
-    subscribe: Object.freeze(subscribe.slice(0, MAX_GRANTS_PER_PRINCIPAL)),
-    denyPublish: fillDenies(policy?.denyPublish ?? [], held, claims, unapplied),
-    denySubscribe: fillDenies(policy?.denySubscribe ?? [], held, claims, unapplied),
-    unapplied: Object.freeze(unapplied),
+    publish: kept(publish.slice(0, MAX_GRANTS_PER_PRINCIPAL)),
+    subscribe: kept(subscribe.slice(0, MAX_GRANTS_PER_PRINCIPAL)),
+    denyPublish: fillDenies(policy?.denyPublish ?? nothing, held, claims, unapplied),
+    denySubscribe: fillDenies(policy?.denySubscribe ?? nothing, held, claims, unapplied),
+    unapplied: kept(unapplied),
     policy,
   });
+}
+
+const nothing: readonly never[] = Object.freeze([]);
+
+// Of each session: an empty list is the same one for all.
+function kept<Item>(list: Item[]): readonly Item[] {
+  return list.length === 0 ? nothing : Object.freeze(list);
 }
 
 function grantScope(policy: Policy | undefined, scope: string, claims: GrantClaims, into: Compiling): void {
   const { publish, subscribe, unapplied } = into;
   if (scope.startsWith('mqtt:')) {
     const direct = readDirect(scope, unapplied);
-    if (direct?.action === 'publish') publish.push(concretePublish(direct.token, direct.filter));
-    if (direct?.action === 'subscribe') subscribe.push(concreteSubscribe(direct.token, direct.filter));
+    if (direct?.action === 'publish') publish.push(concretePublish(scope, direct.filter));
+    if (direct?.action === 'subscribe') subscribe.push(concreteSubscribe(scope, direct.filter));
     return;
   }
   const rules = policy?.scopes.get(scope);
@@ -170,7 +177,7 @@ function fillDenies(
     const why = unusable ?? { placeholder, problem: 'the value makes no valid topic filter' };
     unapplied.push({ kind: 'deny_widened', rule, filter, ...why });
   }
-  return Object.freeze(filled);
+  return kept(filled);
 }
 
 function firstUnusable(

@@ -1,4 +1,5 @@
-import type { Guard } from './guard.ts';
+import type { Connection } from '../session.ts';
+import type { Guard, GuardContext } from './guard.ts';
 
 /**
  * A connection that has no session by the deadline is closed. The host stops its own timer at CONNECT, and an
@@ -6,14 +7,23 @@ import type { Guard } from './guard.ts';
  */
 export const connectDeadline: Guard = {
   name: 'a connection without a session is closed in time',
-  accept(connection, { connectDeadlines, limits, report }) {
-    const { stream, address, protocol } = connection;
-    const deadline = connectDeadlines.add(connection.openedAtMs + limits.connectTimeoutSeconds * 1000, () => {
-      if (connection.isEstablished) return;
-      report({ action: 'connect', reason: 'connect_timeout', address, protocol });
-      stream.destroy();
-    });
-    stream.once('close', deadline.cancel);
-    connection.onEstablished.push(deadline.cancel);
+  accept(connection, context) {
+    const { connectDeadlines, limits } = context;
+    const atMs = connection.openedAtMs + limits.connectTimeoutSeconds * 1000;
+    connection.deadline = connectDeadlines.add(atMs, timeOut, { connection, context });
   },
+  established: cancel,
+  closed: cancel,
 };
+
+function timeOut({ connection, context }: { connection: Connection; context: GuardContext }): void {
+  if (connection.isEstablished) return;
+  const { stream, address, protocol } = connection;
+  context.report({ action: 'connect', reason: 'connect_timeout', address, protocol });
+  stream.destroy();
+}
+
+function cancel(connection: Connection, { connectDeadlines }: GuardContext): void {
+  connectDeadlines.cancel(connection.deadline);
+  connection.deadline = undefined;
+}

@@ -1,10 +1,5 @@
 import type { Guard } from './guard.ts';
 
-interface SubscribePacket {
-  cmd: string;
-  subscriptions: { topic: string }[];
-}
-
 /**
  * A SUBACK has one return code for each filter of the SUBSCRIBE [MQTT-3.9.3-1]. The host drops filters named twice
  * before it counts, by assigning a shorter list to the packet; here that assignment does nothing. It then treats
@@ -12,12 +7,10 @@ interface SubscribePacket {
  */
 export const duplicateFilters: Guard = {
   name: 'a filter named twice is answered twice',
-  watch(client) {
-    client._parser.prependListener('packet', (packet: SubscribePacket) => {
-      if (packet.cmd !== 'subscribe') return;
-      const all = packet.subscriptions;
-      if (new Set(all.map(({ topic }) => topic)).size === all.length) return;
-      Object.defineProperty(packet, 'subscriptions', { enumerable: true, get: () => all, set: () => {} });
-    });
+  packet(packet) {
+    if (packet.cmd !== 'subscribe') return;
+    const all = packet.subscriptions ?? [];
+    if (new Set(all.map(({ topic }) => topic)).size === all.length) return;
+    Object.defineProperty(packet, 'subscriptions', { enumerable: true, get: () => all, set: () => {} });
   },
 };

@@ -6,7 +6,7 @@ import type { Deadlines } from '../deadlines.ts';
 import type { Limits, Logger } from '../options.ts';
 import type { Report } from '../refusal.ts';
 import type { Connection, Session, Sessions } from '../session.ts';
-import type { HostBroker, HostClient } from './host.ts';
+import type { HostBroker, HostClient, WirePacket } from './host.ts';
 
 /** What guards work with. */
 export interface GuardContext {
@@ -46,12 +46,36 @@ export interface Guard {
   readonly install?: (context: GuardContext) => Installed | undefined;
   /** For each connection before the host sees it. */
   readonly accept?: (connection: Connection, context: GuardContext) => void;
-  /** For each connection when the host has made its client, before a byte is read. */
-  readonly watch?: (client: HostClient, connection: Connection, context: GuardContext) => void;
+  /** For each packet the host's parser has made, before the host sees it. */
+  readonly packet?: (packet: WirePacket, client: HostClient, context: GuardContext) => void;
   /** On CONNECT before all else. A reason closes the connection without an answer. */
   readonly connect?: (client: HostClient, packet: ConnectPacket) => ReasonCode | undefined;
   /** On entering authentication; what it returns is called just before it succeeds. */
   readonly authenticating?: (client: HostClient) => () => void;
   /** When a session is about to enter; it waits until `proceed` is called, and is refused with what that is given. */
   readonly enter?: (session: Session, context: GuardContext, proceed: Proceed) => void;
+  /** When CONNACK 0 was sent. */
+  readonly established?: (connection: Connection, context: GuardContext) => void;
+  /** When its stream has closed. */
+  readonly closed?: (connection: Connection, context: GuardContext) => void;
+}
+
+/** The guards that have a part, by part, in their order. */
+export type GuardsByPart = {
+  readonly [Part in Exclude<keyof Guard, 'name'>]-?: readonly (Guard & Required<Pick<Guard, Part>>)[];
+};
+
+export function guardsByPart(guards: readonly Guard[]): GuardsByPart {
+  const having = <Part extends keyof Guard>(part: Part) =>
+    guards.filter((guard): guard is Guard & Required<Pick<Guard, Part>> => guard[part] !== undefined);
+  return Object.freeze({
+    install: having('install'),
+    accept: having('accept'),
+    packet: having('packet'),
+    connect: having('connect'),
+    authenticating: having('authenticating'),
+    enter: having('enter'),
+    established: having('established'),
+    closed: having('closed'),
+  });
 }

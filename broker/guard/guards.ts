@@ -1,3 +1,5 @@
+import { afterEnd } from './after-end.ts';
+import { batchedWrites } from './batched-writes.ts';
 import { beforeAuthentication } from './before-authentication.ts';
 import { brokerErrors } from './broker-errors.ts';
 import { cleanSession } from './clean-session.ts';
@@ -26,11 +28,13 @@ import { websocketBuffer } from './websocket-buffer.ts';
 export const guards: readonly Guard[] = Object.freeze([
   brokerErrors,
   connectDeadline,
+  batchedWrites,
   packetSize,
   websocketBuffer,
-  // Listeners are put in front of each other: the form is checked before duplicates are looked for.
-  duplicateFilters,
+  // The end is known before the form is checked, and duplicates are looked for in what is well-formed.
+  afterEnd,
   packetForm,
+  duplicateFilters,
   beforeAuthentication,
   connectForm,
   cleanSession,

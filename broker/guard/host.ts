@@ -16,6 +16,7 @@ export interface HostBroker extends Aedes {
 }
 
 export interface HostClient extends Client {
+  readonly connackSent: boolean;
   clean: boolean;
   conn: Duplex;
   /** The will of the registered session. */
@@ -24,10 +25,27 @@ export interface HostClient extends Client {
   _will?: HostWill | null;
   /** What it subscribed to, by filter. */
   readonly subscriptions: Readonly<Record<string, { readonly qos: 0 | 1 | 2 } | undefined>>;
-  readonly _parser: EventEmitter;
+  readonly _parser: HostParser;
   /** Sends one packet at QoS 0. */
   deliver0(packet: object, done: () => void): void;
   pause(): void;
+}
+
+/** Emits `packet`. */
+export interface HostParser extends EventEmitter {
+  readonly client: HostClient;
+  /** Packets that came before CONNACK. */
+  readonly _queue: unknown[] | null;
+}
+
+/** A packet as the parser makes it: of these, what its kind has. */
+export interface WirePacket {
+  cmd: string;
+  topic?: unknown;
+  qos?: number;
+  messageId?: number;
+  subscriptions?: { topic: string }[];
+  unsubscriptions?: unknown[];
 }
 
 export interface HostWill {

@@ -1,5 +1,6 @@
 import type { ReasonCode } from '@fleetgate/shared';
 import type { Guard } from './guard.ts';
+import type { WirePacket } from './host.ts';
 import { isWireFilter, isWireTopic } from './text.ts';
 
 /**
@@ -8,30 +9,19 @@ import { isWireFilter, isWireTopic } from './text.ts';
  */
 export const MAX_FILTERS_PER_PACKET = 1_000;
 
-interface WirePacket {
-  cmd: string;
-  topic?: unknown;
-  qos?: number;
-  messageId?: number;
-  subscriptions?: { topic: unknown }[];
-  unsubscriptions?: unknown[];
-}
-
 /** Not a packet of MQTT: the host destroys the connection of whoever sends it. */
 const MALFORMED = 'malformed';
 
 /** Every packet is looked at once between the host's parser and the host, and what is malformed closes the connection. */
 export const packetForm: Guard = {
   name: 'a malformed packet closes the connection',
-  watch(client, connection, { limits, report, sessions }) {
-    const maxFilters = Math.max(MAX_FILTERS_PER_PACKET, limits.maxSubscriptionsPerClient);
-    client._parser.prependListener('packet', (packet: WirePacket) => {
-      const reason = packetProblem(packet, maxFilters);
-      if (reason === undefined) return;
-      packet.cmd = MALFORMED;
-      const clientId = sessions.byClient.get(client)?.principal.clientId;
-      report({ action: 'packet', reason, clientId, address: connection.address });
-    });
+  packet(packet, client, { limits, report, sessions }) {
+    const reason = packetProblem(packet, Math.max(MAX_FILTERS_PER_PACKET, limits.maxSubscriptionsPerClient));
+    if (reason === undefined) return;
+    packet.cmd = MALFORMED;
+    const clientId = sessions.byClient.get(client)?.principal.clientId;
+    const address = sessions.connections.get(client)?.address;
+    report({ action: 'packet', reason, clientId, address });
   },
 };
 

@@ -1,4 +1,6 @@
-import type { Guard } from './guard.ts';
+import type { Duplex } from 'node:stream';
+import type { Connection } from '../session.ts';
+import type { Guard, GuardContext } from './guard.ts';
 
 /** High nibble of the first byte of a CONNECT (MQTT 3.1.1 §2.2.1). */
 const CONNECT = 1;
@@ -13,62 +15,89 @@ const MAX_LENGTH_BYTES = 4;
  */
 export const packetSize: Guard = {
   name: 'a packet over the limit closes the connection',
-  accept(connection, { limits, report, sessions }) {
-    const { stream } = connection;
-    const screen = createSizeScreen(limits.maxConnectBytes, limits.maxPacketBytes);
-    const read = stream.read;
-    stream.read = function guardedRead(size?: number) {
-      const chunk: unknown = read.call(stream, size);
-      if (!(chunk instanceof Uint8Array)) return chunk;
-      const verdict = screen(chunk);
-      if (verdict === 'fits') return chunk;
-      const { client } = connection;
-      const clientId = client && sessions.byClient.get(client)?.principal.clientId;
-      report({ action: 'packet', reason: verdict, clientId, address: connection.address });
-      stream.destroy();
-      return null;
+  accept(connection, context) {
+    const stream = connection.stream as Screened;
+    const { maxConnectBytes, maxPacketBytes } = context.limits;
+    stream[screening] = {
+      connection,
+      context,
+      read: stream.read,
+      screen: createSizeScreen(maxConnectBytes, maxPacketBytes),
     };
+    stream.read = readScreened;
   },
 };
 
+const screening = Symbol('screening');
+
+interface Screened extends Duplex {
+  [screening]: {
+    readonly connection: Connection;
+    readonly context: GuardContext;
+    readonly read: Duplex['read'];
+    readonly screen: SizeScreen;
+  };
+}
+
+function readScreened(this: Duplex, size?: number): unknown {
+  const { connection, context, read, screen } = (this as Screened)[screening];
+  const chunk: unknown = read.call(this, size);
+  if (!(chunk instanceof Uint8Array)) return chunk;
+  const verdict = screenChunk(screen, chunk);
+  if (verdict === 'fits') return chunk;
+  const { session, address } = connection;
+  context.report({ action: 'packet', reason: verdict, clientId: session?.principal.clientId, address });
+  this.destroy();
+  return null;
+}
+
 type Verdict = 'fits' | 'packet_too_large' | 'protocol_refused';
 
-/** Follows the fixed headers of a byte stream. */
-export function createSizeScreen(maxFirstBytes: number, maxBytes: number): (chunk: Uint8Array) => Verdict {
-  let isFirst = true;
+/** Where in a byte stream of packets one is. */
+interface SizeScreen {
+  readonly maxFirstBytes: number;
+  readonly maxBytes: number;
+  isFirst: boolean;
   /** Bytes of the current packet still to come after its fixed header. */
-  let remaining = 0;
+  remaining: number;
   /** Bytes of the current fixed header that were seen. */
-  let headerBytes = 0;
-  let length = 0;
+  headerBytes: number;
+  /** The remaining length that they say so far. */
+  length: number;
+}
 
-  return (chunk) => {
-    let at = 0;
-    while (at < chunk.length) {
-      if (remaining > 0) {
-        const skipped = Math.min(remaining, chunk.length - at);
-        remaining -= skipped;
-        at += skipped;
-        continue;
-      }
-      const byte = chunk[at] as number;
-      at += 1;
-      headerBytes += 1;
-      if (headerBytes === 1) {
-        if (isFirst && byte >> 4 !== CONNECT) return 'protocol_refused';
-        continue;
-      }
-      length += (byte & 0x7f) * 128 ** (headerBytes - 2);
-      if (headerBytes + length > (isFirst ? maxFirstBytes : maxBytes)) return 'packet_too_large';
-      if (byte >= 0x80) {
-        if (headerBytes > MAX_LENGTH_BYTES) return 'protocol_refused';
-        continue;
-      }
-      remaining = length;
-      isFirst = false;
-      headerBytes = 0;
-      length = 0;
+export function createSizeScreen(maxFirstBytes: number, maxBytes: number): SizeScreen {
+  return { maxFirstBytes, maxBytes, isFirst: true, remaining: 0, headerBytes: 0, length: 0 };
+}
+
+/** Follows the fixed headers of a byte stream. */
+export function screenChunk(screen: SizeScreen, chunk: Uint8Array): Verdict {
+  let at = 0;
+  while (at < chunk.length) {
+    if (screen.remaining > 0) {
+      const skipped = Math.min(screen.remaining, chunk.length - at);
+      screen.remaining -= skipped;
+      at += skipped;
+      continue;
     }
-    return 'fits';
-  };
+    const byte = chunk[at] as number;
+    at += 1;
+    screen.headerBytes += 1;
+    if (screen.headerBytes === 1) {
+      if (screen.isFirst && byte >> 4 !== CONNECT) return 'protocol_refused';
+      continue;
+    }
+    screen.length += (byte & 0x7f) * 128 ** (screen.headerBytes - 2);
+    const maxBytes = screen.isFirst ? screen.maxFirstBytes : screen.maxBytes;
+    if (screen.headerBytes + screen.length > maxBytes) return 'packet_too_large';
+    if (byte >= 0x80) {
+      if (screen.headerBytes > MAX_LENGTH_BYTES) return 'protocol_refused';
+      continue;
+    }
+    screen.remaining = screen.length;
+    screen.isFirst = false;
+    screen.headerBytes = 0;
+    screen.length = 0;
+  }
+  return 'fits';
 }

@@ -27,8 +27,10 @@ export const takeover: Guard = {
     const line = lines.get(id) ?? [];
     lines.set(id, line);
     line.push({ session, start: () => endPrevious(session, context, proceed) });
-    session.connection.stream.once('close', () => leave(lines, session));
     if (line.length === 1) line[0]?.start();
+  },
+  closed({ session }, { sessions }) {
+    if (session !== undefined) leave(linesOf.get(sessions) as Map<string, Line>, session);
   },
 };
 

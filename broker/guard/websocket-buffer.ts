@@ -1,3 +1,4 @@
+import type { Connection } from '../session.ts';
 import type { Guard } from './guard.ts';
 
 /** Beyond a CONNECT: WebSocket framing, and what a client sends ahead of CONNACK. */
@@ -9,20 +10,27 @@ const SLACK_BYTES = 65_536;
  */
 export const websocketBuffer: Guard = {
   name: 'a WebSocket without a session buffers no more than a CONNECT',
-  accept({ socket, stream, address, onEstablished }, { limits, report }) {
+  accept(connection, { limits, report }) {
+    const { socket, stream, address } = connection;
     if (socket === undefined) return;
     const maxBytes = limits.maxConnectBytes + SLACK_BYTES;
     let bytes = 0;
     const count = (chunk: Uint8Array) => {
       bytes += chunk.length;
       if (bytes <= maxBytes) return;
-      stop();
+      socket.off('data', count);
       report({ action: 'packet', reason: 'packet_too_large', address });
       socket.destroy();
       stream.destroy();
     };
-    const stop = () => socket.off('data', count);
     socket.on('data', count);
-    onEstablished.push(stop);
+    counting.set(connection, count);
+  },
+  established(connection) {
+    const count = counting.get(connection);
+    if (count !== undefined) connection.socket?.off('data', count);
+    counting.delete(connection);
   },
 };
+
+const counting = new WeakMap<Connection, (chunk: Uint8Array) => void>();

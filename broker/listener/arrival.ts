@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ReasonCode } from '@fleetgate/shared';
-import type { Admission, Gate } from '../admission.ts';
+import { addressKey, type Gate } from '../admission.ts';
 import { createDeadlines } from '../deadlines.ts';
 import type { Limits, Logger } from '../options.ts';
 import { logQuietly, type Report } from '../refusal.ts';
@@ -54,15 +54,17 @@ export function createArrivals({ limits, gate, report, log }: ArrivalsOptions): 
   function begin(socket: Socket, isProxied: boolean): Arrival | undefined {
     const openedAtMs = performance.now();
     let address = socket.remoteAddress;
-    let admission = gate.admit(isProxied ? undefined : address);
+    let place = gate.admit(isProxied ? undefined : keyOf(address));
     let isReported = false;
-    const deadline = deadlines.add(openedAtMs + limits.connectTimeoutSeconds * 1000, () =>
-      refuse('connect_timeout'),
+    const deadline = deadlines.add(
+      openedAtMs + limits.connectTimeoutSeconds * 1000,
+      () => refuse('connect_timeout'),
+      undefined,
     );
     const leave = () => {
       if (!open.delete(arrival)) return;
-      deadline.cancel();
-      release(admission);
+      deadlines.cancel(deadline);
+      gate.release(place);
     };
     const refuse = (reason: ReasonCode, answer?: string) => {
       // Why the TLS handshake failed is known only when the socket has closed already.
@@ -83,9 +85,9 @@ export function createArrivals({ limits, gate, report, log }: ArrivalsOptions): 
       carrier: socket,
       comeFrom(told) {
         address = told;
-        release(admission);
-        admission = gate.admit(told);
-        if (admission.verdict === 'admitted') return true;
+        gate.release(place);
+        place = gate.admit(keyOf(told));
+        if (place.verdict === 'admitted') return true;
         refuse('too_many_connections');
         return false;
       },
@@ -96,7 +98,7 @@ export function createArrivals({ limits, gate, report, log }: ArrivalsOptions): 
       },
     };
     open.add(arrival);
-    if (admission.verdict === 'admitted') return arrival;
+    if (place.verdict === 'admitted') return arrival;
     refuse('too_many_connections');
     return undefined;
   }
@@ -110,6 +112,4 @@ export function createArrivals({ limits, gate, report, log }: ArrivalsOptions): 
   };
 }
 
-function release(admission: Admission): void {
-  if (admission.verdict !== 'closed') admission.release();
-}
+const keyOf = (address: string | undefined) => (address === undefined ? undefined : addressKey(address));

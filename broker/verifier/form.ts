@@ -1,12 +1,12 @@
 import { MAX_TOKEN_LENGTH, TokenError } from '@fleetgate/shared';
-import { parseJsonObject } from './json-object.ts';
+import { type JsonObject, parseJsonObject } from './json-object.ts';
 
 /** A token taken apart, nothing in it believed yet. */
 export interface TokenForm {
   /** The token as text: three canonical base64url parts. */
   readonly text: string;
-  readonly header: ReadonlyMap<string, unknown>;
-  readonly claims: ReadonlyMap<string, unknown>;
+  readonly header: JsonObject;
+  readonly claims: JsonObject;
 }
 
 const compactPattern = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
@@ -39,7 +39,7 @@ export function parseTokenForm(token: Uint8Array): TokenForm {
   return { text, header: decodeObject(header), claims: decodeObject(payload) };
 }
 
-function decodeObject(part: string): ReadonlyMap<string, unknown> {
+function decodeObject(part: string): JsonObject {
   let json: string;
   try {
     json = utf8.decode(decodeCanonical(part));

@@ -1,9 +1,15 @@
+export interface JsonObject {
+  readonly members: ReadonlyMap<string, unknown>;
+  /** As parsed: what is asked of it goes through `Object.hasOwn`. */
+  readonly value: Readonly<Record<string, unknown>>;
+}
+
 /**
  * The members of the JSON object `json` is, or `undefined` when it is no object or has a name twice at its top:
  * a parser that takes the last and one that takes the first would read two different tokens. A Map, so that
  * `__proto__` is a name like any other.
  */
-export function parseJsonObject(json: string): ReadonlyMap<string, unknown> | undefined {
+export function parseJsonObject(json: string): JsonObject | undefined {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -12,7 +18,8 @@ export function parseJsonObject(json: string): ReadonlyMap<string, unknown> | un
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const members = new Map(Object.entries(value));
-  return countTopNames(json) === members.size ? members : undefined;
+  if (countTopNames(json) !== members.size) return undefined;
+  return { members, value: value as JsonObject['value'] };
 }
 
 // The text is known to be a JSON object, so only strings and nesting need to be followed.

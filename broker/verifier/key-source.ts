@@ -18,18 +18,20 @@ export type FindKey = (name: KeyName) => Promise<VerificationKey>;
 /** Where it is told what is wrong with keys. A pino logger will do. */
 export type KeyLog = Readonly<Record<'debug' | 'info' | 'warn', (line: object, words: string) => void>>;
 
-/** Keys of an issuer in this process. A key that is no longer in the set is no longer found. */
+/**
+ * Keys of an issuer in this process. A key that is no longer in the set is no longer found. One that changes is to be
+ * another object.
+ */
 export function localKeys(jwks: () => JsonWebKeySet, reportSkipped: ReportSkipped): FindKey {
-  let loaded: { readonly text: string; readonly keys: KeySet } | undefined;
+  let loaded: { readonly members: readonly object[]; readonly keys: KeySet } | undefined;
 
   function keysNow(): KeySet {
     const set = jwks();
-    // The whole text is the name: a kid that comes back with another key is another set.
-    const text = JSON.stringify(set);
-    if (loaded?.text !== text) {
+    // Asked at each CONNECT. By the objects and not by kid: a kid that comes back with another key is another set.
+    if (loaded === undefined || !hasSameMembers(loaded.members, set.keys)) {
       const { keys, skipped } = loadKeySet(set);
       reportSkipped(skipped);
-      loaded = { text, keys };
+      loaded = { members: [...set.keys], keys };
     }
     return loaded.keys;
   }
@@ -43,6 +45,12 @@ export function localKeys(jwks: () => JsonWebKeySet, reportSkipped: ReportSkippe
     }
     return pick(keys, name) ?? unknownKey();
   };
+}
+
+function hasSameMembers(some: readonly object[], others: readonly object[]): boolean {
+  if (some.length !== others.length) return false;
+  for (let index = 0; index < some.length; index += 1) if (some[index] !== others[index]) return false;
+  return true;
 }
 
 /**

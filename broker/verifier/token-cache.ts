@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { VerificationKey } from './key-set.ts';
 import type { VerifiedToken } from './verified-token.ts';
 
@@ -61,5 +61,5 @@ export function createTokenCache(
 
 /** SHA-256, so that neither a token stays in memory nor two share an entry. One byte a character. */
 export function digestOf(token: Uint8Array): string {
-  return createHash('sha256').update(token).digest('binary');
+  return hash('sha256', token, 'binary');
 }

@@ -57,7 +57,7 @@ export function createTokenWatch({
   }
 
   function forget(watch: Watch): void {
-    watch.deadline?.cancel();
+    deadlines.cancel(watch.deadline);
     due.delete(watch);
     if (watches.get(watch.tokenText) === watch) watches.delete(watch.tokenText);
   }
@@ -76,7 +76,7 @@ export function createTokenWatch({
     running -= 1;
     if (watches.get(watch.tokenText) === watch) {
       if (activity === 'inactive') end(watch);
-      else watch.deadline = deadlines.add(now() + intervalMs, () => enqueue(watch));
+      else watch.deadline = deadlines.add(now() + intervalMs, enqueue, watch);
     }
     pump();
   }

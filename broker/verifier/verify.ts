@@ -97,10 +97,11 @@ export function createVerifier(options: VerifierOptions): Verifier {
   }
 
   async function verifyNew(bytes: Uint8Array, digest: string, peer: Peer): Promise<VerifiedToken> {
-    const { text, header, claims } = parseTokenForm(bytes);
+    const form = parseTokenForm(bytes);
+    const claims = form.claims.members;
     const issuer = issuers.get(claims.get('iss') as string);
     if (issuer === undefined) throw new TokenError('token_issuer_unknown', 'iss is not a trusted issuer');
-    const name = readHeader(header, issuer);
+    const name = readHeader(form.header.members, issuer);
     const { group, certificateThumbprint, ...read } = readClaims(
       claims,
       issuer,
@@ -110,7 +111,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     checkCertificateBinding(certificateThumbprint, peer);
     const key = await issuer.findKey(name);
     counts.misses += 1;
-    if (!(await isSignedBy(text, key))) {
+    if (!(await isSignedBy(form.text, key))) {
       throw new TokenError('token_signature_invalid', 'the signature does not verify');
     }
     // Of the same token shown by two at once there is one object all the same.
@@ -123,7 +124,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       issuer: issuer.issuer,
       scopeFormat: issuer.scopeFormat,
       keyId: name.kid,
-      claims: withoutPrototype(claims),
+      claims: Object.freeze(form.claims.value),
     });
     cache.add(digest, { token, key });
     return token;
@@ -154,12 +155,6 @@ function readHeader(header: ReadonlyMap<string, unknown>, issuer: Issuer): KeyNa
 
 function isFinal({ code }: TokenError): boolean {
   return code === 'token_expired' || code === 'token_key_unknown';
-}
-
-function withoutPrototype(claims: ReadonlyMap<string, unknown>): Readonly<Record<string, unknown>> {
-  const object: Record<string, unknown> = Object.create(null);
-  for (const [name, value] of claims) object[name] = value;
-  return Object.freeze(object);
 }
 
 /** A logger that throws does not keep a token from being verified. */

@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { FleetgateError, privateFileProblem } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { type AdminClient, adminClient } from '../admin-client.ts';
@@ -10,6 +11,7 @@ import { UsageError } from '../exit.ts';
 export interface ConnectionOptions {
   adminUrl?: string;
   adminKeyFile?: string;
+  app?: string;
   config?: string;
   data?: string;
 }
@@ -23,6 +25,11 @@ export interface Connection {
 
 /** Adds the options of {@link ConnectionOptions} to a command. */
 export function withConnection(command: Command): Command {
+  return withServer(command).option('--app <id>', 'an app of the issuer (default: the one without a prefix)');
+}
+
+/** The same for a command that is of no one app. */
+export function withServer(command: Command): Command {
   return command
     .option('--admin-url <url>', 'admin API (default: the running one of the data directory)')
     .option('--admin-key-file <file>', 'file of the admin API key (default: admin.key in the data directory)')
@@ -46,8 +53,19 @@ export function connect(options: ConnectionOptions): Connection {
     );
   }
   const url = options.adminUrl ?? runningUrl('admin') ?? `http://${config.admin.host}:${config.admin.port}`;
-  const brokerUrl = options.adminUrl === undefined ? runningUrl('mqtt') : undefined;
-  const admin = adminClient(url, readAdminKey(options.adminKeyFile ?? directory.adminKeyFile));
+  const { app } = options;
+  // A broker trusts an app only where its configuration says so.
+  const brokerUrl = options.adminUrl === undefined && app === undefined ? runningUrl('mqtt') : undefined;
+  // It becomes a part of a path on the disk and of a URL.
+  if (app !== undefined && !/^[a-z0-9-]{1,64}$/.test(app)) {
+    throw new UsageError(`--app takes [a-z0-9-]{1,64}, not '${app}'`);
+  }
+  const keyFile =
+    app === undefined ? directory.adminKeyFile : join(directory.appsDirectory, app, 'admin.key');
+  const admin = adminClient(
+    app === undefined ? url : `${url.replace(/\/+$/, '')}/appid-${app}`,
+    readAdminKey(options.adminKeyFile ?? keyFile),
+  );
   return { admin, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
 }
 

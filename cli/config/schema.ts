@@ -48,6 +48,17 @@ const issuer = Type.Object(
       default: 900,
       description: 'lifetime of access tokens where the client has none of its own',
     }),
+    max_token_lifetime_seconds: Type.Integer({
+      minimum: 1,
+      maximum: 86_400,
+      default: 86_400,
+      description: 'longest lifetime a client may be registered with',
+    }),
+    token_claims: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
+      maxItems: 16,
+      default: [],
+      description: 'fields of client metadata that become claims of its tokens',
+    }),
     signing_algorithm: Type.Enum(['ES256', 'EdDSA', 'RS256'], {
       default: 'ES256',
       description: 'ES256, EdDSA or RS256',

@@ -1,4 +1,4 @@
-import { isIdentifier, OAuthError } from '@fleetgate/shared';
+import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import type { ClientRecord } from '../registry/registry.ts';
 import type { ClientRequest } from '../token-request.ts';
 import { certificateAuth } from './certificate-auth.ts';
@@ -58,9 +58,19 @@ export async function authenticateClient(
   // By another method than it is registered for it is as unknown as anybody.
   const client = found !== undefined && isProvenBy(found.authMethod, method) ? found : undefined;
   if (!(await attempt.isProven(client, context)) || client === undefined) throw clientRefused();
+  refuseQuarantined(client);
   return certificateThumbprint === undefined ? client : { ...client, certificateThumbprint };
 }
 
-/** One answer for an unknown client, a wrong proof and a client that has just been deleted. */
-export const clientRefused = () =>
-  new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong');
+/**
+ * Refuses a client in quarantine as if it were unknown; the audit has the reason.
+ * @throws OAuthError `invalid_client`, caused by `client_quarantined`
+ */
+export function refuseQuarantined({ clientId, quarantine }: ClientRecord): void {
+  if (quarantine === undefined) return;
+  throw clientRefused(new FleetgateError('client_quarantined', `client '${clientId}' is in quarantine`));
+}
+
+/** One answer for an unknown client, a wrong proof, a client in quarantine and one that has just been deleted. */
+export const clientRefused = (cause?: FleetgateError) =>
+  new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong', { cause });

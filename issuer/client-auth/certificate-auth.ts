@@ -4,7 +4,7 @@ import type { ClientRequest } from '../token-request.ts';
 import { namesOf } from './certificate-names.ts';
 import type { AuthenticationAttempt, ClientAuthContext } from './client-auth.ts';
 import { fingerprintOf, sha256 } from './client-key-set.ts';
-import { hasName } from './registered-name.ts';
+import { hasName, registeredNames } from './registered-name.ts';
 
 /**
  * The certificate of the TLS connection, with `client_id` in the body (RFC 8705 §2): one that an authority we know
@@ -28,7 +28,7 @@ export function certificateAuth({ clientId, certificate }: ClientRequest): Authe
 /** RFC 8705 §2.1: the chain leads to an authority of ours, and the name is the registered one. */
 function isNamed({ x509, isTrusted }: ClientCertificate, client: ClientRecord | undefined): boolean {
   const names = namesOf(x509);
-  const registered = client?.authParameters.certificateName;
+  const [registered] = client === undefined ? [] : registeredNames(client);
   return isTrusted && names !== undefined && registered !== undefined && hasName(names, registered);
 }
 

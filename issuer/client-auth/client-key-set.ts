@@ -28,8 +28,6 @@ export interface ClientKey {
   readonly fingerprint: string;
   /** `x5t#S256` of its certificate, if it comes with one. */
   readonly certificateThumbprint: string | undefined;
-  /** What there is to keep of the JWK. */
-  readonly jwk: JsonObject;
 }
 
 /** Keys of one client. Ours: one or two of each algorithm, doubled while they rotate. */
@@ -99,7 +97,6 @@ function loadKey(jwk: unknown): ClientKey | Unusable {
     key,
     fingerprint,
     certificateThumbprint: certificate,
-    jwk: keptOf(jwk),
   };
 }
 
@@ -160,7 +157,8 @@ function readCertificate(base64: unknown): { fingerprint: string; thumbprint: st
 
 const keptMembers = ['kid', 'alg', 'use', 'x5t#S256'];
 
-function keptOf(jwk: Jwk): JsonObject {
+/** What there is to keep of a JWK that was checked. */
+export function keptOf(jwk: Jwk): JsonObject {
   const kept = Object.entries(jwk).filter(([name]) => keptMembers.includes(name));
   const { x5c } = jwk;
   return {

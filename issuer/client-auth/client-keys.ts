@@ -44,7 +44,7 @@ export function openClientKeys({ log, monotonicMs }: ClientKeysOptions = {}): Cl
   }
 
   return {
-    async of({ authParameters: { jwks, jwksUri } }, keyId) {
+    async of({ jwks, jwksUri }, keyId) {
       if (jwksUri !== undefined) return remote.keysAt(jwksUri, keyId);
       return jwks === undefined ? [] : registeredKeys(jwks);
     },

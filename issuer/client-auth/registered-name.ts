@@ -1,10 +1,18 @@
 import { isIP } from 'node:net';
 import type { CertificateNames } from './certificate-names.ts';
 import { isSameName, parseDistinguishedName } from './distinguished-name.ts';
+import type { ClientAuthParameters } from './parameters.ts';
 
 /** Which name of its certificate a client is registered with (RFC 8705 §2.1.2): `tls_client_auth_` and this. */
-export const certificateNameKinds = ['subject_dn', 'san_dns', 'san_uri', 'san_ip', 'san_email'] as const;
-export type CertificateNameKind = (typeof certificateNameKinds)[number];
+const kinds = {
+  subject_dn: 'tlsClientAuthSubjectDn',
+  san_dns: 'tlsClientAuthSanDns',
+  san_uri: 'tlsClientAuthSanUri',
+  san_ip: 'tlsClientAuthSanIp',
+  san_email: 'tlsClientAuthSanEmail',
+} as const satisfies Record<string, keyof ClientAuthParameters>;
+export type CertificateNameKind = keyof typeof kinds;
+export const certificateNameKinds = Object.keys(kinds) as readonly CertificateNameKind[];
 
 export interface RegisteredName {
   readonly kind: CertificateNameKind;
@@ -13,6 +21,14 @@ export interface RegisteredName {
 
 /** Characters of a name. RFC 1035 has 255 for DNS; a subject may be long. */
 const MAX_NAME_LENGTH = 1024;
+
+/** The names of a registration, which should be one at most. */
+export function registeredNames(parameters: Omit<ClientAuthParameters, 'jwks'>): readonly RegisteredName[] {
+  return certificateNameKinds.flatMap((kind) => {
+    const value = parameters[kinds[kind]];
+    return value === undefined ? [] : [{ kind, value }];
+  });
+}
 
 /** What is wrong with a name that is to be registered, or `undefined`. */
 export function registeredNameProblem({ kind, value }: RegisteredName): string | undefined {

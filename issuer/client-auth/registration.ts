@@ -1,17 +1,15 @@
-import { isSecureAddress, OAuthError } from '@fleetgate/shared';
-import type { ClientAuthParameters } from '../registry/registry.ts';
-import { type ClientKey, loadClientKeys } from './client-key-set.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { isSecureAddress, type Jwk, OAuthError } from '@fleetgate/shared';
+import type { ClientRecord } from '../registry/registry.ts';
+import { keptOf, loadClientKeys } from './client-key-set.ts';
 import { checkAuthMethod } from './methods.ts';
-import { type CertificateNameKind, certificateNameKinds, registeredNameProblem } from './registered-name.ts';
+import { type ClientAuthParameters, clientAuthParametersOf, everyParameterOf } from './parameters.ts';
+import { certificateNameKinds, registeredNameProblem, registeredNames } from './registered-name.ts';
 
 /** How a client is to authenticate, as it is asked to be registered. */
-export interface ClientAuthRegistration {
+export interface ClientAuthRegistration extends Omit<ClientAuthParameters, 'jwks'> {
   /** A JWK set of public keys. */
   readonly jwks?: unknown;
-  /** Where that set is. */
-  readonly jwksUri?: string | undefined;
-  /** A name of its certificate, by kind. */
-  readonly certificateNames?: Readonly<Partial<Record<CertificateNameKind, string | undefined>>> | undefined;
 }
 
 /** Characters of a registered key set, and of the address of one. Ours: four keys with a certificate each. */
@@ -26,15 +24,31 @@ const wanted: ReadonlyMap<string, 'keys' | 'name'> = new Map([
 ]);
 
 /**
- * What a client of this method is registered with, checked.
+ * Checks that a client of this method is registered with what it needs, and with nothing else.
  * @throws FleetgateError `not_supported` for an unknown method; OAuthError `invalid_request`, naming field and mend
  */
-export function readClientAuth(method: string, registration: ClientAuthRegistration): ClientAuthParameters {
+export function checkClientAuth(method: string, registration: ClientAuthRegistration): void {
   checkAuthMethod(method);
   const wants = wanted.get(method);
   refuseUseless(method, registration);
-  if (wants === 'keys') return readKeys(method, registration);
-  return wants === 'name' ? readName(registration) : {};
+  if (wants === 'keys') checkKeys(method, registration);
+  if (wants === 'name') checkName(registration);
+}
+
+/**
+ * What is kept of a registration that was checked: of its keys what is public and known. What it does not set is
+ * there, unset.
+ */
+export function clientAuthParameters(registration: ClientAuthRegistration): Required<ClientAuthParameters> {
+  const { keys } = (registration.jwks ?? {}) as { keys?: readonly Jwk[] };
+  const parameters = everyParameterOf(registration as ClientAuthParameters);
+  return { ...parameters, jwks: keys && { keys: keys.map(keptOf) } };
+}
+
+/** Whether two states of a registration are proven by the same. */
+export function hasSameProof(a: ClientRecord, b: ClientRecord): boolean {
+  const [ofA, ofB] = [a, b].map((client) => [client.authMethod, clientAuthParametersOf(client)]);
+  return isDeepStrictEqual(ofA, ofB);
 }
 
 function refuseUseless(method: string, registration: ClientAuthRegistration): void {
@@ -42,7 +56,7 @@ function refuseUseless(method: string, registration: ClientAuthRegistration): vo
   const given = [
     ...(registration.jwks === undefined ? [] : [['jwks', 'keys']]),
     ...(registration.jwksUri === undefined ? [] : [['jwks_uri', 'keys']]),
-    ...namesOf(registration).map(({ kind }) => [`tls_client_auth_${kind}`, 'name']),
+    ...registeredNames(registration).map(({ kind }) => [`tls_client_auth_${kind}`, 'name']),
   ];
   const useless = given.find(([, kind]) => kind !== wants);
   if (useless === undefined) return;
@@ -51,14 +65,14 @@ function refuseUseless(method: string, registration: ClientAuthRegistration): vo
   invalid(`${useless[0]} is of no use with auth_method ${method}; it is for ${mend}`);
 }
 
-function readKeys(method: string, { jwks, jwksUri }: ClientAuthRegistration): ClientAuthParameters {
+function checkKeys(method: string, { jwks, jwksUri }: ClientAuthRegistration): void {
   if (jwks !== undefined && jwksUri !== undefined) invalid('jwks and jwks_uri exclude each other; give one');
-  if (jwksUri !== undefined) return { jwksUri: readJwksUri(jwksUri) };
-  if (jwks === undefined) return invalid(`auth_method ${method} needs jwks or jwks_uri`);
-  return { jwks: { keys: readJwks(jwks).map(({ jwk }) => jwk) } };
+  if (jwksUri !== undefined) checkJwksUri(jwksUri);
+  else if (jwks !== undefined) checkJwks(jwks);
+  else invalid(`auth_method ${method} needs jwks or jwks_uri`);
 }
 
-function readJwks(jwks: unknown): readonly ClientKey[] {
+function checkJwks(jwks: unknown): void {
   if (JSON.stringify(jwks).length > MAX_JWKS_LENGTH) {
     invalid(`jwks must be at most ${MAX_JWKS_LENGTH} characters of JSON; jwks_uri may lead to more`);
   }
@@ -66,17 +80,16 @@ function readJwks(jwks: unknown): readonly ClientKey[] {
   try {
     loaded = loadClientKeys(jwks);
   } catch (error) {
-    return invalid(`jwks ${error instanceof TypeError ? error.message : 'cannot be read'}`);
+    invalid(`jwks ${error instanceof TypeError ? error.message : 'cannot be read'}`);
   }
   const { keys, problems } = loaded;
   if (problems.length > 0) invalid(`jwks.${problems[0]}`);
   if (keys.length === 0) invalid('jwks.keys is empty; give at least one public key');
   const ids = keys.map(({ keyId }) => keyId).filter((keyId) => keyId !== undefined);
   if (new Set(ids).size < ids.length) invalid('two keys of jwks have the same kid; give each its own');
-  return keys;
 }
 
-function readJwksUri(uri: string): string {
+function checkJwksUri(uri: string): void {
   const hostname = URL.parse(uri)?.hostname ?? '';
   if (uri.length > MAX_JWKS_URI_LENGTH || !isSecureAddress(uri) || new URL(uri).hash !== '') {
     invalid('jwks_uri must be an https URL, without user and fragment; http only on a loopback host');
@@ -84,25 +97,16 @@ function readJwksUri(uri: string): string {
   // Clouds tell a machine its secrets at such an address. What a name leads to is the administrator's business; those
   // services speak no https, and only JSON of keys is read.
   if (/^169\.254\.|^\[fe[89ab]/i.test(hostname)) invalid('jwks_uri must not be a link-local address');
-  return uri;
 }
 
-function readName(registration: ClientAuthRegistration): ClientAuthParameters {
-  const [name, another] = namesOf(registration);
+function checkName(registration: ClientAuthRegistration): void {
+  const [name, another] = registeredNames(registration);
   if (name === undefined || another !== undefined) {
     const fields = certificateNameKinds.map((kind) => `tls_client_auth_${kind}`).join(', ');
-    return invalid(`auth_method tls_client_auth needs exactly one of ${fields}`);
+    invalid(`auth_method tls_client_auth needs exactly one of ${fields}`);
   }
   const problem = registeredNameProblem(name);
   if (problem !== undefined) invalid(`tls_client_auth_${name.kind} ${problem}`);
-  return { certificateName: name };
-}
-
-function namesOf({ certificateNames = {} }: ClientAuthRegistration) {
-  return certificateNameKinds.flatMap((kind) => {
-    const value = certificateNames[kind];
-    return value === undefined ? [] : [{ kind, value }];
-  });
 }
 
 function invalid(message: string): never {

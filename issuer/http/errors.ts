@@ -13,8 +13,14 @@ const oauthStatuses: Partial<Record<OAuthErrorCode, number>> = {
 const faultStatuses: ReadonlyMap<string, number> = new Map([
   ['registry_conflict', 409],
   ['client_unknown', 404],
+  ['app_unknown', 404],
+  ['app_not_empty', 409],
   ['key_unknown', 404],
+  ['api_key_unknown', 404],
   ['api_key_invalid', 401],
+  ['role_insufficient', 403],
+  ['precondition_failed', 412],
+  ['idempotency_key_reused', 422],
   ['registry_unavailable', 503],
 ]);
 
@@ -38,6 +44,15 @@ const MAX_DESCRIPTION_LENGTH = 384;
 
 /** Answers with an error as RFC 6749 §5.2 shapes it. What nobody expected is logged and not described. */
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  return reply.send(prepareError(error, request, reply).body);
+}
+
+/** Logs an error if nobody expected it, sets status and headers of its answer, and says what the body is to tell. */
+export function prepareError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): { readonly status: number; readonly body: TokenErrorResponse } {
   const status = statusOf(error);
   if (status === 500 && !(error instanceof OAuthError)) request.log.error({ err: error }, 'request failed');
   if (status === 401 && !reply.hasHeader('www-authenticate')) {
@@ -46,10 +61,8 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
     reply.header('www-authenticate', `${scheme} realm="fleetgate"`);
   }
   if (status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
-  return reply
-    .code(status)
-    .headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
-    .send(bodyOf(error, status));
+  reply.code(status).headers({ 'cache-control': 'no-store', pragma: 'no-cache' });
+  return { status, body: bodyOf(error, status) };
 }
 
 /** The body of an error that has a status and nothing else. */
@@ -65,6 +78,7 @@ export function describe(error: FleetgateError): string {
   return error.message
     .slice(0, MAX_DESCRIPTION_LENGTH)
     .replaceAll('"', "'")
+    .replaceAll('§', 'section ')
     .replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?');
 }
 

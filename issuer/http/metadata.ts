@@ -18,6 +18,11 @@ export function metadata(issuerUrl: string, byCertificate: readonly string[] = [
     revocation_endpoint: `${issuerUrl}${paths.revoke}`,
     revocation_endpoint_auth_methods_supported: methods,
     revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    introspection_endpoint: `${issuerUrl}${paths.introspect}`,
+    introspection_endpoint_auth_methods_supported: methods,
+    introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    // As SuperTokens calls it.
+    token_introspection_endpoint: `${issuerUrl}${paths.introspect}`,
     grant_types_supported: ['client_credentials'],
     // Required by the RFC; empty, since there is no authorization endpoint.
     response_types_supported: [],
@@ -28,6 +33,7 @@ export function metadata(issuerUrl: string, byCertificate: readonly string[] = [
 export const paths = {
   token: tokenEndpointPaths[0],
   revoke: '/oauth/revoke',
+  introspect: '/oauth/introspect',
   revocations: '/revocations',
   jwks: '/.well-known/jwks.json',
   oauthMetadata: '/.well-known/oauth-authorization-server',

@@ -1,14 +1,15 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Issuer } from '../open-issuer.ts';
 import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
 import { certificateOf } from './connection-certificate.ts';
 import { metadata, paths } from './metadata.ts';
+import { keepBodiesRaw } from './raw-body.ts';
 import { type FeedOptions, revocationStream } from './revocation-stream.ts';
 import { addRoute, callerOf, type Handler } from './routes.ts';
 import {
   type HttpClientRequest,
   type RawBody,
-  readRevokeTokenRequest,
+  readHeldTokenRequest,
   readTokenRequest,
   toCamelCase,
 } from './token-request.ts';
@@ -40,6 +41,9 @@ export function publicRoutes(
     }
     for (const url of everywhere(paths.revoke, '/auth/oauth/revoke')) {
       addRoute(app, url, { POST: { handler: revocationEndpoint(issuer) } });
+    }
+    for (const url of everywhere(paths.introspect, '/auth/oauth/introspect')) {
+      addRoute(app, url, { POST: { handler: introspectionEndpoint(issuer) } });
     }
     const stream = revocationStream(app, issuer, feed);
     for (const url of everywhere(paths.revocations)) addRoute(app, url, { GET: stream });
@@ -84,9 +88,9 @@ function tokenEndpoint(issuer: Issuer): Handler {
 function revocationEndpoint(issuer: Issuer): Handler {
   return async (request, reply) => {
     const http = clientRequestOf(request);
-    let read: ReturnType<typeof readRevokeTokenRequest>;
+    let read: ReturnType<typeof readHeldTokenRequest>;
     try {
-      read = readRevokeTokenRequest(http);
+      read = readHeldTokenRequest(http);
     } catch (error) {
       return await issuer.refuse(error, http.caller, 'token.revoke');
     }
@@ -95,14 +99,35 @@ function revocationEndpoint(issuer: Issuer): Handler {
   };
 }
 
+function introspectionEndpoint(issuer: Issuer): Handler {
+  return async (request, reply) => {
+    const http = clientRequestOf(request);
+    let read: ReturnType<typeof readHeldTokenRequest>;
+    try {
+      read = readHeldTokenRequest(http);
+    } catch (error) {
+      return await issuer.refuse(error, http.caller, 'token.introspect');
+    }
+    const answer = await issuer.introspectToken(read);
+    return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(answer);
+  };
+}
+
 function clientRequestOf(request: FastifyRequest): HttpClientRequest {
   return {
     body: request.body as RawBody | undefined,
-    hasQuery: request.url.includes('?'),
+    // A fragment has no place in a request at all, and would reach the route too.
+    hasQuery: /[?#]/.test(request.url),
+    isAmbiguous: isRepeated(request, 'authorization') || isRepeated(request, 'content-type'),
     authorization: request.headers.authorization,
     certificate: certificateOf(request),
     caller: callerOf(request),
   };
+}
+
+// Node goes by the first of them; whoever stands before it may go by the last.
+function isRepeated({ raw }: FastifyRequest, header: string): boolean {
+  return (raw.headersDistinct[header]?.length ?? 0) > 1;
 }
 
 /** What anybody may read and keep for a while, also a page in a browser. */
@@ -114,12 +139,4 @@ function published(read: () => Promise<unknown>): Handler {
         'access-control-allow-origin': '*',
       })
       .send(await read());
-}
-
-// What is wrong with a body is then refused, and recorded, as any other refused request.
-function keepBodiesRaw(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  const keep = (type: RawBody['type']) => async (_request: unknown, bytes: Buffer) => ({ type, bytes });
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, keep('json'));
-  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'buffer' }, keep('form'));
 }

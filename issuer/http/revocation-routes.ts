@@ -4,7 +4,9 @@ import Type, { type Static } from 'typebox';
 import type { Issuer } from '../open-issuer.ts';
 import type { RecordedRevocation } from '../revocation.ts';
 import { MAX_PAGE_REVOCATIONS, type RevocationRequest } from '../revocations.ts';
-import { administratorOf } from './admin-access.ts';
+import { administratorOf, needRole } from './admin-access.ts';
+import { parseMoment } from './moment.ts';
+import { answer, refusal } from './openapi.ts';
 import { toWire } from './revocation-wire.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 
@@ -14,34 +16,79 @@ const DEFAULT_PAGE_REVOCATIONS = 100;
 /** The body of `POST /v1/revocations`. Which fields belong to which kind is said below. */
 const NewRevocation = Type.Object(
   {
-    kind: Type.String(),
-    jti: Type.Optional(Type.String()),
-    client_id: Type.Optional(Type.String()),
-    at: Type.Optional(Type.Union([Type.Integer(), Type.String()])),
-    kid: Type.Optional(Type.String()),
+    kind: Type.String({ description: '`token`, `client`, `issued_before` or `key`' }),
+    jti: Type.Optional(Type.String({ description: 'of `token`' })),
+    client_id: Type.Optional(
+      Type.String({ description: 'of `client`, and of `issued_before` for one client only' }),
+    ),
+    at: Type.Optional(
+      Type.Union([Type.Integer(), Type.String()], {
+        description: 'of `issued_before`: seconds since 1970, or RFC 3339',
+      }),
+    ),
+    kid: Type.Optional(Type.String({ description: 'of `key`' })),
   },
   { additionalProperties: false },
 );
 type NewRevocation = Static<typeof NewRevocation>;
 
+const Revocation = Type.Object(
+  {
+    cursor: Type.String({ description: 'its place in the feed' }),
+    kind: Type.String(),
+    jti: Type.Optional(Type.String()),
+    client_id: Type.Optional(Type.String()),
+    at: Type.Optional(Type.Integer({ description: 'seconds since 1970' })),
+    kid: Type.Optional(Type.String()),
+    expires_at: Type.Integer({ description: 'seconds since 1970; no token it could hit is alive then' }),
+    created_at: Type.String({ format: 'date-time' }),
+  },
+  { $id: 'Revocation' },
+);
+
 const Page = Type.Object(
   {
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE_REVOCATIONS })),
-    cursor: Type.Optional(Type.String()),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: MAX_PAGE_REVOCATIONS,
+        description: `revocations on the page. Default: ${DEFAULT_PAGE_REVOCATIONS}`,
+      }),
+    ),
+    cursor: Type.Optional(Type.String({ description: '`next_cursor` of the page before' })),
   },
   { additionalProperties: false },
 );
 
+const tags = ['revocations'];
+
 /** `/v1/revocations`. */
 export function revocationRoutes(app: FastifyInstance, issuer: Issuer): void {
+  app.addSchema(Revocation);
   addRoute(app, '/revocations', { POST: revoke(issuer), GET: listRevocations(issuer) });
 }
 
 function revoke(issuer: Issuer): MethodRoute {
   return {
-    options: { schema: { body: NewRevocation } },
+    openTo: ['provisioner'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'revoke',
+        summary: 'Revoke a token, those of a client, those of before a moment, or those of a key',
+        description:
+          'A provisioner may revoke what is of one client: `issued_before` without `client_id`, and `key`, need role admin.',
+        body: NewRevocation,
+        response: {
+          201: answer('Revoked', { $ref: 'Revocation#' }),
+          200: answer('One that takes back as much was there already', { $ref: 'Revocation#' }),
+          default: refusal,
+        },
+      },
+    },
     async handler(request, reply) {
       const asked = readRequest(request.body as NewRevocation);
+      if (isOfAll(asked)) await needRole(issuer, request, ['admin']);
       const { revocation, isRepeated } = await issuer.revocations.revoke(asked, administratorOf(request));
       return reply.code(isRepeated ? 200 : 201).send(view(revocation));
     },
@@ -50,7 +97,25 @@ function revoke(issuer: Issuer): MethodRoute {
 
 function listRevocations(issuer: Issuer): MethodRoute {
   return {
-    options: { schema: { querystring: Page } },
+    openTo: ['provisioner', 'auditor'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'listRevocations',
+        summary: 'List revocations that have not expired, in the order they were made',
+        querystring: Page,
+        response: {
+          200: answer(
+            'A page',
+            Type.Object({
+              revocations: Type.Array(Type.Unsafe({ $ref: 'Revocation#' })),
+              next_cursor: Type.Optional(Type.String({ description: 'there when more follow' })),
+            }),
+          ),
+          default: refusal,
+        },
+      },
+    },
     async handler(request) {
       const { limit = DEFAULT_PAGE_REVOCATIONS, cursor } = request.query as Static<typeof Page>;
       if (cursor !== undefined && !isCursor(cursor)) invalid('cursor is not one of this list');
@@ -61,6 +126,11 @@ function listRevocations(issuer: Issuer): MethodRoute {
       };
     },
   };
+}
+
+/** Whether it takes back tokens of more than one client. */
+function isOfAll(asked: RevocationRequest): boolean {
+  return asked.kind === 'key' || (asked.kind === 'issued_before' && asked.clientId === undefined);
 }
 
 function view(revocation: RecordedRevocation) {
@@ -114,14 +184,11 @@ function readRequest(body: NewRevocation): RevocationRequest {
   return kind.read(body);
 }
 
-// RFC 3339 §5.6, with seconds and an offset.
-const momentPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/i;
-
 /** Seconds since 1970; a part of a second counts as a whole one, since `iat` knows no parts. */
 function readMoment(at: number | string): number {
   if (typeof at === 'number') return at;
-  const ms = momentPattern.test(at) ? Date.parse(at) : Number.NaN;
-  if (Number.isNaN(ms)) invalid('at must be seconds since 1970 or a time such as 2026-01-31T12:00:00Z');
+  const ms =
+    parseMoment(at) ?? invalid('at must be seconds since 1970 or a time such as 2026-01-31T12:00:00Z');
   return Math.ceil(ms / 1000);
 }
 

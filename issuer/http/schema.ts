@@ -7,22 +7,26 @@ import { Compile } from 'typebox/compile';
 export const schemaCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const compiled = Compile(schema);
   return (input: unknown) => {
-    const value = httpPart === 'body' ? input : withIntegers(schema, input);
+    const value = httpPart === 'body' ? input : fromText(schema, input);
     return compiled.Check(value)
       ? { value }
       : { error: new OAuthError('invalid_request', problem(schema, compiled.Errors(value))) };
   };
 };
 
-/** A query comes as text: the digits of an integer become one, and nothing else changes. */
-function withIntegers(schema: TSchema, input: unknown): unknown {
+/** A query comes as text: the digits of an integer become one, true and false a boolean, and nothing else changes. */
+function fromText(schema: TSchema, input: unknown): unknown {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> };
   return Object.fromEntries(
-    Object.entries(input as object).map(([name, value]) => {
-      const isInteger = properties[name]?.type === 'integer' && /^\d{1,15}$/.test(String(value));
-      return [name, isInteger && typeof value === 'string' ? Number(value) : value];
-    }),
+    Object.entries(input as object).map(([name, value]) => [name, typed(properties[name]?.type, value)]),
   );
+}
+
+function typed(type: string | undefined, value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  if (type === 'integer' && /^\d{1,15}$/.test(value)) return Number(value);
+  if (type === 'boolean' && (value === 'true' || value === 'false')) return value === 'true';
+  return value;
 }
 
 /** The first problem, in words; an unknown field first, since it is the likely reason of the others. */

@@ -1,81 +1,37 @@
-import { randomUUID } from 'node:crypto';
-import { FleetgateError, OAuthError } from '@fleetgate/shared';
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
+import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
-import type { Administrator, ClientRegistration, RegisteredClient } from '../clients.ts';
+import { type Administrator, MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
 import { describe, errorBody, statusOf } from './errors.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
-import { schemaCompiler } from './schema.ts';
+import { RecipeClient, recipeView, toRegistration } from './supertokens-client.ts';
+import { readRecipeInput } from './supertokens-input.ts';
 
-const text = Type.Optional(Type.String());
-const texts = Type.Optional(Type.Array(Type.String()));
-const textsOrNull = Type.Optional(Type.Union([Type.Array(Type.String()), Type.Null()]));
-const lifespan = Type.Optional(Type.Union([Type.String(), Type.Null()]));
+/**
+ * Versions of the Core Driver Interface, one for each generation of backend SDKs since clients of OAuth 2.0 are in it.
+ * Their requests for these routes are the same.
+ */
+const CDI_VERSIONS = ['5.2', '5.3', '5.4'];
 
-/** What the client credentials grant does not use: kept, and echoed; here with what SuperTokens echoes by default. */
-const echoed = {
-  redirectUris: textsOrNull,
-  enableRefreshTokenRotation: Type.Optional(Type.Boolean()),
-  authorizationCodeGrantAccessTokenLifespan: lifespan,
-  authorizationCodeGrantIdTokenLifespan: lifespan,
-  authorizationCodeGrantRefreshTokenLifespan: lifespan,
-  clientCredentialsGrantAccessTokenLifespan: lifespan,
-  implicitGrantAccessTokenLifespan: lifespan,
-  implicitGrantIdTokenLifespan: lifespan,
-  refreshTokenGrantAccessTokenLifespan: lifespan,
-  refreshTokenGrantIdTokenLifespan: lifespan,
-  refreshTokenGrantRefreshTokenLifespan: lifespan,
-  clientUri: text,
-  allowedCorsOrigins: texts,
-  responseTypes: textsOrNull,
-  logoUri: text,
-  policyUri: text,
-  tosUri: text,
-};
-const defaults: Readonly<Record<keyof typeof echoed, unknown>> = {
-  redirectUris: null,
-  enableRefreshTokenRotation: false,
-  authorizationCodeGrantAccessTokenLifespan: null,
-  authorizationCodeGrantIdTokenLifespan: null,
-  authorizationCodeGrantRefreshTokenLifespan: null,
-  clientCredentialsGrantAccessTokenLifespan: null,
-  implicitGrantAccessTokenLifespan: null,
-  implicitGrantIdTokenLifespan: null,
-  refreshTokenGrantAccessTokenLifespan: null,
-  refreshTokenGrantIdTokenLifespan: null,
-  refreshTokenGrantRefreshTokenLifespan: null,
-  clientUri: '',
-  allowedCorsOrigins: [],
-  responseTypes: null,
-  logoUri: '',
-  policyUri: '',
-  tosUri: '',
-};
+/** Clients on a page when no size is given, as in SuperTokens. */
+const DEFAULT_PAGE_CLIENTS = 250;
 
-/** SuperTokens' fields. Others are ignored, as SuperTokens does. */
-const RecipeClient = Type.Object({
-  clientId: text,
-  clientName: text,
-  clientSecret: text,
-  scope: text,
-  audience: texts,
-  grantTypes: texts,
-  tokenEndpointAuthMethod: text,
-  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-  ...echoed,
+const ClientId = Type.Object({ clientId: Type.String() });
+const Page = Type.Object({
+  pageSize: Type.Optional(Type.String()),
+  pageToken: Type.Optional(Type.String()),
 });
-type RecipeClient = Static<typeof RecipeClient>;
 
 /**
  * SuperTokens' admin routes, with its conventions: errors of the application are 200 with a `status`, malformed input
  * is 400 and a wrong key 401, both as text.
  */
-export function recipeRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
+export function supertokensRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
   return async (app) => {
-    guardAdminRoutes(app, issuer, adminKey);
-    app.setValidatorCompiler(schemaCompiler);
+    guardAdminRoutes(app, issuer, adminKey, ['admin', 'provisioner']);
+    readRecipeInput(app);
     app.setErrorHandler((error, request, reply) => {
       const status = statusOf(error);
       if (status >= 500) request.log.error({ err: error }, 'request failed');
@@ -83,32 +39,100 @@ export function recipeRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsy
         error instanceof FleetgateError ? describe(error) : (errorBody(status).error_description ?? '');
       return reply.code(status).type('text/plain; charset=utf-8').send(description);
     });
+    // The first that an SDK asks, once.
+    addTolerantRoute(app, '/apiversion', { GET: { handler: () => ({ versions: CDI_VERSIONS }) } });
+    await app.register(recipeRoutes(issuer), { prefix: '/recipe' });
+  };
+}
+
+function recipeRoutes(issuer: Issuer): FastifyPluginAsync {
+  return async (app) => {
     app.setNotFoundHandler((_request, reply) => reply.code(404).type('text/plain').send('Not found'));
-    const create = {
-      options: { schema: { body: RecipeClient } },
-      handler: (request: FastifyRequest) =>
-        createClient(issuer, request.body as RecipeClient, administratorOf(request)),
-    };
-    const remove = {
-      options: { schema: { body: Type.Object({ clientId: Type.String() }) } },
-      handler: async (request: FastifyRequest) => {
-        const { clientId } = request.body as { clientId: string };
-        return { status: 'OK', didExist: await issuer.clients.delete(clientId, administratorOf(request)) };
-      },
-    };
-    const revokeTokens = {
-      options: { schema: { body: Type.Object({ client_id: Type.String() }) } },
-      handler: (request: FastifyRequest) => {
-        const { client_id: clientId } = request.body as { client_id: string };
-        return revokeTokensOf(issuer, clientId, administratorOf(request));
-      },
-    };
-    const tolerant = (url: string, post: MethodRoute) => {
-      for (const each of [url, `${url}/`]) addRoute(app, each, { POST: post });
-    };
-    tolerant('/oauth/clients', create);
-    tolerant('/oauth/clients/remove', remove);
-    tolerant('/oauth/tokens/revoke', revokeTokens);
+    addTolerantRoute(app, '/oauth/clients', { POST: createClient(issuer), GET: showClient(issuer) });
+    addTolerantRoute(app, '/oauth/clients/list', { GET: listClients(issuer) });
+    addTolerantRoute(app, '/oauth/clients/remove', { POST: removeClient(issuer) });
+    addTolerantRoute(app, '/oauth/tokens/revoke', { POST: revokeTokens(issuer) });
+  };
+}
+
+/** A trailing slash makes no difference. */
+function addTolerantRoute(
+  app: FastifyInstance,
+  url: string,
+  methods: Readonly<Record<string, MethodRoute>>,
+): void {
+  for (const each of [url, `${url}/`]) addRoute(app, each, methods);
+}
+
+function createClient(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { body: RecipeClient } },
+    handler: (request) => {
+      const body = request.body as RecipeClient;
+      const registration = toRegistration(body);
+      return orOauthError(async () => {
+        if (body.clientSecret !== undefined) {
+          throw new FleetgateError(
+            'not_supported',
+            'clientSecret cannot be chosen; the answer holds a new one',
+          );
+        }
+        const { client, clientSecret } = await issuer.clients.create(registration, administratorOf(request));
+        return { status: 'OK', ...recipeView(client), ...(clientSecret && { clientSecret }) };
+      });
+    },
+  };
+}
+
+function showClient(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { querystring: ClientId } },
+    async handler(request) {
+      const { clientId } = request.query as Static<typeof ClientId>;
+      const client = await issuer.clients.find(clientId);
+      return client === undefined ? clientNotFound : { status: 'OK', ...recipeView(client) };
+    },
+  };
+}
+
+function listClients(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { querystring: Page } },
+    async handler(request) {
+      const { pageSize, pageToken } = request.query as Static<typeof Page>;
+      const { clients, nextAfter } = await issuer.clients.list({
+        limit: readPageSize(pageSize),
+        after: pageToken === undefined ? undefined : readPageToken(pageToken),
+      });
+      return {
+        status: 'OK',
+        clients: clients.map(recipeView),
+        ...(nextAfter === undefined
+          ? {}
+          : { nextPaginationToken: Buffer.from(nextAfter).toString('base64url') }),
+      };
+    },
+  };
+}
+
+function removeClient(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { body: ClientId } },
+    async handler(request) {
+      const { clientId } = request.body as Static<typeof ClientId>;
+      return { status: 'OK', didExist: await issuer.clients.delete(clientId, administratorOf(request)) };
+    },
+  };
+}
+
+/** The one route that spells it `client_id`. */
+function revokeTokens(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { body: Type.Object({ client_id: Type.String() }) } },
+    handler: (request) => {
+      const { client_id: clientId } = request.body as { client_id: string };
+      return revokeTokensOf(issuer, clientId, administratorOf(request));
+    },
   };
 }
 
@@ -119,17 +143,16 @@ async function revokeTokensOf(issuer: Issuer, clientId: string, by: Administrato
   } catch (error) {
     if (!(error instanceof FleetgateError) || statusOf(error) >= 500) throw error;
     // An id that could not exist is as unknown as any other.
-    return { status: 'CLIENT_NOT_FOUND_ERROR' };
+    return clientNotFound;
   }
 }
 
-async function createClient(issuer: Issuer, body: RecipeClient, by: Administrator): Promise<object> {
-  const registration = toRegistration(body);
+const clientNotFound = { status: 'CLIENT_NOT_FOUND_ERROR' } as const;
+
+/** Answers what the core refuses as SuperTokens answers what the server behind it refuses. */
+async function orOauthError(act: () => Promise<object>): Promise<object> {
   try {
-    if (body.clientSecret !== undefined) {
-      throw new FleetgateError('not_supported', 'clientSecret cannot be chosen; the answer holds a new one');
-    }
-    return { status: 'OK', ...view(await issuer.clients.create(registration, by)) };
+    return await act();
   } catch (error) {
     if (!(error instanceof FleetgateError) || statusOf(error) >= 500) throw error;
     return {
@@ -141,60 +164,18 @@ async function createClient(issuer: Issuer, body: RecipeClient, by: Administrato
   }
 }
 
-function toRegistration(body: RecipeClient): ClientRegistration {
-  const lifespan = body.clientCredentialsGrantAccessTokenLifespan ?? undefined;
-  return {
-    clientId: body.clientId ?? `stcl_${randomUUID()}`,
-    name: body.clientName,
-    scope: body.scope,
-    audience: body.audience,
-    authMethod: body.tokenEndpointAuthMethod,
-    grantTypes: body.grantTypes,
-    metadata: body.metadata,
-    tokenLifetimeSeconds: lifespan === undefined ? undefined : lifespanSeconds(lifespan),
-    supertokens: Object.fromEntries(
-      Object.keys(echoed)
-        .map((field) => [field, body[field as keyof typeof echoed]])
-        .filter(([, value]) => value !== undefined),
-    ),
-  };
+function readPageSize(pageSize: string | undefined): number {
+  if (pageSize === undefined) return DEFAULT_PAGE_CLIENTS;
+  if (!/^[1-9]\d{0,8}$/.test(pageSize)) {
+    throw new OAuthError('invalid_request', "Field name 'pageSize' must be an int in the GET request");
+  }
+  return Math.min(Number(pageSize), MAX_PAGE_CLIENTS);
 }
 
-const unitSeconds: ReadonlyMap<string, number> = new Map([
-  ['h', 3600],
-  ['m', 60],
-  ['s', 1],
-]);
-
-/** Seconds of a lifespan such as `1h`, `30m` or `1h30m`. */
-function lifespanSeconds(lifespan: string): number {
-  if (!/^(\d{1,7}[hms])+$/.test(lifespan)) {
-    throw new OAuthError(
-      'invalid_request',
-      'clientCredentialsGrantAccessTokenLifespan must be like 1h, 30m or 90s',
-    );
+function readPageToken(pageToken: string): string {
+  const after = Buffer.from(pageToken, 'base64url').toString('utf8');
+  if (!isIdentifier(after)) {
+    throw new OAuthError('invalid_request', "Field name 'pageToken' is invalid in GET request");
   }
-  let seconds = 0;
-  for (const [, count, unit = ''] of lifespan.matchAll(/(\d+)([hms])/g)) {
-    seconds += Number(count) * (unitSeconds.get(unit) ?? 0);
-  }
-  return seconds;
-}
-
-/** The client as SuperTokens answers it, with each of its fields. */
-function view({ client, clientSecret }: RegisteredClient) {
-  return {
-    clientId: client.clientId,
-    ...(clientSecret && { clientSecret }),
-    clientName: client.name ?? '',
-    scope: client.scope,
-    ...defaults,
-    ...client.supertokens,
-    tokenEndpointAuthMethod: client.authMethod,
-    audience: client.audience,
-    grantTypes: client.grantTypes,
-    createdAt: new Date(client.createdAtMs).toISOString(),
-    updatedAt: new Date(client.updatedAtMs).toISOString(),
-    metadata: client.metadata,
-  };
+  return after;
 }

@@ -1,7 +1,6 @@
 import { OAuthError, type TokenResponse, type TokenResponseCamelCase } from '@fleetgate/shared';
 import type { Caller } from '../audit.ts';
 import type { ClientCertificate } from '../client-certificate.ts';
-import type { RevokeTokenRequest } from '../revoke-token.ts';
 import type { ClientRequest, TokenRequest } from '../token-request.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -15,6 +14,8 @@ export interface RawBody {
 export interface HttpClientRequest {
   readonly body: RawBody | undefined;
   readonly hasQuery: boolean;
+  /** Whether it says twice who asks or how the body is to be read. */
+  readonly isAmbiguous: boolean;
   readonly authorization: string | undefined;
   readonly certificate?: ClientCertificate | undefined;
   readonly caller: Caller;
@@ -48,23 +49,31 @@ export function readTokenRequest(http: HttpClientRequest): ReadTokenRequest {
     ...clientRequest(http, parameters),
     grantType: text(parameters, 'grant_type'),
     scope: textOrList(parameters, 'scope'),
-    audience: [...audiences(parameters, 'audience'), ...audiences(parameters, 'resource')],
+    audience: audiences(parameters),
+    resource: resources(parameters),
   };
   return { request, isCamelCase };
 }
 
+/** A request about a token that the client holds. */
+export interface HeldTokenRequest extends ClientRequest {
+  readonly token: string | undefined;
+}
+
 /**
- * Reads a request to revoke a token (RFC 7009 §2.1), as form or JSON. `token_type_hint` is ignored: there is one type.
+ * Reads a request to revoke a token (RFC 7009 §2.1) or to introspect it (RFC 7662 §2.1), as form or JSON.
+ * `token_type_hint` is ignored: there is one type.
  * @throws OAuthError `invalid_request`; the message never quotes a value
  */
-export function readRevokeTokenRequest(http: HttpClientRequest): RevokeTokenRequest {
+export function readHeldTokenRequest(http: HttpClientRequest): HeldTokenRequest {
   const { parameters } = readParameters(http);
   return { ...clientRequest(http, parameters), token: text(parameters, 'token') };
 }
 
-function readParameters({ body, hasQuery }: HttpClientRequest) {
+function readParameters({ body, hasQuery, isAmbiguous }: HttpClientRequest) {
   // RFC 6749 §2.3.1: never in the URI, which ends up in logs.
   if (hasQuery) invalid('parameters belong in the body, not in the query');
+  if (isAmbiguous) invalid('Authorization or Content-Type is included more than once');
   if (body === undefined) return invalid('the request has no body');
   return body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
 }
@@ -105,11 +114,13 @@ function readForm(bytes: Uint8Array): { parameters: Parameters; isCamelCase: fal
   const parameters = new Map<string, unknown>();
   const resources: string[] = [];
   for (const [name, value] of new URLSearchParams(form)) {
+    // What stands for an escape that is not UTF-8 (RFC 6749 appendix B): several values would become this one.
+    if (name.includes('\ufffd') || value.includes('\ufffd')) invalid('the body is not UTF-8');
     // RFC 6749 §3.2: once; only `resource` may come again (RFC 8707 §2).
     if (name === 'resource') resources.push(value);
     else if (parameters.has(name)) invalid('a parameter is included more than once');
     else parameters.set(name, value);
-    if (resources.length > MAX_RESOURCES) invalid(`resource is included more than ${MAX_RESOURCES} times`);
+    if (resources.length > MAX_RESOURCES) tooManyResources();
   }
   if (resources.length > 0) parameters.set('resource', resources.length === 1 ? resources[0] : resources);
   return { parameters, isCamelCase: false };
@@ -145,9 +156,20 @@ function textOrList(parameters: Parameters, name: string): string | readonly str
   return value as string[];
 }
 
-function audiences(parameters: Parameters, name: string): readonly string[] {
-  const value = textOrList(parameters, name) ?? [];
+function audiences(parameters: Parameters): readonly string[] {
+  const value = textOrList(parameters, 'audience') ?? [];
   return typeof value === 'string' ? value.split(' ').filter((one) => one !== '') : value;
+}
+
+function resources(parameters: Parameters): readonly string[] {
+  const value = textOrList(parameters, 'resource') ?? [];
+  if (typeof value === 'string') return [value];
+  if (value.length > MAX_RESOURCES) tooManyResources();
+  return value.filter((one) => one !== '');
+}
+
+function tooManyResources(): never {
+  invalid(`resource is included more than ${MAX_RESOURCES} times`);
 }
 
 function invalid(description: string): never {

@@ -1,12 +1,15 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
 import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
-import type { RegisteredName } from '../client-auth/registered-name.ts';
+import type { ClientAuthParameters } from '../client-auth/parameters.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
+import type { ApiKeyRegistry } from './api-keys.ts';
+import type { AssertionRegistry } from './assertions.ts';
+import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** A registered machine, as the registry keeps it. Times in milliseconds since 1970. */
-export interface ClientRecord {
+export interface ClientRecord extends ClientAuthParameters {
   /** The registry's number of this registration. A client deleted and registered again gets another. */
   readonly registration: number;
   readonly clientId: string;
@@ -16,8 +19,6 @@ export interface ClientRecord {
   /** Empty when registered without one: the issuer's default applies. */
   readonly audience: readonly string[];
   readonly authMethod: string;
-  /** What it proves itself by, where that is no secret. */
-  readonly authParameters: ClientAuthParameters;
   readonly grantTypes: readonly string[];
   readonly group: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
@@ -28,18 +29,15 @@ export interface ClientRecord {
   readonly secretHashes: readonly Uint8Array[];
   /** SuperTokens' fields that the client credentials grant does not use: kept and echoed. */
   readonly supertokens: JsonObject;
+  /** How often it was changed. */
+  readonly revision: number;
+  /** Set while no token is issued to it, by an administrator's decision. */
+  readonly quarantine: { readonly atMs: number; readonly reason: string } | undefined;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
 }
 
-/** Of the public keys, where they are, and the name of the certificate, one at most. */
-export interface ClientAuthParameters {
-  readonly jwks?: { readonly keys: readonly JsonObject[] };
-  readonly jwksUri?: string;
-  readonly certificateName?: RegisteredName;
-}
-
-export type NewClientRecord = Omit<ClientRecord, 'registration'>;
+export type NewClientRecord = Omit<ClientRecord, 'registration' | 'revision' | 'quarantine'>;
 
 /** A signing key. The private half is encrypted before it comes here. */
 export interface StoredSigningKey {
@@ -57,6 +55,8 @@ export type TokenRecorded =
   | { readonly outcome: 'recorded' }
   /** The registration has ended since it was read. */
   | { readonly outcome: 'registration_ended' }
+  /** The client was changed since it was read, or put into quarantine. */
+  | { readonly outcome: 'registration_changed' }
   /** A revocation that is recorded already would hit the token: no `iat` before this one will do. */
   | { readonly outcome: 'revoked_already'; readonly validFromSeconds: number };
 
@@ -67,38 +67,28 @@ export type RevocationRecorded =
   | { readonly outcome: 'already'; readonly revocation: RecordedRevocation }
   | { readonly outcome: 'client_unknown' | 'key_unknown' | 'key_active' };
 
-/** A client assertion that was used. */
-export interface UsedAssertion {
-  /** 32 bytes that stand for issuer, client and `jti`. */
-  readonly id: Uint8Array;
-  /** From then on nobody takes it. Seconds since 1970. */
-  readonly expiresAtSeconds: number;
-}
-
-/** Remembers the client assertions that were used. */
-export interface AssertionRegistry {
-  /** Whether nobody has used it so far; of several at once, in any process, exactly one is told so. */
-  useAssertion(assertion: UsedAssertion, nowSeconds: number): Promise<boolean>;
-}
-
 /**
  * What the issuer remembers. One method is one act: all of it is durable when its promise resolves, together with its
  * audit event, or nothing is. The contract tests in `test/issuer/registry-contract.ts` hold for each implementation.
  *
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
-export interface Registry extends AssertionRegistry {
+export interface Registry extends ClientChangesRegistry, ApiKeyRegistry, AssertionRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
-  listClients(page: { readonly after?: string; readonly limit: number }): Promise<ClientRecord[]>;
+  listClients(page: {
+    readonly after?: string;
+    readonly limit: number;
+    readonly filter?: ClientFilter;
+  }): Promise<ClientRecord[]>;
   /** Whether it was registered; `false`, with nothing written, when the id is taken. */
   createClient(client: NewClientRecord, event: AuditEvent): Promise<boolean>;
   /** Deletes the client and revokes its tokens. Whether there was such a client; `false` with nothing written. */
   deleteClient(revocation: NewRevocation & { kind: 'client' }, event: AuditEvent): Promise<boolean>;
   /**
    * Records that a token with this `iat` was issued to this registration. Whatever but `recorded` means that nothing
-   * was written: the audit never shows a token issued after its client was deleted, nor one that an earlier
-   * revocation hits.
+   * was written: the audit never shows a token issued after its client was deleted or put into quarantine,
+   * nor one that an earlier revocation hits.
    */
   recordIssuedToken(client: ClientRecord, issuedAtSeconds: number, event: AuditEvent): Promise<TokenRecorded>;
   /**

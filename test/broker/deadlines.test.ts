@@ -9,7 +9,8 @@ function recorded() {
   const errors: unknown[] = [];
   const deadlines = createDeadlines({ now: Date.now, onError: (error) => void errors.push(error) });
   const start = Date.now();
-  const add = (name: string, afterMs: number) => deadlines.add(start + afterMs, () => void met.push(name));
+  const add = (name: string, afterMs: number) =>
+    deadlines.add(start + afterMs, (one: string) => void met.push(one), name);
   return { met, errors, deadlines, add, start };
 }
 
@@ -39,8 +40,8 @@ test('one timer serves any number', () => {
 test('a cancelled one is never met, and the others are', () => {
   const { met, add, deadlines } = recorded();
   const all = Array.from({ length: 50 }, (_, i) => add(String(i), 1000 + ((i * 37) % 50)));
-  for (const [i, one] of all.entries()) if (i % 3 === 0) one.cancel();
-  for (const one of all.slice(0, 5)) one.cancel();
+  for (const [i, one] of all.entries()) if (i % 3 === 0) deadlines.cancel(one);
+  for (const one of all.slice(0, 5)) deadlines.cancel(one);
   vi.advanceTimersByTime(5000);
   expect(met.map(Number).sort((a, b) => a - b)).toEqual(
     Array.from({ length: 50 }, (_, i) => i).filter((i) => i % 3 !== 0 && i >= 5),
@@ -67,9 +68,10 @@ test('a clock that is set forward is noticed within a second', () => {
 
 test('what one throws is handed over, and the others are met', () => {
   const { met, errors, add, deadlines, start } = recorded();
-  deadlines.add(start + 10, () => {
+  const fail = () => {
     throw new Error('broken');
-  });
+  };
+  deadlines.add(start + 10, fail, undefined);
   add('a', 11);
   vi.advanceTimersByTime(1000);
   expect(met).toEqual(['a']);
@@ -78,7 +80,7 @@ test('what one throws is handed over, and the others are met', () => {
 
 test('one added while one is met is met too, and close cancels all', () => {
   const { met, add, deadlines, start } = recorded();
-  deadlines.add(start + 10, () => void add('second', 20));
+  deadlines.add(start + 10, () => void add('second', 20), undefined);
   vi.advanceTimersByTime(100);
   expect(met).toEqual(['second']);
   add('third', 1000);

@@ -3,7 +3,7 @@ import { connect as connectSocket } from 'node:net';
 import { generate, type IPublishPacket } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { createSizeScreen } from '../../broker/guard/packet-size.ts';
+import { createSizeScreen, screenChunk } from '../../broker/guard/packet-size.ts';
 import {
   attack,
   payloads,
@@ -36,7 +36,8 @@ describe('the size of packets', () => {
     ]);
     const screen = createSizeScreen(102, 1003);
     const verdicts: string[] = [];
-    for (let at = 0; at < stream.length; at += size) verdicts.push(screen(stream.subarray(at, at + size)));
+    for (let at = 0; at < stream.length; at += size)
+      verdicts.push(screenChunk(screen, stream.subarray(at, at + size)));
     expect(verdicts.pop()).toBe('packet_too_large');
     expect(new Set(verdicts)).toEqual(new Set(size === 1000 ? verdicts.slice(0, 1) : ['fits']));
   });
@@ -48,7 +49,7 @@ describe('the size of packets', () => {
     ['a length of five bytes', Buffer.from([0x10, 0x80, 0x80, 0x80, 0x80, 0x00]), 'protocol_refused'],
     ['the greatest length there is', Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f]), 'packet_too_large'],
   ])('%s', (_what, bytes, verdict) => {
-    expect(createSizeScreen(102, 1003)(bytes)).toBe(verdict);
+    expect(screenChunk(createSizeScreen(102, 1003), bytes)).toBe(verdict);
   });
 
   attack('a CONNECT over the limit is closed on its header', {}, async (broker) => {

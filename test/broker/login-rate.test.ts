@@ -90,15 +90,6 @@ describe('a client id of an address', () => {
   });
 
   test.each([
-    ['IPv4 mapped into IPv6', '192.0.2.7', '::ffff:192.0.2.7'],
-    ['one IPv6 network', '2001:db8::1', '2001:db8:0:0:ffff::1'],
-  ])('an address is one however it is written: %s', (_what, first, second) => {
-    const rate = start();
-    rate.fail(FREE_FAILURES, 'device-1', first);
-    expect(rate.mustWait(second, 'device-1')).toBe(true);
-  });
-
-  test.each([
     ['an empty client id, which others may have too', ''],
     ['one that no CONNECT is accepted with', 'x'.repeat(10_000)],
     ['one with a separator in it', `${address} device-1`],

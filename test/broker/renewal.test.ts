@@ -416,7 +416,3 @@ test('a hundred renewals under QoS 1 traffic both ways lose and repeat nothing',
   await client.settle();
   expect(broker.refusals).toEqual([]);
 });
-
-test.todo(
-  'a hundred renewals go on across a restart of the issuer, with a thousand messages a second both ways',
-);

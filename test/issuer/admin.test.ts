@@ -10,7 +10,19 @@ const answer = async (response: Response) => (await response.json()) as Record<s
 async function refused(response: Response, status: number, error: string): Promise<string> {
   const body = await answer(response);
   expect([response.status, body['error']]).toEqual([status, error]);
-  expect(Object.keys(body).sort()).toEqual(['error', 'error_description']);
+  const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json');
+  expect(body).toEqual({
+    error,
+    error_description: expect.stringMatching(/./),
+    ...(isProblem && {
+      type: `urn:fleetgate:error:${error}`,
+      title: expect.stringMatching(/^[A-Z][a-z ]+$/),
+      status,
+      detail: body['error_description'],
+      code: error,
+    }),
+  });
+  expect(isProblem).toBe(response.url.startsWith(`${fixture.admin}/v1/`));
   return String(body['error_description']);
 }
 const create = (body: unknown) => fixture.call('POST', '/v1/clients', body);
@@ -82,6 +94,7 @@ describe('creating a client', () => {
       labels: { hw: 'rev-a' },
       metadata: { nested: { list: [1] } },
       token_lifetime_seconds: 60,
+      state: 'active',
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
       updated_at: expect.any(String),
       client_secret: expect.stringMatching(/^[A-Za-z0-9_-]{43}$/),
@@ -265,7 +278,7 @@ test('the issuer is named', async () => {
 
 test('a method that is not served is 405 with Allow, an unknown path 404', async () => {
   const response = await fixture.call('PUT', '/v1/clients/a');
-  expect(response.headers.get('allow')).toBe('GET, DELETE, HEAD');
+  expect(response.headers.get('allow')).toBe('GET, PATCH, DELETE, HEAD');
   await refused(response, 405, 'invalid_request');
   await refused(await fixture.call('GET', '/v1/nothing'), 404, 'invalid_request');
 });

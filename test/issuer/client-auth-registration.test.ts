@@ -1,8 +1,13 @@
 import { createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Pair, selfSigned } from '../support/certificates.ts';
-import { clientKeyPair } from '../support/client-assertion.ts';
-import { type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
+import {
+  assertionForm,
+  type ClientKeyPair,
+  clientAssertion,
+  clientKeyPair,
+} from '../support/client-assertion.ts';
+import { adminKey, type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
 
 let fixture: IssuerFixture;
 let pair: Pair;
@@ -170,4 +175,60 @@ describe('a name of a certificate that is not registered', () => {
     const two = { ...byName('san_dns', 'a.example'), tls_client_auth_san_ip: '192.0.2.1' };
     expect(await refusal(two)).toContain('exactly one');
   });
+});
+
+describe('a change of a client', () => {
+  const patch = (fields: Fields) => fixture.call('PATCH', '/v1/clients/dev-1', fields);
+  const status = async (by: ClientKeyPair) =>
+    (await fixture.requestToken(assertionForm(clientAssertion(by, 'dev-1', fixture.issuer.url)))).status;
+
+  test('gives it other keys, and those of before prove it no more', async () => {
+    const [first, second] = [clientKeyPair('ES256', 'k1'), clientKeyPair('EdDSA', 'k2')];
+    await fixture.register({ client_id: 'dev-1', ...byKeys(first.publicJwk) });
+    expect((await patch({ jwks: { keys: [first.publicJwk, second.publicJwk] } })).status).toBe(200);
+    expect([await status(first), await status(second)]).toEqual([200, 200]);
+    expect((await patch({ jwks: second.jwks })).status).toBe(200);
+    expect([await status(first), await status(second)]).toEqual([401, 200]);
+  });
+
+  test('takes it from a secret to keys, and the secret proves it no more', async () => {
+    const secret = await fixture.register({ client_id: 'dev-1' });
+    const pair = clientKeyPair();
+    expect((await patch(byKeys(pair.publicJwk))).status).toBe(200);
+    expect(await status(pair)).toBe(200);
+    expect((await fixture.tokenFor(secret)).status).toBe(401);
+  });
+
+  test('takes it from an address of keys to keys', async () => {
+    const pair = clientKeyPair();
+    await fixture.register({ client_id: 'dev-1', ...byUri('https://keys.example/') });
+    const changed = await (await patch({ jwks_uri: null, jwks: pair.jwks })).json();
+    expect(changed).toMatchObject({ jwks: pair.jwks });
+    expect(changed).not.toHaveProperty('jwks_uri');
+    expect(await status(pair)).toBe(200);
+  });
+
+  test.each<[string, Fields]>([
+    ['a private key', { jwks: { keys: [{ ...publicJwk, d: 'AAAA' }] } }],
+    ['no keys', { jwks: null }],
+    ['keys both ways', { jwks_uri: 'https://keys.example/' }],
+    ['a secret beside its keys', { auth_method: null }],
+    ['a method that needs something else', { auth_method: 'tls_client_auth' }],
+  ])('with %s is refused, and it is as before', async (_what, fields) => {
+    const pair = clientKeyPair();
+    await fixture.register({ client_id: 'dev-1', ...byKeys(pair.publicJwk) });
+    expect((await patch(fields)).status).toBe(400);
+    expect(await status(pair)).toBe(200);
+  });
+});
+
+test('a creation without a secret that is repeated says nothing of one', async () => {
+  const headers = { 'api-key': adminKey, 'idempotency-key': 'one' };
+  const body = { client_id: 'dev-1', ...byKeys(publicJwk) };
+  const first = await fixture.call('POST', '/v1/clients', body, headers);
+  const again = await fixture.call('POST', '/v1/clients', body, headers);
+  expect([first.status, again.status]).toEqual([201, 201]);
+  expect(first.headers.get('idempotency-replayed')).toBeNull();
+  expect(again.headers.get('idempotency-replayed')).toBe('true');
+  expect(await again.json()).toEqual(await first.json());
 });

@@ -17,7 +17,7 @@ export interface OpenedRegistry {
   dispose(): Promise<void>;
 }
 
-const event = (action: AuditEvent['action'], target: string, result = 'ok'): AuditEvent =>
+export const event = (action: AuditEvent['action'], target: string, result = 'ok'): AuditEvent =>
   auditEvent({
     atMs: 1_700_000_000_123,
     actor: 'admin:default',
@@ -27,13 +27,12 @@ const event = (action: AuditEvent['action'], target: string, result = 'ok'): Aud
     caller: { address: '192.0.2.1', requestId: 'request-1' },
   });
 
-const client = (clientId: string, more: Partial<NewClientRecord> = {}): NewClientRecord => ({
+export const client = (clientId: string, more: Partial<NewClientRecord> = {}): NewClientRecord => ({
   clientId,
   name: undefined,
   scope: '',
   audience: [],
   authMethod: 'client_secret_basic',
-  authParameters: {},
   grantTypes: ['client_credentials'],
   group: undefined,
   labels: {},
@@ -55,14 +54,14 @@ const key = (kid: string, algorithm: StoredSigningKey['algorithm'] = 'ES256', cr
 });
 
 /** The second of {@link event}. */
-const NOW = 1_700_000_000;
+export const NOW = 1_700_000_000;
 const GONE = NOW + 86_700;
 
 const revocation = <Target extends RevocationTarget>(target: Target, expiresAtSeconds = GONE) => ({
   ...target,
   expiresAtSeconds,
 });
-const ofClient = (clientId: string, atSeconds = NOW) =>
+export const ofClient = (clientId: string, atSeconds = NOW) =>
   revocation({ kind: 'client' as const, clientId, atSeconds });
 
 /** What every implementation of the port keeps. */
@@ -93,21 +92,25 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         labels: { hw: 'rev-a' },
         metadata: { nested: { list: [1, null, 'ü'] } },
         authMethod: 'private_key_jwt',
-        authParameters: {
-          jwks: { keys: [{ kty: 'EC', x5c: ['AAAA'] }] },
-          jwksUri: 'https://keys.example/jwks',
-          certificateName: { kind: 'subject_dn', value: 'CN=a\\,b,O=ü' },
-        },
+        jwks: { keys: [{ kty: 'EC', x5c: ['AAAA'] }] },
+        jwksUri: 'https://keys.example/jwks',
+        tlsClientAuthSubjectDn: 'CN=a\\,b,O=ü',
+        tlsClientAuthSanDns: 'a.example',
+        tlsClientAuthSanUri: 'urn:a',
+        tlsClientAuthSanIp: '::1',
+        tlsClientAuthSanEmail: 'a@example.com',
         tokenLifetimeSeconds: 60,
         secretHashes: [new Uint8Array(32).fill(7), new Uint8Array(32).fill(8)],
         supertokens: { clientUri: 'https://example.com' },
       });
       expect(await registry.createClient(full, event('client.create', 'sensor-1'))).toBe(true);
-      const { registration, secretHashes, ...found } = (await registry.findClient('sensor-1')) ?? {};
+      const { registration, secretHashes, revision, quarantine, ...found } =
+        (await registry.findClient('sensor-1')) ?? {};
       const { secretHashes: hashes, ...expected } = full;
       expect(found).toEqual(expected);
       expect(secretHashes?.map((hash) => Array.from(hash))).toEqual(hashes.map((hash) => Array.from(hash)));
       expect(registration).toBeTypeOf('number');
+      expect([revision, quarantine]).toEqual([1, undefined]);
     });
 
     test('a client that is not there is undefined, also in another case', async () => {

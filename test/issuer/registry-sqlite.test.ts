@@ -5,13 +5,17 @@ import { expect, onTestFinished, test } from 'vitest';
 import { auditEvent } from '../../issuer/audit.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 import { temporaryDirectory } from '../support/issuer-fixture.ts';
+import { apiKeysContract } from './registry-api-keys.ts';
+import { clientChangesContract } from './registry-client-changes.ts';
 import { registryContract } from './registry-contract.ts';
 
-registryContract('SQLite', async () => {
-  const file = join(await temporaryDirectory(), 'registry.db');
-  const registry = await openSqliteRegistry(file);
-  return { registry, openAnother: () => openSqliteRegistry(file), dispose: () => registry.close() };
-});
+for (const contract of [registryContract, clientChangesContract, apiKeysContract]) {
+  contract('SQLite', async () => {
+    const file = join(await temporaryDirectory(), 'registry.db');
+    const registry = await openSqliteRegistry(file);
+    return { registry, openAnother: () => openSqliteRegistry(file), dispose: () => registry.close() };
+  });
+}
 
 async function closedDatabase(): Promise<string> {
   const file = join(await temporaryDirectory(), 'registry.db');
@@ -53,13 +57,16 @@ test('a database of the first schema is brought to the newest with what is in it
   old.exec(`${migrations[0]};
     PRAGMA user_version = 1;
     PRAGMA application_id = ${0x464c5447};
-    INSERT INTO clients VALUES (7, 'a', NULL, 'x', '[]', 'client_secret_basic', '["client_credentials"]', NULL, '{}', '{}',
-      NULL, '{}', 1, 1);
+    INSERT INTO clients VALUES (7, 'a', NULL, 'x', '[]', 'client_secret_basic', '["client_credentials"]', NULL, '{"hw":"rev-a"}',
+      '{}', NULL, '{}', 1, 1);
     INSERT INTO signing_keys VALUES ('k1', 'ES256', '{}', x'00', 'active', 1, NULL);`);
   old.close();
   const registry = await openSqliteRegistry(file);
   onTestFinished(() => registry.close());
   expect(await registry.findClient('a')).toMatchObject({ registration: 7, scope: 'x' });
+  expect(
+    await registry.listClients({ limit: 1, filter: { label: { name: 'hw', value: 'rev-a' } } }),
+  ).toHaveLength(1);
   expect((await registry.signingKeys()).map(({ kid }) => kid)).toEqual(['k1']);
   const now = { nowSeconds: 0, limit: 1 };
   const revocation = { kind: 'client', clientId: 'a', atSeconds: 5, expiresAtSeconds: 9 } as const;

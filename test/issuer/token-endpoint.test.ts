@@ -82,6 +82,15 @@ describe('a token', () => {
     expect(decodeJwt(access_token as string).exp).toBe(1_700_000_002);
   });
 
+  test('lives no longer than the maximum, and nobody is registered with more', async () => {
+    const strict = await issuerFixture({ tokenLifetimeSeconds: 60, maxTokenLifetimeSeconds: 60 });
+    const over = await strict.call('POST', '/v1/clients', { token_lifetime_seconds: 61 });
+    expect(over.status).toBe(400);
+    expect((await answer(over))['error_description']).toContain('max_token_lifetime_seconds');
+    const body = await answer(await strict.tokenFor(await strict.register({ token_lifetime_seconds: 60 })));
+    expect(body['expires_in']).toBe(60);
+  });
+
   test('longer than anybody takes is not issued', async () => {
     const level = 'x'.repeat(1900);
     const big = await fixture.register({
@@ -107,6 +116,17 @@ describe('the answer', () => {
       expires_in: 900,
       scope: 'b',
     });
+  });
+
+  test.each([
+    ['all that is registered', {}, 'a b mqtt:publish:d/dev-1/#'],
+    ['in another order', { scope: 'b a' }, 'b a'],
+    ['twice', { scope: 'b b' }, 'b'],
+    ['with a placeholder', { scope: 'mqtt:publish:d/{client_id}/#' }, 'mqtt:publish:d/dev-1/#'],
+    ['in another spelling', { scope: 'mqtt:publish:d%2Fdev-1%2Fx' }, 'mqtt:publish:d/dev-1/x'],
+  ])('says the scope that the token has when asked for %s', async (_name, more, scope) => {
+    const { access_token, scope: said } = await answer(await fixture.tokenFor(client, more));
+    expect([said, decodeJwt(access_token as string)['scope']]).toEqual([scope, scope]);
   });
 
   test('has no scope when there is none, since RFC 6749 §3.3 knows no empty one', async () => {

@@ -44,6 +44,7 @@ export function issuerOptions(directory: string, options: Partial<IssuerOptions>
     http: { host: '127.0.0.1', port: 0 },
     databaseFile: join(directory, 'fleetgate.db'),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
+    appsDirectory: join(directory, 'apps'),
     ...options,
   };
 }

@@ -1,7 +1,10 @@
-import type { ClientAuthParameters, ClientRecord, NewClientRecord } from '../registry.ts';
+import { type ClientAuthParameters, clientAuthParametersOf } from '../../client-auth/parameters.ts';
+import type { ClientFilter } from '../client-changes.ts';
+import type { ClientRecord, NewClientRecord } from '../registry.ts';
+import { clientList } from './client-list.ts';
 import type { Database } from './database.ts';
 
-interface ClientRow {
+export interface ClientRow {
   registration: number;
   client_id: string;
   name: string | null;
@@ -17,6 +20,9 @@ interface ClientRow {
   supertokens: string;
   created_at_ms: number;
   updated_at_ms: number;
+  revision: number;
+  quarantined_at_ms: number | null;
+  quarantine_reason: string | null;
   hash_0: Buffer | null;
   hash_1: Buffer | null;
 }
@@ -32,10 +38,10 @@ export type ClientStatements = ReturnType<typeof clientStatements>;
 /** The statements on clients; each runs at once, in whatever transaction is open. */
 export function clientStatements(database: Database) {
   const find = database.prepare<[string], ClientRow>(`${selectClients} WHERE clients.client_id = ?`);
-  const list = database.prepare<[string, number], ClientRow>(
-    `${selectClients} WHERE clients.client_id > ? ORDER BY clients.client_id LIMIT ?`,
-  );
-  const exists = database.prepare<[number], number>('SELECT 1 FROM clients WHERE registration = ?').pluck();
+  const list = clientList(database, selectClients);
+  const revision = database
+    .prepare<[number], number>('SELECT revision FROM clients WHERE registration = ?')
+    .pluck();
   const remove = database.prepare<[string]>('DELETE FROM clients WHERE client_id = ?');
   const lastIssued = database
     .prepare<[string], number>('SELECT ifnull(issued_ahead_at, 0) FROM clients WHERE client_id = ?')
@@ -48,9 +54,20 @@ export function clientStatements(database: Database) {
       token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms, auth_parameters)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (client_id) DO NOTHING`);
+  const removeLabels = database.prepare<[number]>('DELETE FROM client_labels WHERE registration = ?');
+  const insertLabel = database.prepare<unknown[]>(
+    'INSERT INTO client_labels (registration, name, value, client_id) VALUES (?, ?, ?, ?)',
+  );
   const insertSecret = database.prepare<[number | bigint, number, Uint8Array, number]>(
     'INSERT INTO client_secrets (registration, slot, hash, created_at_ms) VALUES (?, ?, ?, ?)',
   );
+
+  function insertLabels(
+    registration: number | bigint,
+    { labels, clientId }: Pick<ClientRecord, 'labels' | 'clientId'>,
+  ): void {
+    for (const [name, value] of Object.entries(labels)) insertLabel.run(registration, name, value, clientId);
+  }
 
   return {
     find(clientId: string): ClientRecord | undefined {
@@ -58,8 +75,15 @@ export function clientStatements(database: Database) {
       return row === undefined ? undefined : toClient(row);
     },
     /** Every client id is greater than the empty string. */
-    list: (after: string, limit: number): ClientRecord[] => list.all(after, limit).map(toClient),
-    exists: (registration: number): boolean => exists.get(registration) !== undefined,
+    list: (after: string, limit: number, filter: ClientFilter = {}): ClientRecord[] =>
+      list({ after, limit, filter }).map(toClient),
+    /** How often the registration was changed; unset when it has ended. */
+    revision: (registration: number): number | undefined => revision.get(registration),
+    /** Replaces the labels by which the client is found. */
+    setLabels(registration: number, client: Pick<ClientRecord, 'labels' | 'clientId'>): void {
+      removeLabels.run(registration);
+      insertLabels(registration, client);
+    },
     remove: (clientId: string): boolean => remove.run(clientId).changes > 0,
     /** Latest `iat` ahead of the clock that a token of this client was given, 0 for none; unset for no such client. */
     issuedAhead: (clientId: string): number | undefined => lastIssued.get(clientId),
@@ -81,12 +105,13 @@ export function clientStatements(database: Database) {
         JSON.stringify(client.supertokens),
         client.createdAtMs,
         client.updatedAtMs,
-        JSON.stringify(client.authParameters),
+        JSON.stringify(clientAuthParametersOf(client)),
       );
       if (changes === 0) return false;
       client.secretHashes.forEach((hash, slot) => {
         insertSecret.run(lastInsertRowid, slot, hash, client.createdAtMs);
       });
+      insertLabels(lastInsertRowid, client);
       return true;
     },
   };
@@ -100,7 +125,7 @@ function toClient(row: ClientRow): ClientRecord {
     scope: row.scope,
     audience: JSON.parse(row.audience) as string[],
     authMethod: row.auth_method,
-    authParameters: JSON.parse(row.auth_parameters) as ClientAuthParameters,
+    ...(JSON.parse(row.auth_parameters) as ClientAuthParameters),
     grantTypes: JSON.parse(row.grant_types) as string[],
     group: row.client_group ?? undefined,
     labels: JSON.parse(row.labels) as Record<string, string>,
@@ -108,6 +133,11 @@ function toClient(row: ClientRow): ClientRecord {
     tokenLifetimeSeconds: row.token_lifetime_seconds ?? undefined,
     secretHashes: [row.hash_0, row.hash_1].filter((hash) => hash !== null),
     supertokens: JSON.parse(row.supertokens) as Record<string, unknown>,
+    revision: row.revision,
+    quarantine:
+      row.quarantined_at_ms === null
+        ? undefined
+        : { atMs: row.quarantined_at_ms, reason: row.quarantine_reason ?? '' },
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
   };

@@ -81,6 +81,50 @@ export const migrations: readonly string[] = [
   ALTER TABLE clients ADD COLUMN issued_ahead_at INTEGER;
   ALTER TABLE signing_keys ADD COLUMN revoked_at_ms INTEGER;
   `,
+  // Changes of clients, quarantine, filters, keys of creations, API keys.
+  `
+  ALTER TABLE clients ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;
+  ALTER TABLE clients ADD COLUMN quarantined_at_ms INTEGER;
+  ALTER TABLE clients ADD COLUMN quarantine_reason TEXT;
+  CREATE INDEX clients_by_group ON clients (client_group, client_id) WHERE client_group IS NOT NULL;
+  CREATE INDEX quarantined_clients ON clients (client_id) WHERE quarantined_at_ms IS NOT NULL;
+
+  -- What clients.labels holds, to find clients by it.
+  CREATE TABLE client_labels (
+    registration INTEGER NOT NULL REFERENCES clients (registration) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    PRIMARY KEY (registration, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX clients_by_label ON client_labels (name, value, client_id);
+  INSERT INTO client_labels (registration, name, value, client_id)
+    SELECT registration, key, value, client_id FROM clients, json_each(clients.labels);
+
+  CREATE TABLE creation_keys (
+    owner TEXT NOT NULL,
+    key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),
+    request_hash BLOB NOT NULL CHECK (length(request_hash) = 32),
+    -- No reference: what was made and deleted is not made again.
+    registration INTEGER NOT NULL,
+    client_id TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    UNIQUE (owner, key_hash)
+  ) STRICT;
+  CREATE INDEX creation_keys_by_age ON creation_keys (created_at_ms);
+
+  CREATE TABLE api_keys (
+    name TEXT PRIMARY KEY,
+    role TEXT NOT NULL CHECK (role IN ('admin', 'provisioner', 'auditor')),
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    previous_hash BLOB UNIQUE CHECK (length(previous_hash) = 32),
+    previous_until_ms INTEGER CHECK ((previous_until_ms IS NULL) = (previous_hash IS NULL)),
+    created_at_ms INTEGER NOT NULL,
+    rotated_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER,
+    last_used_at_ms INTEGER
+  ) STRICT;
+  `,
   // Client authentication without secrets: keys and names of clients, assertions that were used.
   `
   ALTER TABLE clients ADD COLUMN auth_parameters TEXT NOT NULL DEFAULT '{}';

@@ -3,7 +3,10 @@ import { FleetgateError } from '@fleetgate/shared';
 import type { AuditEvent } from '../../audit.ts';
 import type { NewRevocation } from '../../revocation.ts';
 import type { Registry, RevocationRecorded, TokenRecorded } from '../registry.ts';
+import type { Acts } from './acts.ts';
+import { apiKeyActs } from './api-keys.ts';
 import { auditStatements } from './audit-events.ts';
+import { clientChangeActs } from './client-changes.ts';
 import { clientStatements } from './clients.ts';
 import { asRegistryError, openDatabase } from './database.ts';
 import { groupCommit } from './group-commit.ts';
@@ -35,6 +38,8 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     }
   }
 
+  const acts: Acts = { read, write: commits.run, record: audit.insert };
+
   // Of this process, whose clock may have been set back since; other processes are known by the audit's last row.
   let latestIssueMs = 0;
 
@@ -49,6 +54,13 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
       atSeconds: revocation.atSeconds + more,
       expiresAtSeconds: revocation.expiresAtSeconds + more,
     };
+  }
+
+  function revokeClient(asked: NewRevocation & { kind: 'client' }, atMs: number): boolean {
+    const revocation = reachingAll(asked);
+    if (revocation === undefined) return false;
+    revocations.insert(revocation, atMs);
+    return true;
   }
 
   function revoke(asked: NewRevocation, event: AuditEvent): RevocationRecorded {
@@ -71,7 +83,9 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
 
   return {
     findClient: (clientId) => read(() => clients.find(clientId)),
-    listClients: ({ after = '', limit }) => read(() => clients.list(after, limit)),
+    ...clientChangeActs(database, clients, { revokeClient }, acts),
+    ...apiKeyActs(database, acts),
+    listClients: ({ after = '', limit, filter }) => read(() => clients.list(after, limit, filter)),
     createClient: (client, event) =>
       commits.run(() => {
         if (!clients.insert(client)) return false;
@@ -80,15 +94,16 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
       }),
     deleteClient: (revocation, event) =>
       commits.run(() => {
-        const reaching = reachingAll(revocation);
-        if (reaching === undefined || !clients.remove(revocation.clientId)) return false;
-        revocations.insert(reaching, event.atMs);
+        if (!revokeClient(revocation, event.atMs)) return false;
+        clients.remove(revocation.clientId);
         audit.insert(event);
         return true;
       }),
-    recordIssuedToken: ({ registration, clientId }, issuedAtSeconds, event) =>
+    recordIssuedToken: ({ registration, revision, clientId }, issuedAtSeconds, event) =>
       commits.run((): TokenRecorded => {
-        if (!clients.exists(registration)) return { outcome: 'registration_ended' };
+        const isRevision = clients.revision(registration);
+        if (isRevision === undefined) return { outcome: 'registration_ended' };
+        if (isRevision !== revision) return { outcome: 'registration_changed' };
         const validFromSeconds = revocations.validFrom(clientId, issuedAtSeconds);
         if (validFromSeconds !== undefined) return { outcome: 'revoked_already', validFromSeconds };
         latestIssueMs = Math.max(latestIssueMs, event.atMs);

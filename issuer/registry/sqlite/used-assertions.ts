@@ -1,4 +1,4 @@
-import type { UsedAssertion } from '../registry.ts';
+import type { UsedAssertion } from '../assertions.ts';
 import type { Database } from './database.ts';
 
 /**

@@ -1,0 +1,331 @@
+import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import Type, { type Static } from 'typebox';
+import { usesSecret } from '../client-auth/methods.ts';
+import { MAX_PAGE_CLIENTS } from '../clients.ts';
+import type { Issuer } from '../open-issuer.ts';
+import type { ClientFilter } from '../registry/client-changes.ts';
+import type { ClientRecord } from '../registry/registry.ts';
+import { administratorOf } from './admin-access.ts';
+import { Client, ClientPatch, clientView, NewClient, toChange, toRegistration } from './client-wire.ts';
+import { entityTag, isMatched } from './entity-tag.ts';
+import { answer, refusal } from './openapi.ts';
+import { addRoute, type MethodRoute } from './routes.ts';
+
+/** Clients on a page when no limit is given. */
+const DEFAULT_PAGE_CLIENTS = 100;
+
+// Visible ASCII, as draft-ietf-httpapi-idempotency-key-header has it: a UUID is 36 characters of it.
+const creationKeyPattern = /^[\x21-\x7e]{1,255}$/;
+
+const Page = Type.Object(
+  {
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: MAX_PAGE_CLIENTS,
+        description: `clients on the page. Default: ${DEFAULT_PAGE_CLIENTS}`,
+      }),
+    ),
+    cursor: Type.Optional(Type.String({ description: '`next_cursor` of the page before' })),
+    group: Type.Optional(Type.String({ description: 'only those of this group' })),
+    label: Type.Optional(Type.String({ description: 'only those with this label, as `name=value`' })),
+    state: Type.Optional(Type.Enum(['active', 'quarantined'], { description: 'only those in this state' })),
+  },
+  { additionalProperties: false },
+);
+type Page = Static<typeof Page>;
+
+const CreatedClient = Type.Object({
+  ...Client.properties,
+  client_secret: Type.Optional(Type.String({ description: 'shown this once' })),
+  notice: Type.Optional(
+    Type.String({ description: 'why there is no secret in the answer to a repeated request' }),
+  ),
+});
+
+const params = Type.Object({ client_id: Type.String() });
+const tags = ['clients'];
+const client = (description: string) =>
+  answer(description, { $ref: 'Client#' }, { etag: 'names this state of the client, for `If-Match`' });
+
+/** `/v1/clients`. */
+export function clientRoutes(app: FastifyInstance, issuer: Issuer): void {
+  app.addSchema(Client);
+  addRoute(app, '/clients', { POST: createClient(issuer), GET: listClients(issuer) });
+  addRoute(app, '/clients/:client_id', {
+    GET: showClient(issuer),
+    PATCH: updateClient(issuer),
+    DELETE: deleteClient(issuer),
+  });
+  addRoute(app, '/clients/:client_id/quarantine', { POST: quarantineClient(issuer) });
+  addRoute(app, '/clients/:client_id/release', { POST: releaseClient(issuer) });
+}
+
+function createClient(issuer: Issuer): MethodRoute {
+  const headers = Type.Object({
+    'idempotency-key': Type.Optional(
+      Type.String({
+        description:
+          'the same request with the same key within 24 h is done once. 1 to 255 visible characters',
+      }),
+    ),
+  });
+  return {
+    openTo: ['provisioner'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'createClient',
+        summary: 'Register a client',
+        description:
+          'A repeated request is answered with the client that is there and `Idempotency-Replayed: true`, without the secret, which is kept nowhere: rotate it if the first answer was lost.',
+        headers,
+        body: NewClient,
+        response: {
+          201: answer('Registered', CreatedClient, { etag: 'as of GET', location: 'path of the client' }),
+          default: refusal,
+        },
+      },
+    },
+    async handler(request, reply) {
+      const registration = toRegistration(request.body as Static<typeof NewClient>);
+      const by = administratorOf(request);
+      const key = creationKey(request);
+      const {
+        client,
+        clientSecret,
+        isRepeated = false,
+      } = key === undefined
+        ? await issuer.clients.create(registration, by)
+        : await issuer.clients.createOnce(registration, key, by);
+      const view = clientView(client, issuer.defaultAudience);
+      reply
+        .code(201)
+        .headers({ location: `${request.server.prefix}/clients/${client.clientId}`, etag: entityTag(view) });
+      if (clientSecret !== undefined) return reply.send({ ...view, client_secret: clientSecret });
+      if (isRepeated) reply.header('idempotency-replayed', 'true');
+      if (!isRepeated || !usesSecret(client.authMethod)) return reply.send(view);
+      return reply.send({
+        ...view,
+        notice:
+          'the secret was in the first answer to this Idempotency-Key and is kept nowhere; rotate it if that was lost',
+      });
+    },
+  };
+}
+
+function listClients(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner', 'auditor'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'listClients',
+        summary: 'List clients, ordered by id',
+        querystring: Page,
+        response: {
+          200: answer(
+            'A page',
+            Type.Object({
+              clients: Type.Array(Type.Unsafe({ $ref: 'Client#' })),
+              next_cursor: Type.Optional(Type.String({ description: 'there when more follow' })),
+            }),
+          ),
+          default: refusal,
+        },
+      },
+    },
+    async handler(request) {
+      const { limit = DEFAULT_PAGE_CLIENTS, cursor, ...asked } = request.query as Page;
+      const after = cursor === undefined ? undefined : readCursor(cursor);
+      const { clients, nextAfter } = await issuer.clients.list({ limit, after, filter: readFilter(asked) });
+      return {
+        clients: clients.map((client) => clientView(client, issuer.defaultAudience)),
+        ...(nextAfter === undefined ? {} : { next_cursor: Buffer.from(nextAfter).toString('base64url') }),
+      };
+    },
+  };
+}
+
+function showClient(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner', 'auditor'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'getClient',
+        summary: 'Show a client',
+        params,
+        response: { 200: client('The client'), default: refusal },
+      },
+    },
+    async handler(request, reply) {
+      const found = await issuer.clients.find(clientIdOf(request));
+      return found === undefined ? unknownClient() : show(found, issuer, reply);
+    },
+  };
+}
+
+function updateClient(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'updateClient',
+        summary: 'Change a client',
+        description:
+          'A JSON merge patch (RFC 7396): what is left out stays, null takes a field back to its default. It holds for the next token; tokens that were issued keep what they have until they expire, unless they are revoked.',
+        consumes: ['application/merge-patch+json', 'application/json'],
+        params,
+        querystring: Type.Object(
+          {
+            revoke_tokens: Type.Optional(
+              Type.Boolean({ description: 'also revoke its tokens. Default: false' }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        headers: Type.Object({
+          'if-match': Type.Optional(
+            Type.String({
+              description: 'the `ETag` of the client as it was read; 412 when it is another now',
+            }),
+          ),
+        }),
+        body: ClientPatch,
+        response: { 200: client('As it is now'), default: refusal },
+      },
+    },
+    async handler(request, reply) {
+      const { revoke_tokens: revokesTokens } = request.query as { revoke_tokens?: boolean };
+      const updated = await issuer.clientChanges.update(
+        clientIdOf(request),
+        toChange(request.body as object),
+        administratorOf(request),
+        { revokesTokens, isExpected: precondition(request, issuer) },
+      );
+      return show(updated, issuer, reply);
+    },
+  };
+}
+
+function deleteClient(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'deleteClient',
+        summary: 'Delete a client and revoke its tokens',
+        params,
+        response: { 204: { type: 'null', description: 'Deleted' }, default: refusal },
+      },
+    },
+    async handler(request, reply) {
+      const isDeleted = await issuer.clients.delete(clientIdOf(request), administratorOf(request));
+      return isDeleted ? reply.code(204).send() : unknownClient();
+    },
+  };
+}
+
+const Quarantine = Type.Object(
+  { reason: Type.String({ minLength: 1, description: 'why; kept with the client' }) },
+  { additionalProperties: false },
+);
+
+function quarantineClient(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'quarantineClient',
+        summary: 'Revoke the tokens of a client and issue it no more',
+        description:
+          'Its token requests are refused as `invalid_client`, as if it were unknown, until it is released. Of a client that is in quarantine the reason is replaced.',
+        params,
+        body: Quarantine,
+        response: { 200: client('In quarantine'), default: refusal },
+      },
+    },
+    async handler(request, reply) {
+      const { reason } = request.body as Static<typeof Quarantine>;
+      const by = administratorOf(request);
+      return show(await issuer.clientChanges.quarantine(clientIdOf(request), reason, by), issuer, reply);
+    },
+  };
+}
+
+function releaseClient(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner'],
+    options: {
+      schema: {
+        tags,
+        operationId: 'releaseClient',
+        summary: 'Issue tokens again to a client in quarantine',
+        description:
+          'Tokens that were revoked stay so. Of a client that is not in quarantine nothing changes.',
+        params,
+        response: { 200: client('Released'), default: refusal },
+      },
+    },
+    async handler(request, reply) {
+      const by = administratorOf(request);
+      return show(await issuer.clientChanges.release(clientIdOf(request), by), issuer, reply);
+    },
+  };
+}
+
+function show(client: ClientRecord, { defaultAudience }: Issuer, reply: FastifyReply): FastifyReply {
+  const view = clientView(client, defaultAudience);
+  return reply.header('etag', entityTag(view)).send(view);
+}
+
+function precondition({ headers }: FastifyRequest, { defaultAudience }: Issuer) {
+  const ifMatch = headers['if-match'];
+  if (ifMatch === undefined) return undefined;
+  return (client: ClientRecord) => isMatched(ifMatch, entityTag(clientView(client, defaultAudience)));
+}
+
+/** The key, also as the quoted string of the draft. */
+function creationKey({ headers }: FastifyRequest): string | undefined {
+  const value = headers['idempotency-key'];
+  if (value === undefined) return undefined;
+  const key = /^"(.*)"$/.exec(String(value))?.[1] ?? String(value);
+  if (!creationKeyPattern.test(key)) invalid('Idempotency-Key must be 1 to 255 visible ASCII characters');
+  return key;
+}
+
+function readFilter({ group, label, state }: Pick<Page, 'group' | 'label' | 'state'>): ClientFilter {
+  const [name, value] = label === undefined ? [] : splitLabel(label);
+  return {
+    group,
+    label: name === undefined || value === undefined ? undefined : { name, value },
+    isQuarantined: state === undefined ? undefined : state === 'quarantined',
+  };
+}
+
+function splitLabel(label: string): [string, string] {
+  const equals = label.indexOf('=');
+  return equals < 1
+    ? invalid('label must be like name=value')
+    : [label.slice(0, equals), label.slice(equals + 1)];
+}
+
+function readCursor(cursor: string): string {
+  const after = Buffer.from(cursor, 'base64url').toString('utf8');
+  return isIdentifier(after) ? after : invalid('cursor is not one of this list');
+}
+
+const clientIdOf = ({ params }: FastifyRequest) => (params as { client_id: string }).client_id;
+
+function unknownClient(): never {
+  throw new FleetgateError('client_unknown', 'there is no such client');
+}
+
+function invalid(message: string): never {
+  throw new OAuthError('invalid_request', message);
+}

@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto';
+import { OAuthError } from '@fleetgate/shared';
+import Type, { type Static } from 'typebox';
+import type { ClientRegistration } from '../clients.ts';
+import type { NewClientRecord } from '../registry/registry.ts';
+
+const text = Type.Optional(Type.String());
+const texts = Type.Optional(Type.Array(Type.String()));
+const textsOrNull = Type.Optional(Type.Union([Type.Array(Type.String()), Type.Null()]));
+const lifespan = Type.Optional(Type.Union([Type.String(), Type.Null()]));
+
+/** What the client credentials grant does not use: kept, and echoed. */
+const echoed = {
+  redirectUris: textsOrNull,
+  postLogoutRedirectUris: texts,
+  enableRefreshTokenRotation: Type.Optional(Type.Boolean()),
+  authorizationCodeGrantAccessTokenLifespan: lifespan,
+  authorizationCodeGrantIdTokenLifespan: lifespan,
+  authorizationCodeGrantRefreshTokenLifespan: lifespan,
+  clientCredentialsGrantAccessTokenLifespan: lifespan,
+  implicitGrantAccessTokenLifespan: lifespan,
+  implicitGrantIdTokenLifespan: lifespan,
+  refreshTokenGrantAccessTokenLifespan: lifespan,
+  refreshTokenGrantIdTokenLifespan: lifespan,
+  refreshTokenGrantRefreshTokenLifespan: lifespan,
+  clientUri: text,
+  allowedCorsOrigins: texts,
+  responseTypes: textsOrNull,
+  logoUri: text,
+  policyUri: text,
+  tosUri: text,
+};
+
+/** What SuperTokens answers where nothing was given. `postLogoutRedirectUris` then is not in its answer. */
+const defaults: Readonly<Record<Exclude<keyof typeof echoed, 'postLogoutRedirectUris'>, unknown>> = {
+  redirectUris: null,
+  enableRefreshTokenRotation: false,
+  authorizationCodeGrantAccessTokenLifespan: null,
+  authorizationCodeGrantIdTokenLifespan: null,
+  authorizationCodeGrantRefreshTokenLifespan: null,
+  clientCredentialsGrantAccessTokenLifespan: null,
+  implicitGrantAccessTokenLifespan: null,
+  implicitGrantIdTokenLifespan: null,
+  refreshTokenGrantAccessTokenLifespan: null,
+  refreshTokenGrantIdTokenLifespan: null,
+  refreshTokenGrantRefreshTokenLifespan: null,
+  clientUri: '',
+  allowedCorsOrigins: [],
+  responseTypes: null,
+  logoUri: '',
+  policyUri: '',
+  tosUri: '',
+};
+
+/** SuperTokens' fields of a client, to create one. Others are ignored, as SuperTokens does. */
+export const RecipeClient = Type.Object({
+  clientId: text,
+  clientName: text,
+  clientSecret: text,
+  scope: text,
+  audience: texts,
+  grantTypes: texts,
+  tokenEndpointAuthMethod: text,
+  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  ...echoed,
+});
+export type RecipeClient = Static<typeof RecipeClient>;
+
+/** @throws OAuthError `invalid_request` for a lifespan that is none */
+export function toRegistration(body: RecipeClient): ClientRegistration {
+  const lifespan = body.clientCredentialsGrantAccessTokenLifespan ?? undefined;
+  return {
+    clientId: body.clientId ?? `stcl_${randomUUID()}`,
+    name: body.clientName,
+    scope: body.scope,
+    audience: body.audience,
+    authMethod: body.tokenEndpointAuthMethod,
+    grantTypes: body.grantTypes,
+    metadata: body.metadata,
+    tokenLifetimeSeconds: lifespan === undefined ? undefined : lifespanSeconds(lifespan),
+    supertokens: Object.fromEntries(
+      Object.keys(echoed)
+        .map((field) => [field, body[field as keyof typeof echoed]])
+        .filter(([, value]) => value !== undefined),
+    ),
+  };
+}
+
+/** The client as SuperTokens answers it, with each of its fields but the secret. */
+export function recipeView(client: NewClientRecord) {
+  return {
+    clientId: client.clientId,
+    clientName: client.name ?? '',
+    scope: client.scope,
+    ...defaults,
+    ...client.supertokens,
+    tokenEndpointAuthMethod: client.authMethod,
+    audience: client.audience,
+    grantTypes: client.grantTypes,
+    createdAt: new Date(client.createdAtMs).toISOString(),
+    updatedAt: new Date(client.updatedAtMs).toISOString(),
+    metadata: client.metadata,
+  };
+}
+
+const unitSeconds: ReadonlyMap<string, number> = new Map([
+  ['h', 3600],
+  ['m', 60],
+  ['s', 1],
+]);
+
+/** Seconds of a lifespan such as `1h`, `30m` or `1h30m`. */
+function lifespanSeconds(lifespan: string): number {
+  if (!/^(\d{1,7}[hms])+$/.test(lifespan)) {
+    throw new OAuthError(
+      'invalid_request',
+      'clientCredentialsGrantAccessTokenLifespan must be like 1h, 30m or 90s',
+    );
+  }
+  let seconds = 0;
+  for (const [, count, unit = ''] of lifespan.matchAll(/(\d+)([hms])/g)) {
+    seconds += Number(count) * (unitSeconds.get(unit) ?? 0);
+  }
+  return seconds;
+}

@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { type AppFixture, createApp, defaultApp } from '../support/app-fixture.ts';
+import { runCommand } from '../support/fleetgate-process.ts';
+import {
+  adminKey,
+  type IssuerFixture,
+  issuerFixture,
+  type RegisteredClient,
+} from '../support/issuer-fixture.ts';
+
+const backend = join(import.meta.dirname, '../support/supertokens-backend.ts');
+
+/** What SuperTokens' backend SDK answers to each call, with `uri` as its core. */
+async function sdk(uri: string, key: string, ...calls: readonly [name: string, ...args: unknown[]][]) {
+  const input = [key, ...calls.map((call) => JSON.stringify(call))].join('\n');
+  const { code, stdout, stderr } = await runCommand(process.execPath, [backend, uri], { input });
+  expect([code, stderr]).toEqual([0, '']);
+  return stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}
+
+describe.each(['', '/appid-x'])(
+  "SuperTokens' backend SDK, with the admin listener%s as its core,",
+  (prefix) => {
+    let fixture: IssuerFixture;
+    let app: AppFixture;
+    let core: string;
+    beforeEach(async () => {
+      fixture = await issuerFixture();
+      app = prefix === '' ? defaultApp(fixture, adminKey) : await createApp(fixture, 'x');
+      core = `${fixture.admin}${prefix}`;
+    });
+
+    test('creates a client that gets a token, finds it, lists it, revokes its tokens and deletes it', async () => {
+      const given = {
+        clientId: 'calendar',
+        clientName: 'Calendar',
+        scope: 'event.create event.view',
+        audience: ['event'],
+        grantTypes: ['client_credentials'],
+        clientCredentialsGrantAccessTokenLifespan: '30m',
+      };
+      const [created] = await sdk(core, app.adminKey, ['createOAuth2Client', given]);
+      expect(created).toMatchObject({ status: 'OK', client: given });
+      const { clientSecret, ...client } = created.client;
+      const token = await app.tokenFor({
+        client_id: 'calendar',
+        client_secret: clientSecret,
+      } as RegisteredClient);
+      expect(await token.json()).toMatchObject({ expires_in: 1800, scope: 'event.create event.view' });
+
+      const [found, listed, revoked, removed, gone, empty] = await sdk(
+        core,
+        app.adminKey,
+        ['getOAuth2Client', 'calendar'],
+        ['getOAuth2Clients', { pageSize: 10 }],
+        ['revokeTokensByClientId', 'calendar'],
+        ['deleteOAuth2Client', { clientId: 'calendar' }],
+        ['getOAuth2Client', 'calendar'],
+        ['getOAuth2Clients', {}],
+      );
+      expect(found).toEqual({ status: 'OK', client });
+      expect(listed).toEqual({ status: 'OK', clients: [client] });
+      expect([revoked, removed]).toEqual([{ status: 'OK' }, { status: 'OK' }]);
+      expect(gone).toMatchObject({ status: 'ERROR', error: 'invalid_request' });
+      expect(empty).toEqual({ status: 'OK', clients: [] });
+    });
+
+    test('follows the pages', async () => {
+      for (const id of ['a', 'b', 'c']) await app.register({ client_id: id });
+      const [first] = await sdk(core, app.adminKey, ['getOAuth2Clients', { pageSize: 2 }]);
+      const { nextPaginationToken: paginationToken } = first;
+      const [second] = await sdk(core, app.adminKey, ['getOAuth2Clients', { pageSize: 2, paginationToken }]);
+      const pages = [first, second].map(({ clients }) =>
+        clients.map((one: { clientId: string }) => one.clientId),
+      );
+      expect(pages).toEqual([['a', 'b'], ['c']]);
+      expect(second.nextPaginationToken).toBeUndefined();
+    });
+
+    test('is told what cannot be done, and that its key is wrong', async () => {
+      const [refused] = await sdk(core, app.adminKey, ['createOAuth2Client', { scope: 'a  b' }]);
+      expect(refused).toEqual({
+        status: 'ERROR',
+        error: 'invalid_scope',
+        errorDescription: expect.any(String),
+      });
+      const [unknown] = await sdk(core, 'x'.repeat(43), ['getOAuth2Client', 'calendar']);
+      expect(unknown.thrown).toContain('status code: 401 and message: Invalid API key');
+    });
+  },
+);

@@ -1,6 +1,6 @@
 import { MAX_KEY_ID_LENGTH } from '@fleetgate/shared';
 import { parseStrictJson } from '../http/strict-json.ts';
-import { type AssertionAlgorithm, isAssertionAlgorithm } from './client-keys.ts';
+import { type AssertionAlgorithm, assertionAlgorithmOf } from './client-keys.ts';
 
 /** A client assertion taken apart, each claim of its type, nothing in it believed yet. Times in seconds since 1970. */
 export interface Assertion {
@@ -68,9 +68,9 @@ type Members = ReadonlyMap<string, unknown>;
 
 function readHeaderOf(header: Members | undefined): Pick<Assertion, 'algorithm' | 'keyId'> | undefined {
   if (header === undefined || refusedParameters.some((name) => header.has(name))) return undefined;
-  const algorithm = header.get('alg');
+  const algorithm = assertionAlgorithmOf(header.get('alg'));
   const keyId = header.get('kid');
-  if (!isAssertionAlgorithm(algorithm) || !isKindOfAssertion(header.get('typ'))) return undefined;
+  if (algorithm === undefined || !isKindOfAssertion(header.get('typ'))) return undefined;
   if (keyId !== undefined && !isShortText(keyId, MAX_KEY_ID_LENGTH)) return undefined;
   return { algorithm, keyId };
 }

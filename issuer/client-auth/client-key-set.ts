@@ -11,12 +11,24 @@ import {
 } from '@fleetgate/shared';
 import type { JsonObject } from '../registry/registry.ts';
 
-/** JWS algorithms (RFC 7518 §3.1, RFC 8037 §3.1) of client assertions. */
-export const assertionAlgorithms = ['ES256', 'EdDSA', 'RS256', 'PS256'] as const;
-export type AssertionAlgorithm = (typeof assertionAlgorithms)[number];
+/** How client assertions are signed. */
+export type AssertionAlgorithm = 'ES256' | 'EdDSA' | 'RS256' | 'PS256';
 
-export const isAssertionAlgorithm = (value: unknown): value is AssertionAlgorithm =>
-  (assertionAlgorithms as readonly unknown[]).includes(value);
+/** By their names in JWS (RFC 7518 §3.1, RFC 8037 §3.1); EdDSA has got another since (RFC 9864 §2.2). */
+const algorithmNames: ReadonlyMap<unknown, AssertionAlgorithm> = new Map([
+  ['ES256', 'ES256'],
+  ['EdDSA', 'EdDSA'],
+  ['Ed25519', 'EdDSA'],
+  ['RS256', 'RS256'],
+  ['PS256', 'PS256'],
+]);
+
+/** The names of the algorithms of client assertions. */
+export const assertionAlgorithms = Array.from(algorithmNames.keys()) as readonly string[];
+
+/** The algorithm of that name; unset for none that is taken. */
+export const assertionAlgorithmOf = (name: unknown): AssertionAlgorithm | undefined =>
+  algorithmNames.get(name);
 
 /** A public key of a client that was checked. */
 export interface ClientKey {
@@ -102,10 +114,10 @@ function loadKey(jwk: unknown): ClientKey | Unusable {
 
 /** By the key; an `alg` beside it may only confirm it, or choose between the two of RSA. */
 function algorithmOf(jwk: Jwk): AssertionAlgorithm | undefined {
-  const declared = jwk['alg'];
+  const declared = assertionAlgorithmOf(jwk['alg']);
   if (jwk['kty'] === 'RSA' && declared === 'PS256') return 'PS256';
   const algorithm = signingAlgorithmOf(jwk);
-  return declared === undefined || declared === algorithm ? algorithm : undefined;
+  return jwk['alg'] === undefined || declared === algorithm ? algorithm : undefined;
 }
 
 function importPublicKey(jwk: Jwk): KeyObject | undefined {

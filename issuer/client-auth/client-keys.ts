@@ -5,9 +5,9 @@ import { type RemoteClientKeys, remoteClientKeys } from './remote-client-keys.ts
 
 export {
   type AssertionAlgorithm,
+  assertionAlgorithmOf,
   assertionAlgorithms,
   type ClientKey,
-  isAssertionAlgorithm,
 } from './client-key-set.ts';
 
 /** Sets whose keys are kept ready, each some kilobytes. Ours: the clients that ask within a few minutes. */

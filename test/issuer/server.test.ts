@@ -53,7 +53,7 @@ describe('public routes', () => {
   test('metadata names only what exists', async () => {
     const { issuer } = await issuerFixture();
     const methods = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
-    const algorithms = ['ES256', 'EdDSA', 'RS256', 'PS256'];
+    const algorithms = ['ES256', 'EdDSA', 'Ed25519', 'RS256', 'PS256'];
     for (const path of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
       expect(await (await fetch(`${issuer.url}${path}`)).json()).toEqual({
         issuer: issuer.url,

@@ -3,12 +3,18 @@ import { request } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import type { SecureContextOptions } from 'node:tls';
 
-export type HttpsFetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
+/** What is looked at of a `RequestInit`, also as libraries of others have it. */
+interface HttpsRequest {
+  readonly method?: string | undefined;
+  readonly headers?: RequestInit['headers'] | undefined;
+  readonly body?: RequestInit['body'] | undefined;
+}
+
+export type HttpsFetch = (url: string | URL, init?: HttpsRequest) => Promise<Response>;
 
 /** `fetch` with a client certificate and authorities of its own, each request by a connection of its own. */
 export function httpsFetch(tls: SecureContextOptions): HttpsFetch {
-  return async (url, init = {}) => {
-    const { body = null, headers, method = 'GET' } = init;
+  return async (url, { body = null, headers, method = 'GET' } = {}) => {
     const sent = new Request(url, {
       method,
       ...(headers && { headers }),

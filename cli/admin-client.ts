@@ -26,6 +26,13 @@ export interface NewClient {
   scope?: string;
   audience?: string[];
   auth_method?: string;
+  jwks?: { keys: Record<string, unknown>[] };
+  jwks_uri?: string;
+  tls_client_auth_subject_dn?: string;
+  tls_client_auth_san_dns?: string;
+  tls_client_auth_san_uri?: string;
+  tls_client_auth_san_ip?: string;
+  tls_client_auth_san_email?: string;
   group?: string;
   labels?: Record<string, string>;
   token_lifetime_seconds?: number;

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
 import { type AuditFile, openAuditFile } from './audit-file.ts';
+import { issuerHttpOptions } from './config/issuer-http.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
@@ -88,8 +89,8 @@ export async function up(
       data_dir: directory.path,
     };
     writeRuntime(directory, { ...ready });
-    const certificates = (of: RunningBroker): Reloadable => ({
-      what: 'certificates',
+    const certificates = (of: RunningBroker | RunningIssuer, what = 'certificates'): Reloadable => ({
+      what,
       reload: () => of.reloadCertificates(),
     });
     const policyOf = (of: RunningBroker): Reloadable => ({
@@ -97,8 +98,15 @@ export async function up(
       reload: async () => of.setPolicy(readPolicy(config, directory)),
     });
     const trail: Reloadable[] = audit === undefined ? [] : [{ what: 'audit_file', reload: audit.reopen }];
-    const parts = broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail];
-    const reload = createReload(parts, log);
+    const reload = createReload(
+      [
+        ...(issuer !== undefined && config.issuer.http.tls_cert_file !== undefined
+          ? [certificates(issuer, 'issuer certificates')]
+          : []),
+        ...(broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail]),
+      ],
+      log,
+    );
     if (broker !== undefined) {
       const again = createReload([policyOf(broker)], log);
       const unwatch = watchPolicy(policyPath(config, directory), () => void again());
@@ -114,8 +122,9 @@ export async function up(
 function openIssuer(config: Config, directory: DataDirectory, log: Logger): Promise<RunningIssuer> {
   const { issuer } = config;
   const file = issuer.database.slice('sqlite:'.length);
+  const issuerLog = log.child({ component: 'issuer' });
   return startIssuer({
-    http: { host: issuer.http.host, port: issuer.http.port },
+    http: issuerHttpOptions(issuer.http, issuerLog),
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
     databaseFile: isAbsolute(file) ? file : join(directory.path, file),
     keyEncryptionKeyFile: directory.keyEncryptionKeyFile,
@@ -125,7 +134,7 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     tokenClaims: issuer.token_claims,
     signingAlgorithm: issuer.signing_algorithm,
     defaultAudience: issuer.default_audience,
-    log: log.child({ component: 'issuer' }),
+    log: issuerLog,
   });
 }
 

@@ -1,7 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { type AuditAction, type AuditEvent, adminActor, auditEvent, type Caller } from './audit.ts';
-import { checkAuthMethod, DEFAULT_AUTH_METHOD } from './client-auth/methods.ts';
+import { DEFAULT_AUTH_METHOD, usesSecret } from './client-auth/methods.ts';
+import {
+  type ClientAuthRegistration,
+  checkClientAuth,
+  clientAuthParameters,
+} from './client-auth/registration.ts';
 import type { GrantSettings } from './grant.ts';
 import { checkRegisteredScope } from './registered-scope.ts';
 import type { ClientFilter } from './registry/client-changes.ts';
@@ -26,7 +31,7 @@ const MAX_LABEL_LENGTH = 256;
 const MAX_METADATA_LENGTH = 8192;
 
 /** What is asked to be registered. Whatever is unset has a default. */
-export interface ClientRegistration {
+export interface ClientRegistration extends ClientAuthRegistration {
   /** Default: a UUID. */
   readonly clientId?: string | undefined;
   readonly name?: string | undefined;
@@ -36,7 +41,6 @@ export interface ClientRegistration {
   readonly audience?: readonly string[] | undefined;
   /** Default: `client_secret_basic`. */
   readonly authMethod?: string | undefined;
-  readonly jwks?: unknown;
   /** Default: `client_credentials`. */
   readonly grantTypes?: readonly string[] | undefined;
   readonly group?: string | undefined;
@@ -55,14 +59,16 @@ export interface ClientPage {
 
 export interface RegisteredClient {
   readonly client: NewClientRecord;
-  /** Shown this once; only its hash is kept. */
-  readonly clientSecret: string;
+  /** Shown this once; only its hash is kept. Unset for a method of authentication without secrets. */
+  readonly clientSecret: string | undefined;
+  readonly isRepeated?: false;
 }
 
 /** A client that the same request made before. */
 export interface RepeatedClient {
   readonly client: ClientRecord;
   readonly clientSecret: undefined;
+  readonly isRepeated: true;
 }
 
 /** An administrator, by the name of the API key, and where the request came from. */
@@ -130,7 +136,8 @@ export function openClients(
     try {
       checkRegistration(registration, settings);
       checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
-      const clientSecret = generateSecret();
+      const { authMethod = DEFAULT_AUTH_METHOD } = registration;
+      const clientSecret = usesSecret(authMethod) ? generateSecret() : undefined;
       const client = newClient(registration, clientSecret, now());
       return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
     } catch (error) {
@@ -177,7 +184,7 @@ export function openClients(
           );
         }
         await registry.recordEvent(event(by, 'client.create', client.clientId, 'repeated'));
-        return { client, clientSecret: undefined };
+        return { client, clientSecret: undefined, isRepeated: true };
       }),
     async list({ after, limit, filter }) {
       const size = Math.min(limit, MAX_PAGE_CLIENTS);
@@ -206,11 +213,18 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest();
 const taken = (clientId: string) =>
   new FleetgateError('registry_conflict', `client '${clientId}' is registered already`);
 
-function newClient(registration: ClientRegistration, secret: string, atMs: number): NewClientRecord {
+function newClient(
+  registration: ClientRegistration,
+  secret: string | undefined,
+  atMs: number,
+): NewClientRecord {
   return {
     clientId: registration.clientId ?? randomUUID(),
     ...registered(registration),
-    secrets: [unusedSecret(secret, { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs })],
+    secrets:
+      secret === undefined
+        ? []
+        : [unusedSecret(secret, { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs })],
     createdAtMs: atMs,
     updatedAtMs: atMs,
   };
@@ -223,6 +237,7 @@ export function registered(registration: ClientRegistration) {
     scope: registration.scope ?? '',
     audience: Array.from(new Set(registration.audience)),
     authMethod: registration.authMethod ?? DEFAULT_AUTH_METHOD,
+    ...clientAuthParameters(registration),
     grantTypes: registration.grantTypes ?? ['client_credentials'],
     group: registration.group,
     labels: registration.labels ?? {},
@@ -238,14 +253,11 @@ const controlPattern = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
 /** @throws FleetgateError `invalid_request`, `scope_malformed`, `not_supported` */
 export function checkRegistration(registration: ClientRegistration, settings: RegistrationSettings): void {
-  const { clientId, name, scope, audience, authMethod, jwks, group, labels, metadata } = registration;
+  const { clientId, name, scope, audience, group, labels, metadata } = registration;
   if (clientId !== undefined && !isIdentifier(clientId)) invalid('client_id must match [A-Za-z0-9._-]{1,64}');
   if (group !== undefined && !isIdentifier(group)) invalid('group must match [A-Za-z0-9._-]{1,64}');
   if (name !== undefined) checkText('name', name, MAX_NAME_LENGTH);
-  if (authMethod !== undefined) checkAuthMethod(authMethod);
-  if (jwks !== undefined) {
-    throw new FleetgateError('not_supported', 'jwks is not supported: no auth_method with keys exists yet');
-  }
+  checkClientAuth(registration.authMethod ?? DEFAULT_AUTH_METHOD, registration);
   if (scope !== undefined) checkRegisteredScope(scope);
   if (audience !== undefined) checkAudience(audience);
   if (labels !== undefined) checkLabels(labels);

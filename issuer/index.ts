@@ -1,9 +1,10 @@
 export { readOrCreateAdminKey } from './admin-key.ts';
 export type { Caller } from './audit.ts';
 export type { ClientRegistration, Clients, RegisteredClient } from './clients.ts';
+export type { TlsMaterial } from './http/tls.ts';
 export type { TokenIssuer } from './issue.ts';
 export { type Issuer, openIssuer } from './open-issuer.ts';
-export type { IssuerOptions, ResolvedOptions } from './options.ts';
+export type { HttpOptions, IssuerOptions, ResolvedOptions } from './options.ts';
 export type { Registry } from './registry/registry.ts';
 export { openSqliteRegistry } from './registry/sqlite/registry.ts';
 export type { RecordedRevocation, RevocationTarget } from './revocation.ts';

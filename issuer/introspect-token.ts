@@ -1,5 +1,6 @@
 import { type AccessTokenClaims, OAuthError, TokenError } from '@fleetgate/shared';
 import { authenticateClient, claimedClient } from './client-auth/authenticate.ts';
+import type { ClientAuthContext } from './client-auth/client-auth.ts';
 import { audienceOf, type GrantSettings } from './grant.ts';
 import type { OwnToken, OwnTokens } from './own-token.ts';
 import { type RefusalContext, recordRefusal } from './refusal.ts';
@@ -37,6 +38,7 @@ export interface TokenIntrospector {
 
 export interface IntrospectTokenContext extends RefusalContext {
   readonly tokens: OwnTokens;
+  readonly clientAuth: ClientAuthContext;
   readonly grants: GrantSettings;
 }
 
@@ -51,7 +53,7 @@ export function tokenIntrospector(context: IntrospectTokenContext): TokenIntrosp
       const { caller, token } = request;
       const claimed = claimedClient(request);
       try {
-        const client = await authenticateClient(request, claimed, context);
+        const client = await authenticateClient(request, claimed, context.clientAuth);
         if (token === undefined) throw new OAuthError('invalid_request', 'token is missing');
         return await introspect(client, token, context);
       } catch (error) {

@@ -15,6 +15,7 @@ import {
   clientRefused,
   readAgain,
 } from './client-auth/authenticate.ts';
+import type { ClientAuthContext } from './client-auth/client-auth.ts';
 import { type Grant, type GrantSettings, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
 import { recordRefusal } from './refusal.ts';
@@ -23,6 +24,7 @@ import type { TokenRequest } from './token-request.ts';
 
 export interface IssueContext {
   readonly registry: Registry;
+  readonly clientAuth: ClientAuthContext;
   readonly keys: SigningKeys;
   /** `iss`. */
   readonly issuerUrl: () => string;
@@ -72,7 +74,11 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
       try {
         // Not what the client may have, but whether this is a token request at all.
         if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
-        return await grantAndSign(await authenticateClient(request, claimed, context), request, context);
+        return await grantAndSign(
+          await authenticateClient(request, claimed, context.clientAuth),
+          request,
+          context,
+        );
       } catch (error) {
         const { clientId } = claimed;
         return await recordRefusal(error, { action: 'token.issue', caller, clientId }, context);
@@ -94,14 +100,14 @@ async function grantAndSign(
     const grant = grantFor(client, request, context.grants);
     const signed = await signAndRecord(client, grant, request.caller, context);
     if (signed !== undefined) return respond(signed, grant);
-    client = await readAgain(client, context);
+    client = await readAgain(client, context.clientAuth);
   }
   throw new OAuthError('temporarily_unavailable', 'the client is being changed');
 }
 
 /** A token that no recorded revocation hits: one of this very second moves its `iat` to the next. Unset when the client has changed. */
 async function signAndRecord(
-  client: ClientRecord,
+  client: AuthenticatedClient,
   grant: Grant,
   caller: Caller,
   context: IssueContext,
@@ -124,7 +130,7 @@ async function signAndRecord(
 }
 
 function sign(
-  client: ClientRecord,
+  client: AuthenticatedClient,
   grant: Grant,
   { atMs, issuedAtSeconds }: { atMs: number; issuedAtSeconds: number },
   { keys, issuerUrl, newTokenId = randomUUID }: IssueContext,
@@ -147,6 +153,8 @@ function sign(
     exp: issuedAtSeconds + grant.lifetimeSeconds,
     gid: tokenId,
     ...(client.group === undefined ? {} : { group: client.group }),
+    // RFC 8705 §3: good only with the certificate it was asked for by.
+    ...(client.certificateThumbprint && { cnf: { 'x5t#S256': client.certificateThumbprint } }),
   };
   const token = keys.sign(claims);
   if (token.length > MAX_TOKEN_LENGTH) {

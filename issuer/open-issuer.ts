@@ -2,6 +2,7 @@ import type { JsonWebKeySet } from '@fleetgate/shared';
 import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import type { AuditEvent } from './audit.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
+import { openClientKeys } from './client-auth/client-keys.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
@@ -58,10 +59,11 @@ export async function openIssuer(
       if (revocation.kind === 'key') keys.withdraw(revocation.keyId);
     });
     const tokens = ownTokens({ keys, issuerUrl, now });
+    const clientAuth = { registry, clientKeys: openClientKeys({ log }), issuerUrl, now };
     return {
-      ...tokenIssuer({ registry, keys, issuerUrl, grants: options, now, log }),
-      ...tokenIntrospector({ registry, tokens, grants: options, now, log }),
-      ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
+      ...tokenIssuer({ registry, clientAuth, keys, issuerUrl, grants: options, now, log }),
+      ...tokenIntrospector({ registry, clientAuth, tokens, grants: options, now, log }),
+      ...tokenRevoker({ registry, clientAuth, tokens, now, log, onRevoked }),
       clients: openClients(registry, now, onRevoked, options),
       clientChanges: openClientChanges(registry, now, onRevoked, options),
       secrets: openClientSecrets(registry, now, onRevoked),

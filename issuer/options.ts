@@ -1,14 +1,26 @@
 import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
 import type { Logger } from 'pino';
+import type { TlsMaterial } from './http/tls.ts';
 import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
-export interface IssuerOptions {
-  /** Where the public listener accepts; port 0 picks a free one. */
-  readonly http: { readonly host: string; readonly port: number };
+/** Where the public listener accepts. */
+export interface HttpOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
   /**
-   * `iss` of the tokens, https unless the host is loopback; a slash at its end is dropped. Default: `http://host:port`
-   * with the actual port.
+   * Reads what TLS is spoken with, at the start and at each `reloadCertificates`; what it throws is thrown there.
+   * Clients may then authenticate by certificate, by one of an authority only if there is a `ca`. Default: plain HTTP.
+   */
+  readonly tls?: (() => Promise<TlsMaterial>) | undefined;
+}
+
+export interface IssuerOptions {
+  readonly http: HttpOptions;
+  /**
+   * `iss` of the tokens, https unless the host is loopback; a slash at its end is dropped. Default: `http://host:port`,
+   * https with TLS, with the actual port.
    */
   readonly url?: string;
   /** SQLite file; made, with mode 0600, if it is missing. */
@@ -63,7 +75,7 @@ const MAX_HEARTBEAT_SECONDS = 60;
 
 /** Options with their defaults, checked and frozen. */
 export interface ResolvedOptions {
-  readonly http: { readonly host: string; readonly port: number };
+  readonly http: HttpOptions;
   readonly url: string | undefined;
   readonly databaseFile: string;
   readonly keyEncryptionKeyFile: string;

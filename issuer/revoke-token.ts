@@ -1,6 +1,7 @@
 import { OAuthError, TokenError } from '@fleetgate/shared';
 import { auditEvent, clientActor } from './audit.ts';
 import { authenticateClient, claimedClient } from './client-auth/authenticate.ts';
+import type { ClientAuthContext } from './client-auth/client-auth.ts';
 import type { OwnToken, OwnTokens } from './own-token.ts';
 import { type RefusalContext, recordRefusal } from './refusal.ts';
 import type { ClientRecord } from './registry/registry.ts';
@@ -25,6 +26,7 @@ export interface TokenRevoker {
 
 export interface RevokeTokenContext extends RefusalContext {
   readonly tokens: OwnTokens;
+  readonly clientAuth: ClientAuthContext;
   /** Called after a token was revoked. */
   readonly onRevoked: () => void;
 }
@@ -38,7 +40,7 @@ export function tokenRevoker(context: RevokeTokenContext): TokenRevoker {
       const { caller, token } = request;
       const claimed = claimedClient(request);
       try {
-        const client = await authenticateClient(request, claimed, context);
+        const client = await authenticateClient(request, claimed, context.clientAuth);
         if (token === undefined) throw new OAuthError('invalid_request', 'token is missing');
         await revoke(client, token, request, context);
       } catch (error) {

@@ -1,13 +1,15 @@
-import type { JsonWebKeySet } from '@fleetgate/shared';
+import { FleetgateError, type JsonWebKeySet } from '@fleetgate/shared';
 import type { FastifyPluginAsync } from 'fastify';
 import { appPath } from './apps/app-id.ts';
 import { type App, type Apps, openApps } from './apps/apps.ts';
+import { certificateAuthMethods } from './client-auth/methods.ts';
 import { adminRoutes } from './http/admin.ts';
 import { type AppMounts, appMounts } from './http/app-mount.ts';
 import { publicRoutes } from './http/public.ts';
 import { openHttpServer } from './http/server.ts';
+import type { TlsMaterial } from './http/tls.ts';
 import { openIssuer } from './open-issuer.ts';
-import { checkIssuerUrl, type IssuerOptions, resolveOptions } from './options.ts';
+import { checkIssuerUrl, type HttpOptions, type IssuerOptions, resolveOptions } from './options.ts';
 import type { RevocationFeed } from './revocation-feed.ts';
 
 export interface RunningIssuer {
@@ -21,6 +23,11 @@ export interface RunningIssuer {
   readonly revocations: Pick<RevocationFeed, 'subscribe'>;
   /** The admin API as a Fastify plugin, for the admin listener that the composition root owns. */
   adminRoutes(options: { readonly adminKey: string }): FastifyPluginAsync;
+  /**
+   * Reads certificate, key and authorities of the public listener again, for connections from then on. What is wrong
+   * with them is thrown, and the old ones stay. Does nothing without TLS.
+   */
+  reloadCertificates(): Promise<void>;
   /** Whether the registry can be read. */
   isReady(): Promise<boolean>;
   /** Stops accepting, finishes what is in flight, closes the database; within 10 s. */
@@ -30,12 +37,13 @@ export interface RunningIssuer {
 /**
  * Starts an issuer: registry, signing keys and the public HTTP listener.
  * @throws FleetgateError `config_invalid`, `address_in_use`, `key_file_invalid`, `registry_unavailable`,
- *   `registry_schema_newer`
+ *   `registry_schema_newer`; what reading the TLS material throws
  */
 export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer> {
   const resolved = resolveOptions(options);
   const { http, log } = resolved;
-  if (resolved.url === undefined) checkIssuerUrl(urlOf(http.host, http.port));
+  if (resolved.url === undefined) checkIssuerUrl(urlOf(http, http.port));
+  const tls = await http.tls?.();
   let url = resolved.url;
   const issuer = await openIssuer(resolved, () => url ?? notListening());
   const mounts: AppMounts[] = [];
@@ -61,17 +69,21 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       mounts.push(mounted);
       return mounted.plugin;
     };
-    const server = openHttpServer(log);
-    const feed = { now: resolved.now, ...resolved.revocationFeed };
-    await server.app.register(publicRoutes(issuer, { configuredUrl: resolved.url, ...feed }));
+    const server = openHttpServer(log, undefined, tls);
+    const shared = {
+      byCertificate: certificateMethods(tls),
+      now: resolved.now,
+      ...resolved.revocationFeed,
+    };
+    await server.app.register(publicRoutes(issuer, { configuredUrl: resolved.url, ...shared }));
     await server.app.register(
       mountApps(
-        (app) => publicRoutes(app.issuer, { configuredUrl: undefined, ...feed }),
+        (app) => publicRoutes(app.issuer, { configuredUrl: undefined, ...shared }),
         pathOf(resolved.url),
       ),
     );
     const port = await server.listen(http);
-    url ??= urlOf(http.host, port);
+    url ??= urlOf(http, port);
     return {
       url,
       port,
@@ -83,6 +95,10 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
           await admin.register(adminRoutes(issuer, adminKey, opened));
           await admin.register(mountApps((app) => adminRoutes(app.issuer, app.adminKey)));
         },
+      async reloadCertificates() {
+        const renewed = await http.tls?.();
+        if (renewed !== undefined) server.useTls(renewed);
+      },
       isReady: () => issuer.isReady(),
       async close() {
         await server.close();
@@ -102,8 +118,19 @@ function pathOf(url: string | undefined): string {
   return url === undefined ? '' : new URL(url).pathname.replace(/\/+$/, '');
 }
 
-function urlOf(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+/** An authority can be asked only where one is known. */
+function certificateMethods(tls: TlsMaterial | undefined): readonly string[] {
+  if (tls === undefined) return [];
+  return tls.ca === undefined ? ['self_signed_tls_client_auth'] : certificateAuthMethods;
+}
+
+function urlOf({ host, tls }: HttpOptions, port: number): string {
+  // An address that stands for all of this machine leads nowhere from another.
+  if (tls !== undefined && ['0.0.0.0', '::'].includes(host)) {
+    throw new FleetgateError('config_invalid', `issuer.url is missing; with issuer.http.host ${host} set it`);
+  }
+  const scheme = tls === undefined ? 'http' : 'https';
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 // A request cannot come before the listener has its port; if it did, it would be refused.

@@ -1,4 +1,5 @@
 import type { Caller } from './audit.ts';
+import type { ClientCertificate } from './client-certificate.ts';
 
 /** What any request of a client says of who asks. */
 export interface ClientRequest {
@@ -8,6 +9,11 @@ export interface ClientRequest {
   readonly clientSecret: string | undefined;
   /** Value of the HTTP `Authorization` header. */
   readonly authorization: string | undefined;
+  /** `client_assertion` and `client_assertion_type` of the body (RFC 7521 §4.2). */
+  readonly clientAssertion?: string | undefined;
+  readonly clientAssertionType?: string | undefined;
+  /** Of the TLS connection it came by. */
+  readonly certificate?: ClientCertificate | undefined;
 }
 
 /** A request for a token as any transport hands it over: translated, nothing decided. */

@@ -1,7 +1,16 @@
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
-import type { SigningAlgorithm } from '@fleetgate/shared';
-import { signingAlgorithms } from '@fleetgate/shared';
-import { isRocaModulus, isSmallOrderPoint } from './weak-keys.ts';
+import {
+  isJsonWebKey,
+  type Jwk,
+  MAX_KEY_ID_LENGTH,
+  privateJwkMembers,
+  publicMembersOf,
+  purposeProblem,
+  type SigningAlgorithm,
+  signingAlgorithmOf,
+  signingAlgorithms,
+  weaknessOf,
+} from '@fleetgate/shared';
 
 /** A public key of an issuer that was checked. */
 export interface VerificationKey {
@@ -29,23 +38,13 @@ export interface SkippedKey {
 /** Keys of a set. An issuer has a few, an old one beside each while it rotates. */
 export const MAX_KEYS = 64;
 
-/** Characters of a `kid`, of keys and of tokens. */
-export const MAX_KEY_ID_LENGTH = 256;
-
-/** Bits of an RSA modulus: RFC 7518 §3.3 wants 2048 or more; beyond 8192 one check takes a millisecond. */
-const MIN_RSA_BITS = 2_048;
-const MAX_RSA_BITS = 8_192;
-
-/** NIST SP 800-56B §6.2.1: a smaller exponent has been the way into sloppy padding checks. */
-const MIN_RSA_EXPONENT = 65_537n;
-
 /**
  * The keys of a JWK set (RFC 7517 §5) that may verify tokens. A key that may not is left out and named in `skipped`,
  * the others are used all the same.
  * @throws TypeError when this is no JWK set, or holds more than {@link MAX_KEYS}
  */
 export function loadKeySet(set: unknown): { readonly keys: KeySet; readonly skipped: readonly SkippedKey[] } {
-  const members = isObject(set) ? set['keys'] : undefined;
+  const members = isJsonWebKey(set) ? set['keys'] : undefined;
   if (!Array.isArray(members)) throw new TypeError('this is no JWK set: it has no array named keys');
   if (members.length > MAX_KEYS) throw new TypeError(`the key set has more than ${MAX_KEYS} keys`);
   const keys = new Map<string, VerificationKey>();
@@ -76,8 +75,6 @@ export function loadKeySet(set: unknown): { readonly keys: KeySet; readonly skip
   return { keys, skipped };
 }
 
-type Jwk = Readonly<Record<string, unknown>>;
-
 interface Unusable {
   readonly kid: string | undefined;
   readonly problem: string;
@@ -86,17 +83,17 @@ interface Unusable {
 }
 
 function loadKey(jwk: unknown): VerificationKey | Unusable {
-  if (!isObject(jwk)) return { kid: undefined, problem: 'it is no object' };
+  if (!isJsonWebKey(jwk)) return { kid: undefined, problem: 'it is no object' };
   const { kid } = jwk;
   if (typeof kid !== 'string' || kid === '') return { kid: undefined, problem: 'it has no kid' };
   if (kid.length > MAX_KEY_ID_LENGTH) {
     return { kid: kid.slice(0, MAX_KEY_ID_LENGTH), problem: `its kid is longer than ${MAX_KEY_ID_LENGTH}` };
   }
   if (jwk['kty'] === 'oct' || jwk['k'] !== undefined) return { kid, problem: 'it is a symmetric key' };
-  const alg = algorithmOf(jwk);
+  const alg = signingAlgorithmOf(jwk);
   const key = alg === undefined ? undefined : importPublicKey(jwk);
   const fingerprint = key && alg && fingerprintOf(alg, key);
-  if (privateMembers.some((name) => jwk[name] !== undefined)) {
+  if (privateJwkMembers.some((name) => jwk[name] !== undefined)) {
     return { kid, problem: 'it is a private key', ...(fingerprint === undefined ? {} : { fingerprint }) };
   }
   const purpose = purposeProblem(jwk);
@@ -111,36 +108,13 @@ function loadKey(jwk: unknown): VerificationKey | Unusable {
     return { kid, problem: 'its alg does not fit its type' };
   }
   if (key === undefined || fingerprint === undefined) return { kid, problem: 'it is malformed' };
-  const weakness = weaknessOf(key);
+  const weakness = weaknessOf(key.export({ format: 'jwk' }));
   return weakness === undefined ? { kid, alg, key, fingerprint } : { kid, problem: weakness };
-}
-
-/** RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2. */
-const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth'];
-
-/** RFC 7518 §6, RFC 8037 §2: the members a public key of each type is made of, and nothing else of it. */
-function publicMembers({ kty, crv, n, e, x, y }: Jwk): Record<string, unknown> {
-  return kty === 'RSA' ? { kty, n, e } : kty === 'EC' ? { kty, crv, x, y } : { kty, crv, x };
-}
-
-/** What a key of this type can sign with; an `alg` beside it may only confirm it. */
-function algorithmOf({ kty, crv }: Jwk): SigningAlgorithm | undefined {
-  if (kty === 'RSA') return 'RS256';
-  if (kty === 'EC' && crv === 'P-256') return 'ES256';
-  if (kty === 'OKP' && crv === 'Ed25519') return 'EdDSA';
-  return undefined;
-}
-
-/** RFC 7517 §4.2 and §4.3. */
-function purposeProblem({ use, key_ops: operations }: Jwk): string | undefined {
-  if (use !== undefined && use !== 'sig') return 'its use is not sig';
-  if (operations === undefined) return undefined;
-  return Array.isArray(operations) && operations.includes('verify') ? undefined : 'its key_ops lack verify';
 }
 
 function importPublicKey(jwk: Jwk): KeyObject | undefined {
   try {
-    return createPublicKey({ key: publicMembers(jwk) as JsonWebKey, format: 'jwk' });
+    return createPublicKey({ key: publicMembersOf(jwk) as JsonWebKey, format: 'jwk' });
   } catch {
     return undefined;
   }
@@ -149,32 +123,4 @@ function importPublicKey(jwk: Jwk): KeyObject | undefined {
 function fingerprintOf(alg: SigningAlgorithm, key: KeyObject): string {
   const der = key.export({ type: 'spki', format: 'der' });
   return `${alg}:${createHash('sha256').update(der).digest('base64url')}`;
-}
-
-function weaknessOf(key: KeyObject): string | undefined {
-  const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
-  switch (key.asymmetricKeyType) {
-    case 'rsa':
-      if (modulusLength < MIN_RSA_BITS) return `its RSA modulus has fewer than ${MIN_RSA_BITS} bits`;
-      if (modulusLength > MAX_RSA_BITS) return `its RSA modulus has more than ${MAX_RSA_BITS} bits`;
-      if (publicExponent < MIN_RSA_EXPONENT || publicExponent % 2n === 0n)
-        return 'its RSA exponent is too small or even';
-      return isRocaModulus(modulusOf(key)) ? 'its RSA modulus can be factored (ROCA)' : undefined;
-    case 'ed25519':
-      return isSmallOrderPoint(pointOf(key)) ? 'its Ed25519 point is of small order' : undefined;
-    default:
-      return undefined;
-  }
-}
-
-function modulusOf(key: KeyObject): bigint {
-  return BigInt(`0x${Buffer.from(key.export({ format: 'jwk' }).n ?? '', 'base64url').toString('hex')}`);
-}
-
-function pointOf(key: KeyObject): Buffer {
-  return Buffer.from(key.export({ format: 'jwk' }).x ?? '', 'base64url');
-}
-
-function isObject(value: unknown): value is Jwk {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

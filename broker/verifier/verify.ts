@@ -1,11 +1,10 @@
-import { TokenError } from '@fleetgate/shared';
+import { MAX_KEY_ID_LENGTH, TokenError } from '@fleetgate/shared';
 import { checkCertificateBinding } from './certificate-binding.ts';
 import { normalizeType } from './claim-profile.ts';
 import { checkNotExpired, readClaims } from './claims.ts';
 import { parseTokenForm, requireToken } from './form.ts';
 import type { Issuer, TrustedIssuer } from './issuer.ts';
 import { prepareIssuers } from './issuer.ts';
-import { MAX_KEY_ID_LENGTH } from './key-set.ts';
 import type { KeyLog, KeyName } from './key-source.ts';
 import { isSignedBy } from './signature.ts';
 import { type CachedToken, createTokenCache, DEFAULT_MAX_CACHED_TOKENS, digestOf } from './token-cache.ts';

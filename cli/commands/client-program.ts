@@ -1,6 +1,6 @@
 import type { Policy } from '@fleetgate/broker';
 import { isIdentifier } from '@fleetgate/shared';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { NewClient } from '../admin-client.ts';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
@@ -8,23 +8,22 @@ import { UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';
 import { policyPath } from '../policy-file.ts';
 import { createClient, formatClient, formatClients, listClients, parseLabels } from './client.ts';
+import { type ClientAuthFlags, planClientAuth, withClientAuth } from './client-auth.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { formatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { scopeNotes } from './scope-notes.ts';
 import { addSecretCommands } from './secret-program.ts';
 
-interface CreateFlags extends ConnectionOptions {
+interface CreateFlags extends ConnectionOptions, ClientAuthFlags {
   id?: string;
   name?: string;
   scope?: string;
   audience?: string[];
-  auth?: string;
   group?: string;
   label?: string[];
   tokenLifetimeSeconds?: string;
   brokerUrl?: string;
-  out?: string;
   format: Format;
 }
 
@@ -48,18 +47,12 @@ Examples:
   fleetgate client delete sensor-1`,
     );
 
-  withConnection(client.command('create'))
+  withConnection(withClientAuth(client.command('create')))
     .summary('register a machine')
     .description('Register a machine and print it with its secret, or write its credentials file.')
     .option('--id <id>', 'client id, [A-Za-z0-9._-]{1,64} (default: one is made)')
     .option('--scope <scope>', 'scopes it may ask for, separated by spaces')
     .option('--audience <audience>', 'audience it may ask for; may be given again', collect)
-    .addOption(
-      new Option('--auth <method>', 'how it authenticates (default: client_secret_basic)').choices([
-        'client_secret_basic',
-        'client_secret_post',
-      ]),
-    )
     .option('--group <group>', 'group, for {group} in scopes and policies')
     .option('--name <name>', 'name for people')
     .option('--label <name=value>', 'label; may be given again', collect)
@@ -70,17 +63,22 @@ Examples:
     .addHelpText(
       'after',
       `
-The secret is shown this once: keep what is printed, or use --out.
+The secret is shown this once: keep what is printed, or use --out. With --auth private_key_jwt --out a key pair is
+made here, and its private key goes into that file and nowhere else.
 
 Examples:
   fleetgate client create --id sensor-1 --scope "telemetry.write commands.read" --out sensor-1.json
-  fleetgate client create --id press-7 --scope "mqtt:publish:plant/{client_id}/#" --format json`,
+  fleetgate client create --id press-7 --scope "mqtt:publish:plant/{client_id}/#" --format json
+  fleetgate client create --id press-8 --scope telemetry.write --auth private_key_jwt --out press-8.json
+  fleetgate client create --id press-9 --scope telemetry.write --auth tls_client_auth --san-dns press-9.example`,
     )
     .action(async (flags: CreateFlags) => {
+      const { registered, credentials } = planClientAuth(flags);
       const { admin, brokerUrl } = connect(flags);
       const url = flags.brokerUrl ?? brokerUrl;
       const created = await createClient(admin, {
-        client: newClient(flags),
+        client: { ...newClient(flags), ...registered },
+        ...(credentials === undefined ? {} : { auth: credentials }),
         ...(flags.out === undefined ? {} : { out: flags.out }),
         ...(url === undefined ? {} : { brokerUrl: url }),
       });
@@ -188,7 +186,6 @@ function newClient(flags: CreateFlags): NewClient {
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.scope === undefined ? {} : { scope: flags.scope }),
     ...(flags.audience === undefined ? {} : { audience: flags.audience }),
-    ...(flags.auth === undefined ? {} : { auth_method: flags.auth }),
     ...(flags.group === undefined ? {} : { group: flags.group }),
     ...(flags.label === undefined ? {} : { labels: parseLabels(flags.label) }),
     ...(lifetime === undefined ? {} : { token_lifetime_seconds: lifetime }),

@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
-import { type Credentials, FleetgateError, formatCredentials } from '@fleetgate/shared';
+import { type Credentials, type CredentialsAuth, FleetgateError, formatCredentials } from '@fleetgate/shared';
 import type { AdminClient, ClientView, NewClient } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
 import { type Format, formatJson, formatRecord, formatTable, type Row } from '../output.ts';
@@ -9,6 +9,8 @@ const PAGE_SIZE = 500;
 
 export interface CreateOptions {
   client: NewClient;
+  /** How it authenticates. Default: by the secret that the issuer makes. */
+  auth?: CredentialsAuth;
   /** Credentials file to write; without it the secret is printed. */
   out?: string;
   brokerUrl?: string;
@@ -24,7 +26,8 @@ export async function createClient(admin: AdminClient, options: CreateOptions): 
   try {
     const issuer = await admin.issuerUrl();
     const { client_secret, ...client } = await admin.createClient(options.client);
-    writeSync(file, formatCredentials(credentialsOf(client, client_secret, issuer, options.brokerUrl)));
+    const auth = options.auth ?? secretAuth(client_secret);
+    writeSync(file, formatCredentials(credentialsOf(client, auth, issuer, options.brokerUrl)));
     fsyncSync(file);
     return client;
   } catch (error) {
@@ -67,21 +70,25 @@ export function parseLabels(labels: readonly string[]): Record<string, string> {
   );
 }
 
+function secretAuth(secret: string | undefined): CredentialsAuth {
+  if (secret === undefined)
+    throw new FleetgateError('server_error', 'the issuer answered without a client secret');
+  return { method: 'client_secret_basic', client_secret: secret };
+}
+
 /** The credentials file of a client. */
 export function credentialsOf(
   client: ClientView,
-  secret: string | undefined,
+  auth: CredentialsAuth,
   issuer: string,
   brokerUrl: string | undefined,
 ): Credentials {
-  if (secret === undefined)
-    throw new FleetgateError('server_error', 'the issuer answered without a client secret');
   const audience = client.audience[0];
   return {
     version: 1,
     client_id: client.client_id,
     issuer,
-    auth: { method: 'client_secret_basic', client_secret: secret },
+    auth,
     // The first registered audience, so that a device with several asks for one token for one broker.
     ...(audience === undefined ? {} : { audience }),
     ...(brokerUrl === undefined ? {} : { broker: { url: brokerUrl } }),

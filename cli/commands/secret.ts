@@ -110,7 +110,9 @@ async function newCredentials(
   { clientId, brokerUrl }: RotateOptions,
 ): Promise<Credentials> {
   const client = await admin.getClient(clientId);
-  return credentialsOf(client, '', await admin.issuerUrl(), brokerUrl);
+  // The secret itself comes with the answer to the rotation.
+  const auth = { method: 'client_secret_basic', client_secret: '' } as const;
+  return credentialsOf(client, auth, await admin.issuerUrl(), brokerUrl);
 }
 
 function openOut(out: string): ReplacedFile {

@@ -12,12 +12,6 @@ export function notBuiltProblems({ issuer }: Config, roles: readonly Role[]): st
   };
   if (roles.includes('issuer')) {
     unless(!issuer.coap.enabled, 'issuer.coap.enabled', 'leave it false');
-    const { tls_cert_file, tls_key_file, tls_client_ca_file } = issuer.http;
-    unless(
-      tls_cert_file === undefined && tls_key_file === undefined && tls_client_ca_file === undefined,
-      'TLS on issuer.http',
-      'leave its tls_* keys out, and put a proxy that ends TLS before it',
-    );
   }
   return problems;
 }

@@ -9,13 +9,16 @@ export function unreadableFiles({ listeners, trusted_issuers }: Config['broker']
     ...listeners.map((section, index) => ({ key: `broker.listeners.${index}`, section })),
     ...trusted_issuers.map((section, index) => ({ key: `broker.trusted_issuers.${index}`, section })),
   ];
-  return sections.flatMap(({ key, section }) =>
-    fileKeys.flatMap((name) => {
-      const file = (section as Partial<Record<typeof name, string>>)[name];
-      const problem = file === undefined ? undefined : problemOf(file);
-      return problem === undefined ? [] : [`${key}.${name}: ${file} cannot be read (${problem})`];
-    }),
-  );
+  return sections.flatMap(({ key, section }) => unreadableIn(key, section));
+}
+
+/** Those of one section, which is at `key`. */
+export function unreadableIn(key: string, section: object): string[] {
+  return fileKeys.flatMap((name) => {
+    const file = (section as Partial<Record<typeof name, string>>)[name];
+    const problem = file === undefined ? undefined : problemOf(file);
+    return problem === undefined ? [] : [`${key}.${name}: ${file} cannot be read (${problem})`];
+  });
 }
 
 function problemOf(file: string): string | undefined {

@@ -3,9 +3,11 @@ import type { ClientRecord } from '../registry/registry.ts';
 import { recordSecretUse } from '../secret-use.ts';
 import { isLiveSecret } from '../secrets.ts';
 import type { ClientRequest } from '../token-request.ts';
+import { certificateAuth } from './certificate-auth.ts';
 import type { AuthenticationAttempt, ClientAuthContext } from './client-auth.ts';
 import { secretEnded } from './client-secret.ts';
-import { clientAuthMethods } from './methods.ts';
+import { clientAuthMethods, isProvenBy } from './methods.ts';
+import { hasSameProof } from './registration.ts';
 
 /** Who a request says it comes from, before anything is proven. */
 export interface ClaimedClient {
@@ -18,6 +20,8 @@ export interface ClaimedClient {
 export interface AuthenticatedClient extends ClientRecord {
   /** The secret it proved it by. */
   readonly secretId?: string;
+  /** `x5t#S256` of the certificate it proved it by. */
+  readonly certificateThumbprint?: string;
 }
 
 /** What a request says of its client, by all methods it uses. */
@@ -27,13 +31,17 @@ export function claimedClient(request: ClientRequest): ClaimedClient {
     const attempt = method(request);
     if (attempt !== undefined) attempts.push(attempt);
   }
+  // A client may have a certificate for other reasons: it is the proof where there is no other.
+  const byCertificate = attempts.length === 0 ? certificateAuth(request) : undefined;
+  if (byCertificate !== undefined) attempts.push(byCertificate);
   const claimed = attempts[0]?.clientId ?? request.clientId;
   return { attempts, clientId: isIdentifier(claimed) ? claimed : undefined };
 }
 
 /**
  * The client that a request proves to come from (RFC 6749 §2.3).
- * @throws OAuthError `invalid_client`, `invalid_request`; FleetgateError `registry_unavailable`
+ * @throws OAuthError `invalid_client`, `invalid_request`, `temporarily_unavailable`; FleetgateError
+ *   `registry_unavailable`
  */
 export async function authenticateClient(
   request: ClientRequest,
@@ -48,36 +56,45 @@ export async function authenticateClient(
   if (attempt === undefined) {
     throw new OAuthError('invalid_client', 'the request holds no client authentication');
   }
-  if (request.clientId !== undefined && request.clientId !== attempt.clientId) {
+  const { clientId, method, certificateThumbprint } = attempt;
+  if (request.clientId !== undefined && request.clientId !== clientId) {
     throw new OAuthError('invalid_request', 'client_id names another client than the authentication');
   }
-  const { clientId } = attempt;
-  const client = isIdentifier(clientId) ? await context.registry.findClient(clientId) : undefined;
-  const proof = attempt.prove(client, context);
+  const found = isIdentifier(clientId) ? await context.registry.findClient(clientId) : undefined;
+  // By another method than it is registered for it is as unknown as anybody.
+  const client = found !== undefined && isProvenBy(found.authMethod, method) ? found : undefined;
+  const proof = await attempt.prove(client, context);
   if (!proof.isProven) throw clientRefused(proof.reason);
   if (client === undefined) throw clientRefused();
   refuseQuarantined(client);
   const { secret } = proof;
-  if (secret === undefined) return client;
-  await recordSecretUse(client, secret, request.caller, context);
-  return { ...client, secretId: secret.secretId };
+  if (secret !== undefined) {
+    await recordSecretUse(client, secret, request.caller, context);
+    return { ...client, secretId: secret.secretId };
+  }
+  return certificateThumbprint === undefined ? client : { ...client, certificateThumbprint };
 }
 
 /**
  * The client as it is now, which was proven when it was read before.
- * @throws OAuthError `invalid_client` when it was deleted or put into quarantine since, or its secret has ended
+ * @throws OAuthError `invalid_client` when it was deleted or put into quarantine since, or its secret has ended, or
+ *   what it proves itself by was changed
  */
 export async function readAgain(
-  { clientId, registration, secretId }: AuthenticatedClient,
+  before: AuthenticatedClient,
   { registry, now }: ClientAuthContext,
 ): Promise<AuthenticatedClient> {
-  const client = await registry.findClient(clientId);
+  const { registration, secretId, certificateThumbprint } = before;
+  const client = await registry.findClient(before.clientId);
   if (client === undefined || client.registration !== registration) throw clientRefused();
   refuseQuarantined(client);
-  if (secretId === undefined) return client;
-  const secret = client.secrets.find((one) => one.secretId === secretId);
-  if (secret === undefined || !isLiveSecret(secret, now())) throw clientRefused(secretEnded());
-  return { ...client, secretId };
+  if (!hasSameProof(client, before)) throw clientRefused();
+  if (secretId !== undefined) {
+    const secret = client.secrets.find((one) => one.secretId === secretId);
+    if (secret === undefined || !isLiveSecret(secret, now())) throw clientRefused(secretEnded());
+    return { ...client, secretId };
+  }
+  return certificateThumbprint === undefined ? client : { ...client, certificateThumbprint };
 }
 
 /**
@@ -89,6 +106,6 @@ export function refuseQuarantined({ clientId, quarantine }: ClientRecord): void 
   throw clientRefused(new FleetgateError('client_quarantined', `client '${clientId}' is in quarantine`));
 }
 
-/** One answer for an unknown client, a wrong or ended secret, a client in quarantine and one that has just been deleted. */
+/** One answer for an unknown client, a wrong or ended proof, a client in quarantine and one that has just been deleted. */
 export const clientRefused = (cause?: FleetgateError) =>
   new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong', { cause });

@@ -2,10 +2,15 @@ import type { FleetgateError } from '@fleetgate/shared';
 import type { ClientRecord, Registry } from '../registry/registry.ts';
 import type { ClientSecret } from '../secrets.ts';
 import type { ClientRequest } from '../token-request.ts';
+import type { ClientKeys } from './client-keys.ts';
 
 /** What proofs are checked with. */
 export interface ClientAuthContext {
-  readonly registry: Pick<Registry, 'findClient' | 'recordSecretUse'>;
+  readonly registry: Pick<Registry, 'findClient' | 'recordSecretUse' | 'useAssertion'>;
+  /** The keys that clients are registered with. */
+  readonly clientKeys: ClientKeys;
+  /** `iss`, which an assertion names as its audience. */
+  readonly issuerUrl: () => string;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -15,11 +20,14 @@ export interface AuthenticationAttempt {
   readonly method: string;
   /** As claimed; unchecked. */
   readonly clientId: string;
+  /** `x5t#S256` of the certificate that is the proof; tokens are bound to it (RFC 8705 §3). */
+  readonly certificateThumbprint?: string;
   /**
    * Whether it is proven now. For an unknown client (`undefined`) it is not, after the same work as for a
    * wrong proof, so that time does not tell who is registered.
+   * @throws OAuthError `temporarily_unavailable` when it cannot be told now
    */
-  prove(client: ClientRecord | undefined, context: ClientAuthContext): Proof;
+  prove(client: ClientRecord | undefined, context: ClientAuthContext): Proof | Promise<Proof>;
 }
 
 /** What an attempt came to. */

@@ -5,7 +5,7 @@ const basicPattern = /^basic(?: +(.*))?$/i;
 const base64Pattern = /^[A-Za-z0-9+/]*={0,2}$/;
 
 /** `Authorization: Basic`, both parts form-encoded before (RFC 6749 §2.3.1, RFC 7617 §2). */
-export const clientSecretBasic: ClientAuthentication = ({ authorization }) => {
+export const clientSecretBasic = (({ authorization }) => {
   const match = authorization === undefined ? null : basicPattern.exec(authorization);
   if (match === null) return undefined;
   const { clientId, clientSecret } = decode(match[1]?.trim() ?? '') ?? { clientId: '', clientSecret: '' };
@@ -14,7 +14,7 @@ export const clientSecretBasic: ClientAuthentication = ({ authorization }) => {
     clientId,
     prove: (client, { now }) => proveBySecret(clientSecret, client, now()),
   };
-};
+}) satisfies ClientAuthentication;
 
 function decode(encoded: string): { clientId: string; clientSecret: string } | undefined {
   if (!base64Pattern.test(encoded)) return undefined;

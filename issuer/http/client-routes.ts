@@ -1,6 +1,7 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { usesSecret } from '../client-auth/methods.ts';
 import { MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import type { ClientFilter } from '../registry/client-changes.ts';
@@ -91,16 +92,21 @@ function createClient(issuer: Issuer): MethodRoute {
       const registration = toRegistration(request.body as Static<typeof NewClient>);
       const by = administratorOf(request);
       const key = creationKey(request);
-      const { client, clientSecret } =
-        key === undefined
-          ? await issuer.clients.create(registration, by)
-          : await issuer.clients.createOnce(registration, key, by);
+      const {
+        client,
+        clientSecret,
+        isRepeated = false,
+      } = key === undefined
+        ? await issuer.clients.create(registration, by)
+        : await issuer.clients.createOnce(registration, key, by);
       const view = clientView(client, issuer.defaultAudience);
       reply
         .code(201)
         .headers({ location: `${request.server.prefix}/clients/${client.clientId}`, etag: entityTag(view) });
       if (clientSecret !== undefined) return reply.send({ ...view, client_secret: clientSecret });
-      return reply.header('idempotency-replayed', 'true').send({
+      if (isRepeated) reply.header('idempotency-replayed', 'true');
+      if (!isRepeated || !usesSecret(client.authMethod)) return reply.send(view);
+      return reply.send({
         ...view,
         notice:
           'the secret was in the first answer to this Idempotency-Key and is kept nowhere; rotate it if that was lost',

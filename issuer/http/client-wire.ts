@@ -2,6 +2,7 @@ import Type, { type Static } from 'typebox';
 import type { ClientChange } from '../client-changes.ts';
 import type { ClientRegistration } from '../clients.ts';
 import type { ClientRecord, NewClientRecord } from '../registry/registry.ts';
+import { clientAuthFields, clientAuthNames, clientAuthView } from './client-auth-fields.ts';
 import { readSecretEnd, secretEnd } from './secret-wire.ts';
 
 /** What can be registered of a client. Limits and meaning are the core's; this is the shape. */
@@ -12,7 +13,7 @@ const fields = {
     description: "audiences it may ask for. Default: the issuer's `default_audience`",
   }),
   auth_method: Type.String({ description: 'how it authenticates. Default: `client_secret_basic`' }),
-  jwks: Type.Unknown({ description: 'its public keys, of methods that use such' }),
+  ...clientAuthFields,
   group: Type.String({ description: 'group, for `{group}` in scopes and policies' }),
   labels: Type.Record(Type.String(), Type.String(), { description: 'names and values to find it by' }),
   metadata: Type.Record(Type.String(), Type.Unknown(), { description: 'anything else, kept as it is' }),
@@ -26,7 +27,7 @@ const coreNames = {
   scope: 'scope',
   audience: 'audience',
   auth_method: 'authMethod',
-  jwks: 'jwks',
+  ...clientAuthNames,
   group: 'group',
   labels: 'labels',
   metadata: 'metadata',
@@ -63,7 +64,7 @@ export const Client = Type.Object(
     client_id: Type.String(),
     ...fields,
     name: Type.Optional(fields.name),
-    jwks: Type.Optional(fields.jwks),
+    ...Type.Partial(Type.Object(clientAuthFields)).properties,
     group: Type.Optional(fields.group),
     token_lifetime_seconds: Type.Optional(fields.token_lifetime_seconds),
     state: Type.Enum(['active', 'quarantined'], { description: 'whether tokens are issued to it' }),
@@ -107,6 +108,7 @@ export function clientView(
     scope: client.scope,
     audience: client.audience.length > 0 ? client.audience : defaultAudience,
     auth_method: client.authMethod,
+    ...clientAuthView(client),
     ...(client.group === undefined ? {} : { group: client.group }),
     labels: client.labels,
     metadata: client.metadata,

@@ -41,8 +41,8 @@ const descriptions: ReadonlyMap<number, string> = new Map([
 /** Seconds after which to come back when the registry does not answer. */
 const RETRY_AFTER_SECONDS = 5;
 
-/** Longest `error_description`; a longer one would mostly quote the request. */
-const MAX_DESCRIPTION_LENGTH = 256;
+/** Longest `error_description`: the list of all fields is near 300. A longer one would mostly quote the request. */
+const MAX_DESCRIPTION_LENGTH = 384;
 
 /** Answers with an error as RFC 6749 §5.2 shapes it. What nobody expected is logged and not described. */
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

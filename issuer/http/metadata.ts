@@ -1,16 +1,26 @@
+import { assertionAlgorithms } from '../client-auth/client-keys.ts';
 import { clientAuthMethods } from '../client-auth/methods.ts';
+import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
 
-/** Metadata of the authorization server (RFC 8414 §2): only what exists. */
-export function metadata(issuerUrl: string) {
+/**
+ * Metadata of the authorization server (RFC 8414 §2): only what exists.
+ * @param byCertificate methods of authentication by certificate (RFC 8705 §2) that the listener can tell
+ */
+export function metadata(issuerUrl: string, byCertificate: readonly string[] = []) {
+  const methods = [...clientAuthMethods.keys(), ...byCertificate];
   return {
     issuer: issuerUrl,
     token_endpoint: `${issuerUrl}${paths.token}`,
     jwks_uri: `${issuerUrl}${paths.jwks}`,
-    token_endpoint_auth_methods_supported: Array.from(clientAuthMethods.keys()),
+    token_endpoint_auth_methods_supported: methods,
+    token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    ...(byCertificate.length > 0 && { tls_client_certificate_bound_access_tokens: true }),
     revocation_endpoint: `${issuerUrl}${paths.revoke}`,
-    revocation_endpoint_auth_methods_supported: Array.from(clientAuthMethods.keys()),
+    revocation_endpoint_auth_methods_supported: methods,
+    revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     introspection_endpoint: `${issuerUrl}${paths.introspect}`,
-    introspection_endpoint_auth_methods_supported: Array.from(clientAuthMethods.keys()),
+    introspection_endpoint_auth_methods_supported: methods,
+    introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     // As SuperTokens calls it.
     token_introspection_endpoint: `${issuerUrl}${paths.introspect}`,
     grant_types_supported: ['client_credentials'],
@@ -21,7 +31,7 @@ export function metadata(issuerUrl: string) {
 
 /** Paths below the issuer's URL. */
 export const paths = {
-  token: '/oauth/token',
+  token: tokenEndpointPaths[0],
   revoke: '/oauth/revoke',
   introspect: '/oauth/introspect',
   revocations: '/revocations',

@@ -1,5 +1,7 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Issuer } from '../open-issuer.ts';
+import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
+import { certificateOf } from './connection-certificate.ts';
 import { metadata, paths } from './metadata.ts';
 import { keepBodiesRaw } from './raw-body.ts';
 import { type FeedOptions, revocationStream } from './revocation-stream.ts';
@@ -17,10 +19,16 @@ import {
  */
 const MAX_AGE_SECONDS = 60;
 
+interface PublicOptions extends FeedOptions {
+  readonly configuredUrl: string | undefined;
+  /** Methods of authentication by certificate that the listener can tell. */
+  readonly byCertificate: readonly string[];
+}
+
 /** The public listener: token endpoint, keys, revocations, metadata and health. Translates, and decides nothing. */
 export function publicRoutes(
   issuer: Issuer,
-  { configuredUrl, ...feed }: FeedOptions & { readonly configuredUrl: string | undefined },
+  { configuredUrl, byCertificate, ...feed }: PublicOptions,
 ): FastifyPluginAsync {
   return async (app) => {
     keepBodiesRaw(app);
@@ -28,7 +36,7 @@ export function publicRoutes(
     const path = configuredUrl === undefined ? '' : new URL(configuredUrl).pathname.replace(/\/+$/, '');
     const everywhere = (...urls: string[]) => new Set(urls.flatMap((url) => [url, `${path}${url}`]));
 
-    for (const url of everywhere(paths.token, '/auth/oauth/token')) {
+    for (const url of everywhere(...tokenEndpointPaths)) {
       addRoute(app, url, { POST: { handler: tokenEndpoint(issuer) } });
     }
     for (const url of everywhere(paths.revoke, '/auth/oauth/revoke')) {
@@ -46,7 +54,7 @@ export function publicRoutes(
     for (const url of everywhere(paths.oauthMetadata, paths.openidMetadata).add(
       `${paths.oauthMetadata}${path}`,
     )) {
-      addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url())) } });
+      addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url(), byCertificate)) } });
     }
     addRoute(app, '/livez', { GET: { handler: async () => ({ status: 'ok' }) } });
     addRoute(app, '/readyz', {
@@ -112,6 +120,7 @@ function clientRequestOf(request: FastifyRequest): HttpClientRequest {
     hasQuery: /[?#]/.test(request.url),
     isAmbiguous: isRepeated(request, 'authorization') || isRepeated(request, 'content-type'),
     authorization: request.headers.authorization,
+    certificate: certificateOf(request),
     caller: callerOf(request),
   };
 }

@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { FleetgateError } from '@fleetgate/shared';
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import { noteCertificate } from './connection-certificate.ts';
 import { errorBody, sendError } from './errors.ts';
+import { certificateRequest, secureContext, type TlsMaterial } from './tls.ts';
 
 /** Bytes of a body. Ours: a token request with the longest scope and secret is far below. */
 export const MAX_BODY_BYTES = 65_536;
@@ -32,15 +36,25 @@ export interface HttpServer {
    * @throws FleetgateError `address_in_use`
    */
   listen(address: { readonly host: string; readonly port: number }): Promise<number>;
+  /** For connections from now on. TLS sessions of before cannot be resumed, and idle connections are closed. */
+  useTls(material: TlsMaterial): void;
   /** Stops accepting and finishes what is in flight; what takes too long is cut off. */
   close(): Promise<void>;
 }
 
-/** A Fastify server with limits, JSON errors throughout, and a log that holds no header, query or body. */
+/**
+ * A Fastify server with limits, JSON errors throughout, and a log that holds no header, query or body.
+ * @param tls without it the server speaks plain HTTP
+ */
 export function openHttpServer(
   log: Logger | undefined,
   timeouts: HttpTimeouts = defaultTimeouts,
+  tls?: TlsMaterial,
 ): HttpServer {
+  const checks = {
+    headersTimeout: timeouts.requestMs,
+    connectionsCheckingInterval: Math.min(1000, timeouts.requestMs),
+  };
   const app: FastifyInstance = fastify({
     ...(log === undefined ? { logger: false } : { loggerInstance: log as FastifyBaseLogger }),
     // Fastify's own lines hold the URL, and with it a query that may hold a secret.
@@ -53,10 +67,16 @@ export function openHttpServer(
     forceCloseConnections: 'idle',
     // A request that came while closing is still answered, on a connection that then closes.
     return503OnClosing: false,
-    http: {
-      headersTimeout: timeouts.requestMs,
-      connectionsCheckingInterval: Math.min(1000, timeouts.requestMs),
-    },
+    ...(tls === undefined
+      ? { http: checks }
+      : {
+          https: {
+            ...checks,
+            ...secureContext(tls),
+            ...certificateRequest,
+            handshakeTimeout: timeouts.requestMs,
+          } as object,
+        }),
     frameworkErrors: sendError,
     clientErrorHandler: refuseMalformed,
   });
@@ -66,6 +86,14 @@ export function openHttpServer(
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
+  // Those of TLS that have not asked anything yet; of those under them it cannot be told.
+  const unused = new Set<Socket>();
+  app.server.on('secureConnection', (socket: TLSSocket) => {
+    noteCertificate(socket);
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  app.server.on('request', ({ socket }) => unused.delete(socket));
   app.setErrorHandler(sendError);
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody(404)));
   app.addHook('onResponse', async (request, reply) => {
@@ -93,12 +121,21 @@ export function openHttpServer(
       }
       return (app.server.address() as AddressInfo).port;
     },
+    useTls(material) {
+      (app.server as HttpsServer).setSecureContext(secureContext(material));
+      app.server.closeIdleConnections();
+    },
     async close() {
-      const cut = setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS);
+      const cut = setTimeout(() => {
+        app.server.closeAllConnections();
+        // In the middle of a TLS handshake it is no connection of HTTP yet.
+        for (const socket of sockets) socket.destroy();
+      }, CLOSE_GRACE_MS);
       try {
         const closed = app.close();
         // Node counts a connection without a first byte as busy, and would wait for it.
         for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+        for (const socket of unused) socket.destroy();
         await closed;
       } finally {
         clearTimeout(cut);
@@ -117,7 +154,8 @@ function asListenError(error: unknown, host: string, port: number): unknown {
 
 /** Answers what Node's parser refused, and what took too long, in the shape of all other errors. */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  // To a TLS handshake that failed nothing can be said in HTTP.
+  if (error.code === 'ECONNRESET' || /^ERR_(SSL|TLS)_/.test(error.code ?? '') || !socket.writable) {
     socket.destroy();
     return;
   }

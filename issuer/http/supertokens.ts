@@ -78,7 +78,7 @@ function createClient(issuer: Issuer): MethodRoute {
           );
         }
         const { client, clientSecret } = await issuer.clients.create(registration, administratorOf(request));
-        return { status: 'OK', ...recipeView(client), clientSecret };
+        return { status: 'OK', ...recipeView(client), ...(clientSecret && { clientSecret }) };
       });
     },
   };

@@ -1,5 +1,6 @@
 import { OAuthError, type TokenResponse, type TokenResponseCamelCase } from '@fleetgate/shared';
 import type { Caller } from '../audit.ts';
+import type { ClientCertificate } from '../client-certificate.ts';
 import type { ClientRequest, TokenRequest } from '../token-request.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -16,6 +17,7 @@ export interface HttpClientRequest {
   /** Whether it says twice who asks or how the body is to be read. */
   readonly isAmbiguous: boolean;
   readonly authorization: string | undefined;
+  readonly certificate?: ClientCertificate | undefined;
   readonly caller: Caller;
 }
 
@@ -76,12 +78,18 @@ function readParameters({ body, hasQuery, isAmbiguous }: HttpClientRequest) {
   return body.type === 'form' ? readForm(body.bytes) : readJson(body.bytes);
 }
 
-function clientRequest({ caller, authorization }: HttpClientRequest, parameters: Parameters): ClientRequest {
+function clientRequest(
+  { caller, authorization, certificate }: HttpClientRequest,
+  parameters: Parameters,
+): ClientRequest {
   return {
     caller,
     authorization,
+    certificate,
     clientId: text(parameters, 'client_id'),
     clientSecret: text(parameters, 'client_secret'),
+    clientAssertion: text(parameters, 'client_assertion'),
+    clientAssertionType: text(parameters, 'client_assertion_type'),
   };
 }
 

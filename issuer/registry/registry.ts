@@ -1,15 +1,17 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
 import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
+import type { ClientAuthParameters } from '../client-auth/parameters.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
 import type { ClientSecret } from '../secrets.ts';
 import type { ApiKeyRegistry } from './api-keys.ts';
+import type { AssertionRegistry } from './assertions.ts';
 import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
 import type { SecretRegistry } from './secret-registry.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** A registered machine, as the registry keeps it. Times in milliseconds since 1970. */
-export interface ClientRecord {
+export interface ClientRecord extends ClientAuthParameters {
   /** The registry's number of this registration. A client deleted and registered again gets another. */
   readonly registration: number;
   readonly clientId: string;
@@ -73,7 +75,7 @@ export type RevocationRecorded =
  *
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
-export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyRegistry {
+export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyRegistry, AssertionRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {

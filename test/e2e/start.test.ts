@@ -49,13 +49,28 @@ test('a wrong --set names the option and the nearest valid key', async () => {
   expect(line).toContain("'client_id_binding'");
 });
 
-test.each([
-  ['issuer.coap.enabled=true', 'issuer.coap.enabled'],
-  ['issuer.http.tls_cert_file=cert.pem', 'TLS'],
-])('%s is not built yet, and says so in one line', async (set, word) => {
-  const line = await refusal(['--set', set], 2);
-  expect(line).toContain(word);
+test('issuer.coap.enabled=true is not built yet, and says so in one line', async () => {
+  const line = await refusal(['--set', 'issuer.coap.enabled=true'], 2);
+  expect(line).toContain('issuer.coap.enabled');
   expect(line).toContain('not built yet');
+});
+
+test.each([
+  ['a certificate without a key', ['tls_cert_file=/dev/null'], 'issuer.http.tls_key_file is missing'],
+  ['a key without a certificate', ['tls_key_file=/dev/null'], 'issuer.http.tls_cert_file is missing'],
+  [
+    'authorities without TLS',
+    ['tls_client_ca_file=/dev/null'],
+    'issuer.http.tls_client_ca_file is of no use',
+  ],
+  [
+    'a file that does not exist',
+    ['tls_cert_file=/nonexistent/server.pem', 'tls_key_file=/dev/null'],
+    'issuer.http.tls_cert_file: /nonexistent/server.pem',
+  ],
+])('the public listener with %s names the key', async (_what, settings, words) => {
+  const sets = settings.flatMap((set) => ['--set', `issuer.http.${set}`]);
+  expect(await refusal(sets, 2)).toContain(words);
 });
 
 test.each([

@@ -163,10 +163,10 @@ describe('creating a client', () => {
     ['a lifetime in text', { token_lifetime_seconds: '900' }, 'invalid_request'],
     ['a lifetime over a day', { token_lifetime_seconds: 86_401 }, 'invalid_request'],
     ['a lifetime of 1e400', JSON.parse('{"token_lifetime_seconds":1e400}'), 'invalid_request'],
-    ['a method that does not exist yet', { auth_method: 'private_key_jwt' }, 'not_supported'],
+    ['a method that does not exist', { auth_method: 'client_secret_jwt' }, 'not_supported'],
     ['no authentication', { auth_method: 'none' }, 'not_supported'],
     ['a method named like a property', { auth_method: 'constructor' }, 'not_supported'],
-    ['keys', { jwks: { keys: [] } }, 'not_supported'],
+    ['keys beside a secret', { jwks: { keys: [] } }, 'invalid_request'],
     ['a secret of its own', { client_secret: 'chosen' }, 'invalid_request'],
   ])('with %s is 400, and nothing is created', async (_name, body, error) => {
     await refused(await create(body), 400, error);
@@ -183,7 +183,11 @@ describe('creating a client', () => {
   });
 
   test('by an unsupported method names those that exist', async () => {
-    const description = await refused(await create({ auth_method: 'tls_client_auth' }), 400, 'not_supported');
+    const description = await refused(
+      await create({ auth_method: 'client_secret_jwt' }),
+      400,
+      'not_supported',
+    );
     expect(description).toContain('client_secret_basic, client_secret_post');
   });
 

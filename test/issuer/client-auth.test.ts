@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import type { AuthenticationAttempt, ClientAuthContext } from '../../issuer/client-auth/client-auth.ts';
+import type {
+  AuthenticationAttempt,
+  ClientAuthContext,
+  Proof,
+} from '../../issuer/client-auth/client-auth.ts';
 import { clientSecretBasic } from '../../issuer/client-auth/client-secret-basic.ts';
 import { clientSecretPost } from '../../issuer/client-auth/client-secret-post.ts';
 import { checkAuthMethod } from '../../issuer/client-auth/methods.ts';
@@ -23,7 +27,8 @@ const holding = (...secrets: string[]) =>
   }) as unknown as ClientRecord;
 const context = { now: () => 1000 } as ClientAuthContext;
 const isProven = (attempt: AuthenticationAttempt | undefined, client: ClientRecord | undefined) =>
-  attempt?.prove(client, context).isProven;
+  // Of a secret it is told at once.
+  (attempt?.prove(client, context) as Proof | undefined)?.isProven;
 
 describe('client_secret_basic', () => {
   const basic = (text: string) =>
@@ -89,7 +94,7 @@ describe('a secret', () => {
 });
 
 test('a method that does not exist is not supported, whatever it is called', () => {
-  for (const method of ['private_key_jwt', 'none', '', 'toString', '__proto__']) {
+  for (const method of ['client_secret_jwt', 'none', '', 'toString', '__proto__']) {
     expect(() => checkAuthMethod(method)).toThrow(expect.objectContaining({ code: 'not_supported' }));
   }
 });

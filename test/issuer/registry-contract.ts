@@ -95,6 +95,14 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         group: 'plant-7',
         labels: { hw: 'rev-a' },
         metadata: { nested: { list: [1, null, 'ü'] } },
+        authMethod: 'private_key_jwt',
+        jwks: { keys: [{ kty: 'EC', x5c: ['AAAA'] }] },
+        jwksUri: 'https://keys.example/jwks',
+        tlsClientAuthSubjectDn: 'CN=a\\,b,O=ü',
+        tlsClientAuthSanDns: 'a.example',
+        tlsClientAuthSanUri: 'urn:a',
+        tlsClientAuthSanIp: '::1',
+        tlsClientAuthSanEmail: 'a@example.com',
         tokenLifetimeSeconds: 60,
         secrets: [
           unusedSecret('one', { createdAtMs: 1 }),
@@ -507,6 +515,31 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       const another = await opened.openAnother();
       expect(await another.findClient('a')).toBeDefined();
       await another.close();
+    });
+
+    describe('an assertion', () => {
+      const assertion = (fill: number, expiresAtSeconds = NOW + 60) => ({
+        id: new Uint8Array(32).fill(fill),
+        expiresAtSeconds,
+      });
+
+      test('is used once, of many at once and on every connection, whatever its end', async () => {
+        const another = await opened.openAnother();
+        const used = await Promise.all(
+          [registry, another, registry, another].map((each) => each.useAssertion(assertion(1), NOW)),
+        );
+        expect(used.filter(Boolean)).toHaveLength(1);
+        expect(await registry.useAssertion(assertion(1, NOW + 200), NOW)).toBe(false);
+        expect(await registry.useAssertion(assertion(2), NOW)).toBe(true);
+        await another.close();
+      });
+
+      test('is remembered up to its end and for as long as clocks may differ, and forgotten then', async () => {
+        await registry.useAssertion(assertion(1), NOW);
+        expect(await registry.useAssertion(assertion(1), NOW + 60)).toBe(false);
+        expect(await registry.useAssertion(assertion(1), NOW + 300)).toBe(false);
+        expect(await registry.useAssertion(assertion(1), NOW + 1000)).toBe(true);
+      });
     });
   });
 }

@@ -52,16 +52,21 @@ describe('public routes', () => {
 
   test('metadata names only what exists', async () => {
     const { issuer } = await issuerFixture();
+    const methods = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
+    const algorithms = ['ES256', 'EdDSA', 'Ed25519', 'RS256', 'PS256'];
     for (const path of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
       expect(await (await fetch(`${issuer.url}${path}`)).json()).toEqual({
         issuer: issuer.url,
         token_endpoint: `${issuer.url}/oauth/token`,
         jwks_uri: `${issuer.url}/.well-known/jwks.json`,
-        token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        token_endpoint_auth_methods_supported: methods,
+        token_endpoint_auth_signing_alg_values_supported: algorithms,
         revocation_endpoint: `${issuer.url}/oauth/revoke`,
-        revocation_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        revocation_endpoint_auth_methods_supported: methods,
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         introspection_endpoint: `${issuer.url}/oauth/introspect`,
-        introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        introspection_endpoint_auth_methods_supported: methods,
+        introspection_endpoint_auth_signing_alg_values_supported: algorithms,
         token_introspection_endpoint: `${issuer.url}/oauth/introspect`,
         grant_types_supported: ['client_credentials'],
         response_types_supported: [],

@@ -123,7 +123,7 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       ['a secret of its own', { clientSecret: 'chosen' }, 'invalid_request', 400],
       [
         'a method that does not exist',
-        { tokenEndpointAuthMethod: 'private_key_jwt' },
+        { tokenEndpointAuthMethod: 'client_secret_jwt' },
         'invalid_request',
         400,
       ],

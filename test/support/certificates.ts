@@ -10,12 +10,27 @@ export interface Pair {
 }
 
 export interface Authority extends Pair {
-  issue(commonName: string, validity?: Validity): Promise<Pair>;
+  issue(commonName: string, options?: CertificateOptions): Promise<Pair>;
 }
 
 export interface Validity {
   readonly from?: Date;
   readonly to?: Date;
+}
+
+/** Mail, DNS, URI and IP, by their numbers in RFC 5280 §4.2.1.6. */
+export type AlternativeName =
+  | { readonly type: 1 | 2 | 6; readonly value: string }
+  | { readonly type: 7; readonly ip: string };
+
+export interface CertificateOptions extends Validity {
+  /** Default: localhost and 127.0.0.1. */
+  readonly altNames?: readonly AlternativeName[];
+}
+
+/** A certificate of a machine that no authority stands for. */
+export function selfSigned(commonName: string, validity: Validity = {}): Promise<Pair> {
+  return pair(commonName, validity, [{ name: 'keyUsage', digitalSignature: true }]);
 }
 
 /** Valid from an hour ago, for a day. */
@@ -26,7 +41,7 @@ export async function createAuthority(commonName = 'Fleetgate test authority'): 
   ]);
   return {
     ...own,
-    issue: (name, validity = {}) =>
+    issue: (name, { altNames = localNames, ...validity } = {}) =>
       pair(
         name,
         validity,
@@ -34,18 +49,18 @@ export async function createAuthority(commonName = 'Fleetgate test authority'): 
           { name: 'basicConstraints', cA: false },
           { name: 'keyUsage', digitalSignature: true },
           { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
-          {
-            name: 'subjectAltName',
-            altNames: [
-              { type: 2, value: 'localhost' },
-              { type: 7, ip: '127.0.0.1' },
-            ],
-          },
+          // Copied, since the library takes no readonly list. An empty one would be no extension.
+          ...(altNames.length === 0 ? [] : [{ name: 'subjectAltName' as const, altNames: [...altNames] }]),
         ],
         own,
       ),
   };
 }
+
+const localNames: readonly AlternativeName[] = [
+  { type: 2, value: 'localhost' },
+  { type: 7, ip: '127.0.0.1' },
+];
 
 type Options = NonNullable<Parameters<typeof generate>[1]>;
 

@@ -1,3 +1,4 @@
+import { clientAuthParametersOf } from '../../client-auth/parameters.ts';
 import type { NewRevocation } from '../../revocation.ts';
 import type { ClientChangesRegistry } from '../client-changes.ts';
 import type { Acts } from './acts.ts';
@@ -21,7 +22,8 @@ export function clientChangeActs(
   const keys = creationKeys(database);
   const update = database.prepare<unknown[]>(`
     UPDATE clients SET name = ?, scope = ?, audience = ?, auth_method = ?, grant_types = ?, client_group = ?, labels = ?,
-      metadata = ?, token_lifetime_seconds = ?, supertokens = ?, updated_at_ms = ?, revision = revision + 1
+      metadata = ?, token_lifetime_seconds = ?, supertokens = ?, updated_at_ms = ?, auth_parameters = ?,
+      revision = revision + 1
     WHERE registration = ? AND revision = ?`);
   const quarantine = database.prepare<unknown[]>(`
     UPDATE clients SET quarantined_at_ms = ifnull(quarantined_at_ms, ?), quarantine_reason = ?, updated_at_ms = ?,
@@ -63,6 +65,7 @@ export function clientChangeActs(
           client.tokenLifetimeSeconds ?? null,
           JSON.stringify(client.supertokens),
           client.updatedAtMs,
+          JSON.stringify(clientAuthParametersOf(client)),
           client.registration,
           client.revision,
         );

@@ -1,3 +1,4 @@
+import { type ClientAuthParameters, clientAuthParametersOf } from '../../client-auth/parameters.ts';
 import type { ClientSecret } from '../../secrets.ts';
 import type { ClientFilter } from '../client-changes.ts';
 import type { ClientRecord, NewClientRecord } from '../registry.ts';
@@ -12,6 +13,7 @@ export interface ClientRow {
   scope: string;
   audience: string;
   auth_method: string;
+  auth_parameters: string;
   grant_types: string;
   client_group: string | null;
   labels: string;
@@ -51,8 +53,8 @@ export function clientStatements(database: Database, secrets: ClientSecretStatem
   );
   const insert = database.prepare<unknown[]>(`
     INSERT INTO clients (client_id, name, scope, audience, auth_method, grant_types, client_group, labels, metadata,
-      token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms, auth_parameters)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (client_id) DO NOTHING`);
   const removeLabels = database.prepare<[number]>('DELETE FROM client_labels WHERE registration = ?');
   const insertLabel = database.prepare<unknown[]>(
@@ -109,6 +111,7 @@ export function clientStatements(database: Database, secrets: ClientSecretStatem
         JSON.stringify(client.supertokens),
         client.createdAtMs,
         client.updatedAtMs,
+        JSON.stringify(clientAuthParametersOf(client)),
       );
       if (changes === 0) return false;
       for (const secret of client.secrets) secrets.insert(Number(lastInsertRowid), secret);
@@ -126,6 +129,7 @@ function asClient(row: ClientRow, secrets: readonly ClientSecret[]): ClientRecor
     scope: row.scope,
     audience: JSON.parse(row.audience) as string[],
     authMethod: row.auth_method,
+    ...(JSON.parse(row.auth_parameters) as ClientAuthParameters),
     grantTypes: JSON.parse(row.grant_types) as string[],
     group: row.client_group ?? undefined,
     labels: JSON.parse(row.labels) as Record<string, string>,

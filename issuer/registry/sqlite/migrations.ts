@@ -152,4 +152,14 @@ export const migrations: readonly string[] = [
   CREATE INDEX secrets_by_end ON client_secrets (expires_at_ms, registration, slot)
     WHERE expires_at_ms IS NOT NULL;
   `,
+  // Client authentication without secrets: keys and names of clients, assertions that were used.
+  `
+  ALTER TABLE clients ADD COLUMN auth_parameters TEXT NOT NULL DEFAULT '{}';
+
+  CREATE TABLE used_assertions (
+    id BLOB PRIMARY KEY CHECK (length(id) = 32),
+    forget_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX used_assertions_by_time ON used_assertions (forget_at);
+  `,
 ];

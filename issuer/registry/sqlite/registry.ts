@@ -14,6 +14,7 @@ import { groupCommit } from './group-commit.ts';
 import { revocationStatements } from './revocations.ts';
 import { secretActs } from './secret-acts.ts';
 import { signingKeyStatements } from './signing-keys.ts';
+import { usedAssertionStatements } from './used-assertions.ts';
 
 /**
  * The registry in one SQLite file, made 0600. Reads run at once; writes go through the group commit.
@@ -27,6 +28,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   const audit = auditStatements(database);
   const keys = signingKeyStatements(database);
   const revocations = revocationStatements(database);
+  const assertions = usedAssertionStatements(database);
   const commits = groupCommit(database);
   const probe = database.prepare('SELECT registration FROM clients LIMIT 1');
 
@@ -127,6 +129,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
         audit.insert(event);
         return true;
       }),
+    useAssertion: (assertion, nowSeconds) => commits.run(() => assertions.use(assertion, nowSeconds)),
     async isReadable() {
       try {
         probe.get();

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { isRocaModulus, isSmallOrderPoint } from '@fleetgate/shared';
 import { describe, expect, test } from 'vitest';
 import { loadKeySet } from '../../../broker/verifier/key-set.ts';
-import { isRocaModulus, isSmallOrderPoint } from '../../../broker/verifier/weak-keys.ts';
 import { testIssuer } from '../../support/broker-tokens.ts';
 import { jsonServer, testVerifier } from '../../support/verifier-fixture.ts';
 

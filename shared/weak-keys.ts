@@ -40,6 +40,6 @@ const smallOrderYs: ReadonlySet<bigint> = new Set([0n, 1n, FIELD - 1n, Y_OF_ORDE
  */
 export function isSmallOrderPoint(publicKey: Uint8Array): boolean {
   // RFC 8032 §5.1.2: y, little-endian; the highest bit is the sign of x. y may be spelled with p added.
-  const bigEndian = BigInt(`0x${Buffer.from(publicKey).reverse().toString('hex')}`);
-  return smallOrderYs.has((bigEndian & (2n ** 255n - 1n)) % FIELD);
+  const y = publicKey.reduceRight((number, byte) => (number << 8n) | BigInt(byte), 0n);
+  return smallOrderYs.has((y & (2n ** 255n - 1n)) % FIELD);
 }

@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto';
+import { isIdentifier } from '@fleetgate/shared';
+import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
+import { type Assertion, assertionLifetimeProblem, parseAssertion } from './assertion.ts';
+import { isSignedByAny } from './assertion-signature.ts';
+import type { ClientAuthContext, ClientAuthentication } from './client-auth.ts';
+
+/** RFC 7523 §2.2. */
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
+/** `client_assertion`: a JWT that the client signed with a key it is registered with (RFC 7523 §3). */
+export const privateKeyJwt = (({ clientId, clientAssertion, clientAssertionType }) => {
+  if (clientAssertion === undefined && clientAssertionType === undefined) return undefined;
+  const assertion =
+    clientAssertionType === ASSERTION_TYPE ? parseAssertion(clientAssertion ?? '') : undefined;
+  return {
+    method: 'private_key_jwt',
+    clientId: assertion?.subject ?? clientId ?? '',
+    async prove(client, context) {
+      if (assertion === undefined || !isMeantForUs(assertion, context)) return { isProven: false };
+      const keys = client === undefined ? [] : await context.clientKeys.of(client, assertion.keyId);
+      const isSigned = await isSignedByAny(assertion, keys);
+      return { isProven: isSigned && client !== undefined && (await useOnce(assertion, context)) };
+    },
+  };
+}) satisfies ClientAuthentication;
+
+function isMeantForUs(assertion: Assertion, { issuerUrl, now }: ClientAuthContext): boolean {
+  const { issuer, subject, audience } = assertion;
+  if (issuer !== subject || !isIdentifier(subject)) return false;
+  const ours = audiencesOf(issuerUrl());
+  // One that is meant for another server as well could come from there.
+  if (audience.length === 0 || !audience.every((one) => ours.includes(one))) return false;
+  return assertionLifetimeProblem(assertion, now() / 1000) === undefined;
+}
+
+/** RFC 7523 §3: the token endpoint's URL identifies the server, as the issuer's does. */
+function audiencesOf(issuerUrl: string): readonly string[] {
+  return [issuerUrl, ...tokenEndpointPaths.map((path) => `${issuerUrl}${path}`)];
+}
+
+/** Whether nobody has used it before, in whichever process on this database. */
+function useOnce(
+  { subject, tokenId, expiresAtSeconds }: Assertion,
+  context: ClientAuthContext,
+): Promise<boolean> {
+  const { registry, issuerUrl, now } = context;
+  // Another issuer's client of this name is somebody else.
+  const id = createHash('sha256')
+    .update(JSON.stringify([issuerUrl(), subject, tokenId]))
+    .digest();
+  return registry.useAssertion(
+    { id, expiresAtSeconds: Math.ceil(expiresAtSeconds) },
+    Math.floor(now() / 1000),
+  );
+}

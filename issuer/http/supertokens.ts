@@ -6,7 +6,13 @@ import type { Issuer } from '../open-issuer.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
 import { describe, errorBody, statusOf } from './errors.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
-import { RecipeClient, recipeView, toRegistration } from './supertokens-client.ts';
+import {
+  RecipeClient,
+  RecipeClientUpdate,
+  recipeView,
+  toRegistration,
+  toReplacement,
+} from './supertokens-client.ts';
 import { readRecipeInput } from './supertokens-input.ts';
 
 /**
@@ -22,6 +28,7 @@ const ClientId = Type.Object({ clientId: Type.String() });
 const Page = Type.Object({
   pageSize: Type.Optional(Type.String()),
   pageToken: Type.Optional(Type.String()),
+  clientName: Type.Optional(Type.String()),
 });
 
 /**
@@ -40,7 +47,9 @@ export function supertokensRoutes(issuer: Issuer, adminKey: string): FastifyPlug
       return reply.code(status).type('text/plain; charset=utf-8').send(description);
     });
     // The first that an SDK asks, once.
-    addTolerantRoute(app, '/apiversion', { GET: { handler: () => ({ versions: CDI_VERSIONS }) } });
+    addTolerantRoute(app, '/apiversion', {
+      GET: { openTo: ['provisioner', 'auditor'], handler: () => ({ versions: CDI_VERSIONS }) },
+    });
     await app.register(recipeRoutes(issuer), { prefix: '/recipe' });
   };
 }
@@ -48,7 +57,11 @@ export function supertokensRoutes(issuer: Issuer, adminKey: string): FastifyPlug
 function recipeRoutes(issuer: Issuer): FastifyPluginAsync {
   return async (app) => {
     app.setNotFoundHandler((_request, reply) => reply.code(404).type('text/plain').send('Not found'));
-    addTolerantRoute(app, '/oauth/clients', { POST: createClient(issuer), GET: showClient(issuer) });
+    addTolerantRoute(app, '/oauth/clients', {
+      POST: createClient(issuer),
+      GET: showClient(issuer),
+      PUT: updateClient(issuer),
+    });
     addTolerantRoute(app, '/oauth/clients/list', { GET: listClients(issuer) });
     addTolerantRoute(app, '/oauth/clients/remove', { POST: removeClient(issuer) });
     addTolerantRoute(app, '/oauth/tokens/revoke', { POST: revokeTokens(issuer) });
@@ -84,8 +97,29 @@ function createClient(issuer: Issuer): MethodRoute {
   };
 }
 
+function updateClient(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { body: RecipeClientUpdate } },
+    handler: (request) => {
+      const body = request.body as RecipeClientUpdate;
+      const replacement = toReplacement(body);
+      return orOauthError(async () => {
+        if (body.clientSecret !== undefined) {
+          throw new FleetgateError('not_supported', 'clientSecret cannot be chosen; rotate it');
+        }
+        const by = administratorOf(request);
+        return {
+          status: 'OK',
+          ...recipeView(await issuer.clientChanges.update(body.clientId, replacement, by)),
+        };
+      });
+    },
+  };
+}
+
 function showClient(issuer: Issuer): MethodRoute {
   return {
+    openTo: ['provisioner', 'auditor'],
     options: { schema: { querystring: ClientId } },
     async handler(request) {
       const { clientId } = request.query as Static<typeof ClientId>;
@@ -97,12 +131,15 @@ function showClient(issuer: Issuer): MethodRoute {
 
 function listClients(issuer: Issuer): MethodRoute {
   return {
+    openTo: ['provisioner', 'auditor'],
     options: { schema: { querystring: Page } },
     async handler(request) {
-      const { pageSize, pageToken } = request.query as Static<typeof Page>;
+      const { pageSize, pageToken, clientName } = request.query as Static<typeof Page>;
       const { clients, nextAfter } = await issuer.clients.list({
         limit: readPageSize(pageSize),
         after: pageToken === undefined ? undefined : readPageToken(pageToken),
+        // An empty one is none, as in SuperTokens.
+        filter: clientName ? { name: clientName } : undefined,
       });
       return {
         status: 'OK',
@@ -155,6 +192,7 @@ async function orOauthError(act: () => Promise<object>): Promise<object> {
     return await act();
   } catch (error) {
     if (!(error instanceof FleetgateError) || statusOf(error) >= 500) throw error;
+    if (error.code === 'client_unknown') return clientNotFound;
     return {
       status: 'OAUTH_ERROR',
       error: error.code === 'scope_malformed' ? 'invalid_scope' : 'invalid_request',

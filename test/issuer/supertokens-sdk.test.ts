@@ -34,7 +34,7 @@ describe.each(['', '/appid-x'])(
       core = `${fixture.admin}${prefix}`;
     });
 
-    test('creates a client that gets a token, finds it, lists it, revokes its tokens and deletes it', async () => {
+    test('creates a client that gets a token, changes it, finds it, lists it, revokes its tokens and deletes it', async () => {
       const given = {
         clientId: 'calendar',
         clientName: 'Calendar',
@@ -52,18 +52,26 @@ describe.each(['', '/appid-x'])(
       } as RegisteredClient);
       expect(await token.json()).toMatchObject({ expires_in: 1800, scope: 'event.create event.view' });
 
-      const [found, listed, revoked, removed, gone, empty] = await sdk(
+      const [updated, found, listed, revoked, removed, gone, empty] = await sdk(
         core,
         app.adminKey,
+        ['updateOAuth2Client', { clientId: 'calendar', scope: 'event.view', metadata: { team: 'x' } }],
         ['getOAuth2Client', 'calendar'],
-        ['getOAuth2Clients', { pageSize: 10 }],
+        ['getOAuth2Clients', { pageSize: 10, clientName: 'Calendar' }],
         ['revokeTokensByClientId', 'calendar'],
         ['deleteOAuth2Client', { clientId: 'calendar' }],
         ['getOAuth2Client', 'calendar'],
         ['getOAuth2Clients', {}],
       );
-      expect(found).toEqual({ status: 'OK', client });
-      expect(listed).toEqual({ status: 'OK', clients: [client] });
+      const changed = {
+        ...client,
+        scope: 'event.view',
+        metadata: { team: 'x' },
+        updatedAt: expect.any(String),
+      };
+      expect(updated).toEqual({ status: 'OK', client: changed });
+      expect(found).toEqual(updated);
+      expect(listed).toEqual({ status: 'OK', clients: [updated.client] });
       expect([revoked, removed]).toEqual([{ status: 'OK' }, { status: 'OK' }]);
       expect(gone).toMatchObject({ status: 'ERROR', error: 'invalid_request' });
       expect(empty).toEqual({ status: 'OK', clients: [] });

@@ -198,9 +198,101 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       expect(pages).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
     });
 
+    test('is of those with a name, the whole name', async () => {
+      for (const clientId of ['a', 'b', 'c']) await create({ clientId, clientName: 'Press' });
+      await create({ clientId: 'd', clientName: 'Presses' });
+      await create({ clientId: 'e' });
+      const ids = async (query: Record<string, string>) =>
+        (await list(query)).body.clients.map((client: { clientId: string }) => client.clientId);
+      expect(await ids({ clientName: 'Press' })).toEqual(['a', 'b', 'c']);
+      expect(await ids({ clientName: 'press' })).toEqual([]);
+      expect(await ids({ clientName: '' })).toEqual(['a', 'b', 'c', 'd', 'e']);
+      const { nextPaginationToken: pageToken } = (await list({ clientName: 'Press', pageSize: '2' })).body;
+      expect(await ids({ clientName: 'Press', pageSize: '2', pageToken })).toEqual(['c']);
+    });
+
     test('takes a page that is larger than any as the largest', async () => {
       await create({ clientId: 'a' });
       expect((await list({ pageSize: '999999999' })).body).toMatchObject({ clients: [{ clientId: 'a' }] });
+    });
+  });
+
+  describe('a change', () => {
+    const change = (body: unknown) => ask('PUT', '/recipe/oauth/clients', body);
+
+    test('replaces what is given, field by field, and leaves the rest', async () => {
+      const { body: before } = await create({
+        clientId: 'a',
+        clientName: 'A',
+        scope: 'x y',
+        audience: ['one', 'two'],
+        metadata: { team: { name: 'x' }, site: 1 },
+        redirectUris: ['https://example.com/'],
+        clientCredentialsGrantAccessTokenLifespan: '1h',
+      });
+      const given = {
+        scope: 'z',
+        audience: ['three'],
+        metadata: { team: {} },
+        clientCredentialsGrantAccessTokenLifespan: '30m',
+        tokenEndpointAuthMethod: 'client_secret_post',
+        logoUri: 'https://example.com/logo',
+      };
+      const { status, body } = await change({ clientId: 'a', ...given });
+      const { clientSecret: _secret, ...shown } = before;
+      expect([status, body]).toEqual([200, { ...shown, ...given, ...times }]);
+      expect((await show('a')).body).toEqual(body);
+      const token = (await (await tokenFor(before)).json()) as Record<string, unknown>;
+      expect(token).toMatchObject({ expires_in: 1800, scope: 'z' });
+    });
+
+    test('by null takes back what a client has that nothing was given for', async () => {
+      await create({
+        clientId: 'a',
+        redirectUris: ['https://example.com/'],
+        grantTypes: ['authorization_code'],
+        metadata: { team: 'x' },
+        clientCredentialsGrantAccessTokenLifespan: '1h',
+      });
+      const { body } = await change({
+        clientId: 'a',
+        redirectUris: null,
+        grantTypes: null,
+        metadata: null,
+        clientCredentialsGrantAccessTokenLifespan: null,
+      });
+      expect(body).toEqual({ ...defaults, clientId: 'a', ...times });
+    });
+
+    test('of the lifetime elsewhere is seen here', async () => {
+      await create({ clientId: 'a', clientCredentialsGrantAccessTokenLifespan: '1h' });
+      const patch = { 'api-key': app.adminKey, 'content-type': 'application/merge-patch+json' };
+      const patched = await app.call('PATCH', '/v1/clients/a', { token_lifetime_seconds: 60 }, patch);
+      expect(patched.status).toBe(200);
+      expect((await show('a')).body).toMatchObject({ clientCredentialsGrantAccessTokenLifespan: '60s' });
+    });
+
+    test('of a client that is not there is told', async () => {
+      for (const clientId of ['nobody', 'a/b', '']) {
+        const { status, body } = await change({ clientId, scope: 'a' });
+        expect([status, body]).toEqual([200, { status: 'CLIENT_NOT_FOUND_ERROR' }]);
+      }
+    });
+
+    test.each<[string, Record<string, unknown>, string]>([
+      ['a malformed scope', { scope: 'a  b' }, 'invalid_scope'],
+      ['a method that does not exist', { tokenEndpointAuthMethod: 'secret_handshake' }, 'invalid_request'],
+      ['a lifespan over a day', { clientCredentialsGrantAccessTokenLifespan: '25h' }, 'invalid_request'],
+    ])('to %s is refused and changes nothing', async (_name, given, error) => {
+      await create({ clientId: 'a', scope: 'x' });
+      const before = (await show('a')).body;
+      expect((await change({ clientId: 'a', ...given })).body).toEqual({
+        status: 'OAUTH_ERROR',
+        error,
+        errorDescription: expect.any(String),
+        statusCode: 400,
+      });
+      expect((await show('a')).body).toEqual(before);
     });
   });
 
@@ -258,6 +350,8 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
         "Field name 'clientId' is invalid in JSON input",
       ],
       ['POST', '/recipe/oauth/tokens/revoke', {}, "Field name 'client_id' is invalid in JSON input"],
+      ['PUT', '/recipe/oauth/clients', {}, "Field name 'clientId' is invalid in JSON input"],
+      ['PUT', '/recipe/oauth/clients', '{', 'Invalid Json Input'],
       ['GET', '/recipe/oauth/clients', undefined, "Field name 'clientId' is missing in GET request"],
       [
         'GET',
@@ -288,6 +382,7 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
     ['POST', '/recipe/oauth/clients/'],
     ['GET', '/recipe/oauth/clients/list/'],
     ['GET', '/recipe/oauth/clients/?clientId=a'],
+    ['PUT', '/recipe/oauth/clients/'],
     ['POST', '/recipe/oauth/clients/remove/'],
     ['POST', '/recipe/oauth/tokens/revoke/'],
     ['GET', '/apiversion/'],

@@ -152,4 +152,8 @@ export const migrations: readonly string[] = [
   CREATE INDEX secrets_by_end ON client_secrets (expires_at_ms, registration, slot)
     WHERE expires_at_ms IS NOT NULL;
   `,
+  // Clients by their name, as SuperTokens' list asks for them.
+  `
+  CREATE INDEX clients_by_name ON clients (name, client_id) WHERE name IS NOT NULL;
+  `,
 ];

@@ -73,7 +73,11 @@ export type RecipeClientUpdate = Static<typeof RecipeClientUpdate>;
 
 /** @throws OAuthError `invalid_request` for a lifespan that is none */
 export function toRegistration(body: RecipeClient): ClientRegistration {
-  return { ...given(body), clientId: body.clientId ?? `stcl_${randomUUID()}` };
+  return {
+    ...given(body),
+    clientId: body.clientId ?? `stcl_${randomUUID()}`,
+    clientSecret: body.clientSecret,
+  };
 }
 
 /** @throws OAuthError `invalid_request` for a lifespan that is none */

@@ -84,12 +84,6 @@ function createClient(issuer: Issuer): MethodRoute {
       const body = request.body as RecipeClient;
       const registration = toRegistration(body);
       return orOauthError(async () => {
-        if (body.clientSecret !== undefined) {
-          throw new FleetgateError(
-            'not_supported',
-            'clientSecret cannot be chosen; the answer holds a new one',
-          );
-        }
         const { client, clientSecret } = await issuer.clients.create(registration, administratorOf(request));
         return { status: 'OK', ...recipeView(client), clientSecret };
       });
@@ -105,7 +99,7 @@ function updateClient(issuer: Issuer): MethodRoute {
       const replacement = toReplacement(body);
       return orOauthError(async () => {
         if (body.clientSecret !== undefined) {
-          throw new FleetgateError('not_supported', 'clientSecret cannot be chosen; rotate it');
+          throw new FleetgateError('not_supported', 'clientSecret is not changed here; rotate it');
         }
         const by = administratorOf(request);
         return {

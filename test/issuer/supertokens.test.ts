@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type AppFixture, createApp, defaultApp } from '../support/app-fixture.ts';
 import { adminKey, issuerFixture, json, type RegisteredClient } from '../support/issuer-fixture.ts';
@@ -120,7 +121,8 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       ['an id that is taken', { clientId: 'taken' }, 'invalid_request', 409],
       ['an id that is none', { clientId: 'a/b' }, 'invalid_request', 400],
       ['a malformed scope', { scope: 'a  b' }, 'invalid_scope', 400],
-      ['a secret of its own', { clientSecret: 'chosen' }, 'invalid_request', 400],
+      ['a secret a person made up', { clientSecret: 'chosen' }, 'invalid_request', 400],
+      ['more than is kept', { logoUri: 'x'.repeat(9000) }, 'invalid_request', 400],
       [
         'a method that does not exist',
         { tokenEndpointAuthMethod: 'private_key_jwt' },
@@ -139,6 +141,14 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
         statusCode,
       });
     });
+  });
+
+  test('a client may bring the random secret it has', async () => {
+    const clientSecret = randomBytes(20).toString('base64url').slice(0, 26);
+    const { body } = await create({ clientId: 'a', clientSecret });
+    expect(body).toMatchObject({ status: 'OK', clientSecret });
+    expect((await tokenFor(body)).status).toBe(200);
+    expect((await show('a')).text).not.toContain(clientSecret);
   });
 
   test('a client for other grants only gets no token', async () => {

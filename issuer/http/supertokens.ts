@@ -1,6 +1,7 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { checkChosenSecret } from '../chosen-secret.ts';
 import { type Administrator, MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
@@ -97,15 +98,16 @@ function updateClient(issuer: Issuer): MethodRoute {
     handler: (request) => {
       const body = request.body as RecipeClientUpdate;
       const replacement = toReplacement(body);
+      const { clientId, clientSecret } = body;
+      const by = administratorOf(request);
       return orOauthError(async () => {
-        if (body.clientSecret !== undefined) {
-          throw new FleetgateError('not_supported', 'clientSecret is not changed here; rotate it');
-        }
-        const by = administratorOf(request);
-        return {
-          status: 'OK',
-          ...recipeView(await issuer.clientChanges.update(body.clientId, replacement, by)),
-        };
+        // Before anything is changed: these are two acts.
+        if (clientSecret !== undefined) checkChosenSecret(clientSecret);
+        const client = await issuer.clientChanges.update(clientId, replacement, by);
+        if (clientSecret === undefined) return { status: 'OK', ...recipeView(client) };
+        // As in SuperTokens the old one ends at once.
+        await issuer.secrets.rotate(clientId, { clientSecret, overlapSeconds: 0 }, by);
+        return { status: 'OK', ...recipeView(client), clientSecret };
       });
     },
   };

@@ -274,6 +274,16 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       expect(body).toEqual({ ...defaults, clientId: 'a', ...times });
     });
 
+    test('of the secret ends the old one at once, and is answered this once', async () => {
+      const { body: before } = await create({ clientId: 'a' });
+      const clientSecret = randomBytes(32).toString('base64url');
+      const { body } = await change({ clientId: 'a', clientSecret });
+      expect(body).toEqual({ ...defaults, clientId: 'a', clientSecret, ...times });
+      expect((await tokenFor(before)).status).toBe(401);
+      expect((await tokenFor({ clientId: 'a', clientSecret })).status).toBe(200);
+      expect((await show('a')).text).not.toContain(clientSecret);
+    });
+
     test('of the lifetime elsewhere is seen here', async () => {
       await create({ clientId: 'a', clientCredentialsGrantAccessTokenLifespan: '1h' });
       const patch = { 'api-key': app.adminKey, 'content-type': 'application/merge-patch+json' };
@@ -293,6 +303,7 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       ['a malformed scope', { scope: 'a  b' }, 'invalid_scope'],
       ['a method that does not exist', { tokenEndpointAuthMethod: 'secret_handshake' }, 'invalid_request'],
       ['a lifespan over a day', { clientCredentialsGrantAccessTokenLifespan: '25h' }, 'invalid_request'],
+      ['a secret a person made up', { scope: 'z', clientSecret: 'chosen' }, 'invalid_request'],
     ])('to %s is refused and changes nothing', async (_name, given, error) => {
       await create({ clientId: 'a', scope: 'x' });
       const before = (await show('a')).body;

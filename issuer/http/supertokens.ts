@@ -5,7 +5,9 @@ import { checkChosenSecret } from '../chosen-secret.ts';
 import { type Administrator, MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
-import { describe, errorBody, statusOf } from './errors.ts';
+import { describe, errorBody, sendError, statusOf } from './errors.ts';
+import { paths } from './metadata.ts';
+import { published } from './public.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 import {
   RecipeClient,
@@ -38,6 +40,21 @@ const Page = Type.Object({
  */
 export function supertokensRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
   return async (app) => {
+    await app.register(keySetRoute(issuer));
+    await app.register(guardedRoutes(issuer, adminKey));
+  };
+}
+
+/** Where backend SDKs look for the keys to verify access tokens with: at the core, and without a key of theirs. */
+function keySetRoute(issuer: Issuer): FastifyPluginAsync {
+  return async (app) => {
+    app.setErrorHandler(sendError);
+    addTolerantRoute(app, paths.jwks, { GET: { handler: published(() => issuer.currentJwks()) } });
+  };
+}
+
+function guardedRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
+  return async (app) => {
     guardAdminRoutes(app, issuer, adminKey, ['admin', 'provisioner']);
     readRecipeInput(app);
     app.setErrorHandler((error, request, reply) => {
@@ -66,6 +83,7 @@ function recipeRoutes(issuer: Issuer): FastifyPluginAsync {
     addTolerantRoute(app, '/oauth/clients/list', { GET: listClients(issuer) });
     addTolerantRoute(app, '/oauth/clients/remove', { POST: removeClient(issuer) });
     addTolerantRoute(app, '/oauth/tokens/revoke', { POST: revokeTokens(issuer) });
+    addTolerantRoute(app, '/oauth/introspect', { POST: introspectToken(issuer) });
   };
 }
 
@@ -165,6 +183,18 @@ function revokeTokens(issuer: Issuer): MethodRoute {
     handler: (request) => {
       const { client_id: clientId } = request.body as { client_id: string };
       return revokeTokensOf(issuer, clientId, administratorOf(request));
+    },
+  };
+}
+
+/** Of any token. A scope that it is to have is the caller's to compare. */
+function introspectToken(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner', 'auditor'],
+    options: { schema: { body: Type.Object({ token: Type.String() }) } },
+    async handler(request) {
+      const { token } = request.body as { token: string };
+      return { status: 'OK', ...(await issuer.inspectToken(token)) };
     },
   };
 }

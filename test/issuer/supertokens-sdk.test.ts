@@ -77,6 +77,27 @@ describe.each(['', '/appid-x'])(
       expect(empty).toEqual({ status: 'OK', clients: [] });
     });
 
+    test('verifies tokens by the key set of its core, and asks it whether they were revoked', async () => {
+      const token = await app.token({ client_id: 'calendar', scope: 'event.create', audience: ['event'] });
+      const needs = { clientId: 'calendar', scopes: ['event.create'], audience: 'event' };
+      const foreign = await (await createApp(fixture, 'other')).token();
+      const answers = await sdk(
+        core,
+        app.adminKey,
+        ['validateOAuth2AccessToken', token, needs, true],
+        ['validateOAuth2AccessToken', token, { scopes: ['event.delete'] }],
+        ['validateOAuth2AccessToken', foreign],
+      );
+      expect(answers).toMatchObject([
+        { status: 'OK', payload: { client_id: 'calendar', iss: app.url } },
+        { thrown: 'The token is missing some required scopes' },
+        { thrown: 'no applicable key found in the JSON Web Key Set' },
+      ]);
+      await app.call('POST', '/v1/revocations', { kind: 'client', client_id: 'calendar' });
+      const [revoked] = await sdk(core, app.adminKey, ['validateOAuth2AccessToken', token, needs, true]);
+      expect(revoked).toEqual({ thrown: 'The token is expired, invalid or has been revoked' });
+    });
+
     test('follows the pages', async () => {
       for (const id of ['a', 'b', 'c']) await app.register({ client_id: id });
       const [first] = await sdk(core, app.adminKey, ['getOAuth2Clients', { pageSize: 2 }]);

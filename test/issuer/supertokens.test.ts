@@ -338,6 +338,37 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       expect((await revoke(id)).body).toEqual({ status: 'CLIENT_NOT_FOUND_ERROR' });
   });
 
+  test('a token is introspected for whoever has a key, with what RFC 7662 says of it', async () => {
+    const introspect = (token: string) => ask('POST', '/recipe/oauth/introspect', { token });
+    const token = await app.token({ client_id: 'a', scope: 'x y', audience: ['api'] });
+    expect((await introspect(token)).body).toEqual({
+      status: 'OK',
+      active: true,
+      client_id: 'a',
+      sub: 'a',
+      iss: app.url,
+      aud: ['api'],
+      scope: 'x y',
+      token_type: 'Bearer',
+      jti: expect.any(String),
+      exp: expect.any(Number),
+      iat: expect.any(Number),
+      nbf: expect.any(Number),
+    });
+    await create({ client_id: 'a' }, '/recipe/oauth/tokens/revoke');
+    for (const bad of [token, 'none', '']) {
+      expect((await introspect(bad)).body).toEqual({ status: 'OK', active: false });
+    }
+    const refused = await app.call('POST', '/recipe/oauth/introspect', { token }, {});
+    expect(refused.status).toBe(401);
+  });
+
+  test('the key set is there for whoever has no key', async () => {
+    const published = await app.call('GET', '/.well-known/jwks.json', undefined, {});
+    expect(published.status).toBe(200);
+    expect(await published.json()).toEqual(await (await fetch(`${app.url}/.well-known/jwks.json`)).json());
+  });
+
   test('the versions of the driver interface are told to whoever has a key', async () => {
     expect((await ask('GET', '/apiversion?apiDomain=a&websiteDomain=b')).body).toEqual({
       versions: ['5.2', '5.3', '5.4'],

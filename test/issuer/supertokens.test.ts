@@ -386,6 +386,32 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
     expect([refused.status, await refused.text()]).toEqual([401, 'Invalid API key']);
   });
 
+  test('an auditor may read and a provisioner change; who may not is 403, as text', async () => {
+    const [auditor, provisioner] = [await app.apiKey('a', 'auditor'), await app.apiKey('p', 'provisioner')];
+    const statuses = (key: string) =>
+      Promise.all(
+        (
+          [
+            ['GET', '/apiversion'],
+            ['GET', '/recipe/oauth/clients?clientId=a'],
+            ['GET', '/recipe/oauth/clients/list'],
+            ['POST', '/recipe/oauth/introspect', { token: 'none' }],
+            ['POST', '/recipe/oauth/clients', {}],
+            ['PUT', '/recipe/oauth/clients', { clientId: 'a' }],
+            ['POST', '/recipe/oauth/clients/remove', { clientId: 'a' }],
+            ['POST', '/recipe/oauth/tokens/revoke', { client_id: 'a' }],
+          ] as const
+        ).map(async ([method, path, body]) => {
+          const answer = await app.call(method, path, body, { 'api-key': key });
+          return answer.status === 200 || /^text/.test(answer.headers.get('content-type') ?? '')
+            ? answer.status
+            : 'not text';
+        }),
+      );
+    expect(await statuses(auditor)).toEqual([200, 200, 200, 200, 403, 403, 403, 403]);
+    expect(await statuses(provisioner)).toEqual(Array(8).fill(200));
+  });
+
   describe('malformed input is told in the words of SuperTokens', () => {
     test.each<[string, string, unknown, string]>([
       ['POST', '/recipe/oauth/clients', '{', 'Invalid Json Input'],

@@ -3,12 +3,7 @@ import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type AppFixture, createApp, defaultApp } from '../support/app-fixture.ts';
 import { startTestBroker } from '../support/broker-fixture.ts';
-import {
-  adminKey,
-  type IssuerFixture,
-  issuerFixture,
-  type RegisteredClient,
-} from '../support/issuer-fixture.ts';
+import { adminKey, type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
 import { openFeed } from '../support/revocation-reader.ts';
 
 /** What is of one app is shown to another: the default one and two beside it, each way. */
@@ -97,20 +92,6 @@ describe.each(pairs)('of %s, shown to %s,', (from, to) => {
       );
     expect(await keysOf(own)).toContain(kid);
     expect(await keysOf(other)).not.toContain(kid);
-  });
-
-  test('a token is not active', async () => {
-    const token = await own.token({ client_id: 'reader', scope: 'fleetgate.introspect' });
-    const asks = await other.register({ client_id: 'reader', scope: 'fleetgate.introspect' });
-    const introspect = ({ url }: AppFixture, { client_id, client_secret }: RegisteredClient) =>
-      fetch(`${url}/oauth/introspect`, {
-        method: 'POST',
-        body: new URLSearchParams({ client_id, client_secret, token }),
-      });
-    const answer = await introspect(other, asks);
-    expect([answer.status, await answer.json()]).toEqual([200, { active: false }]);
-    const ownAsks = await own.register({ client_id: 'asks', scope: 'fleetgate.introspect' });
-    expect(await (await introspect(own, ownAsks)).json()).toMatchObject({ active: true });
   });
 
   test('a token is not revoked', async () => {

@@ -24,6 +24,9 @@ export type ClientChange = {
   readonly [Field in Exclude<keyof ClientRegistration, 'clientId'>]?: unknown;
 };
 
+/** A change that is more than a merge: what is to be registered, from what is. Called again when that has changed. */
+export type ClientReplacement = (current: ClientRecord) => ClientRegistration;
+
 export interface UpdateOptions {
   /** Whether the client is the one that is to be changed. Default: it is. */
   readonly isExpected?: ((client: ClientRecord) => boolean) | undefined;
@@ -39,7 +42,7 @@ export interface ClientChanges {
    */
   update(
     clientId: string,
-    change: ClientChange,
+    change: ClientChange | ClientReplacement,
     by: Administrator,
     options?: UpdateOptions,
   ): Promise<ClientRecord>;
@@ -69,7 +72,7 @@ export function openClientChanges(
 
   async function update(
     clientId: string,
-    change: ClientChange,
+    change: ClientChange | ClientReplacement,
     by: Administrator,
     { isExpected = () => true, revokesTokens = false }: UpdateOptions,
   ): Promise<ClientRecord> {
@@ -117,12 +120,15 @@ export function openClientChanges(
 /** The client with the change; itself when that changes nothing. */
 function changed(
   current: ClientRecord,
-  change: ClientChange,
+  change: ClientChange | ClientReplacement,
   atMs: number,
   settings: RegistrationSettings,
 ): ClientRecord {
   const before = registered(current);
-  const registration = mergePatch(before, change as JsonObject) as ClientRegistration;
+  const registration =
+    typeof change === 'function'
+      ? change(current)
+      : (mergePatch(before, change as JsonObject) as ClientRegistration);
   checkRegistration(registration, settings);
   const after = registered(registration);
   return isDeepStrictEqual(before, after) ? current : { ...current, ...after, updatedAtMs: atMs };

@@ -162,4 +162,8 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX used_assertions_by_time ON used_assertions (forget_at);
   `,
+  // Clients by their name, as SuperTokens' list asks for them.
+  `
+  CREATE INDEX clients_by_name ON clients (name, client_id) WHERE name IS NOT NULL;
+  `,
 ];

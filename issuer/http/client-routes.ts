@@ -35,13 +35,16 @@ const Page = Type.Object(
 );
 type Page = Static<typeof Page>;
 
-const CreatedClient = Type.Object({
-  ...Client.properties,
-  client_secret: Type.Optional(Type.String({ description: 'shown this once' })),
-  notice: Type.Optional(
-    Type.String({ description: 'why there is no secret in the answer to a repeated request' }),
-  ),
-});
+const CreatedClient = Type.Object(
+  {
+    ...Client.properties,
+    client_secret: Type.Optional(Type.String({ description: 'shown this once' })),
+    notice: Type.Optional(
+      Type.String({ description: 'why there is no secret in the answer to a repeated request' }),
+    ),
+  },
+  { $id: 'CreatedClient' },
+);
 
 const params = Type.Object({ client_id: Type.String() });
 const tags = ['clients'];
@@ -51,6 +54,7 @@ const client = (description: string) =>
 /** `/v1/clients`. */
 export function clientRoutes(app: FastifyInstance, issuer: Issuer): void {
   app.addSchema(Client);
+  app.addSchema(CreatedClient);
   addRoute(app, '/clients', { POST: createClient(issuer), GET: listClients(issuer) });
   addRoute(app, '/clients/:client_id', {
     GET: showClient(issuer),
@@ -82,7 +86,11 @@ function createClient(issuer: Issuer): MethodRoute {
         headers,
         body: NewClient,
         response: {
-          201: answer('Registered', CreatedClient, { etag: 'as of GET', location: 'path of the client' }),
+          201: answer(
+            'Registered',
+            { $ref: 'CreatedClient#' },
+            { etag: 'as of GET', location: 'path of the client' },
+          ),
           default: refusal,
         },
       },

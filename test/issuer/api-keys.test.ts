@@ -8,7 +8,8 @@ const DAY_MS = 86_400_000;
 let fixture: IssuerFixture;
 let nowMs: number;
 beforeEach(async () => {
-  nowMs = Date.now();
+  // Whole seconds, as expiries are.
+  nowMs = Math.floor(Date.now() / 1000) * 1000;
   fixture = await issuerFixture({ now: () => nowMs });
 });
 
@@ -70,7 +71,7 @@ describe('making a key', () => {
     ['a name of two lines', { name: 'a\nb', role: 'admin' }],
     ['an expiry in the past', { name: 'a', role: 'admin', expires_at: '2020-01-01T00:00:00Z' }],
     ['an expiry that is a day', { name: 'a', role: 'admin', expires_at: '2099-01-01' }],
-    ['an expiry that is a number', { name: 'a', role: 'admin', expires_at: 4_000_000_000 }],
+    ['an expiry in milliseconds', { name: 'a', role: 'admin', expires_at: 4_000_000_000_000 }],
     ['a key of its own', { name: 'a', role: 'admin', api_key: 'fgk_x' }],
   ])('with %s is 400', async (_name, body) => {
     await refused(await post('', body), 400, 'invalid_request');
@@ -161,8 +162,11 @@ describe('rotation', () => {
     expect(await json(await post('/ci/rotate', { expires_at: at(nowMs + DAY_MS) }))).toMatchObject({
       expires_at: at(nowMs + DAY_MS),
     });
-    nowMs += 5;
-    expect(await json(await post('/ci/rotate'))).toMatchObject({ expires_at: at(nowMs + DAY_MS - 5 + 5) });
+    nowMs += MINUTE_MS;
+    expect(await json(await post('/ci/rotate'))).toMatchObject({ expires_at: at(nowMs + DAY_MS) });
+    expect(await json(await post('/ci/rotate', { expires_at: nowMs / 1000 + 60 }))).toMatchObject({
+      expires_at: at(nowMs + MINUTE_MS),
+    });
   });
 
   test('of no key is 404, and malformed 400', async () => {

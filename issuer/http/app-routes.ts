@@ -30,6 +30,7 @@ export function appRoutes(routes: FastifyInstance, apps: Apps): void {
 
 function createApp(apps: Apps): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,
@@ -54,6 +55,7 @@ function createApp(apps: Apps): MethodRoute {
 // No pages: there are few, by the limit on their number.
 function listApps(apps: Apps): MethodRoute {
   return {
+    openTo: ['auditor'],
     options: {
       schema: {
         tags,
@@ -71,6 +73,7 @@ function listApps(apps: Apps): MethodRoute {
 
 function showApp(apps: Apps): MethodRoute {
   return {
+    openTo: ['auditor'],
     options: {
       schema: {
         tags,
@@ -90,6 +93,7 @@ function showApp(apps: Apps): MethodRoute {
 
 function deleteApp(apps: Apps): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,

@@ -20,6 +20,10 @@ const table: Readonly<Record<string, string>> = {
   'GET /v1/api-keys/:name': 'AU',
   'DELETE /v1/api-keys/:name': 'A',
   'POST /v1/api-keys/:name/rotate': 'A',
+  'POST /v1/apps': 'A',
+  'GET /v1/apps': 'AU',
+  'GET /v1/apps/:app_id': 'AU',
+  'DELETE /v1/apps/:app_id': 'A',
 };
 const letters: Readonly<Record<Role, string>> = { admin: 'A', provisioner: 'P', auditor: 'U' };
 
@@ -33,6 +37,9 @@ beforeEach(async () => {
   }
 });
 
+/** SuperTokens' own. */
+const isRecipe = (url: string) => url.startsWith('/recipe/') || url.startsWith('/apiversion');
+
 /** Routes with a handler of their own; those that answer 405 take all the other methods at once. */
 const routes = () =>
   fixture.adminRoutes
@@ -41,8 +48,8 @@ const routes = () =>
 const ask = (role: Role, method: string, url: string, body?: unknown) =>
   fixture.call(method, url.replace(/:\w+/g, 'ghost'), body, { 'api-key': keys.get(role) as string });
 
-test('every route of the admin listener is in the table, or for admin and provisioner under /recipe', () => {
-  const native = routes().filter(([, , url]) => !url.startsWith('/recipe/'));
+test('every route of the admin listener is in the table, or one of SuperTokens, for admin and provisioner', () => {
+  const native = routes().filter(([, , url]) => !isRecipe(url));
   expect(native.map(([name]) => name).sort()).toEqual(Object.keys(table).sort());
 });
 
@@ -54,12 +61,12 @@ test('every route of /v1 says which roles may use it', () => {
 describe.each(roles)('%s', (role) => {
   test('is let through by those routes it may use, and by no other', async () => {
     for (const [name, method, url] of routes()) {
-      const expected = url.startsWith('/recipe/') ? 'AP' : (table[name] ?? '');
+      const expected = isRecipe(url) ? 'AP' : (table[name] ?? '');
       const response = await ask(role, method, url, method === 'POST' ? '[]' : undefined);
       const isRefused = response.status === 403;
       expect([name, isRefused]).toEqual([name, expected !== 'anybody' && !expected.includes(letters[role])]);
       expect([name, response.status]).not.toEqual([name, 401]);
-      if (!isRefused || url.startsWith('/recipe/')) continue;
+      if (!isRefused || isRecipe(url)) continue;
       const body = (await response.json()) as { code: string; detail: string };
       expect(body.code).toBe('role_insufficient');
       const allowed = roles.filter((one) => expected.includes(letters[one]));

@@ -133,6 +133,10 @@ test('each answer is as the document has it, with no field that it has not', asy
   await ask('get', '/v1/api-keys', '/v1/api-keys');
   await ask('get', '/v1/api-keys/{name}', '/v1/api-keys/ci');
   await ask('delete', '/v1/api-keys/{name}', '/v1/api-keys/ci');
+  await ask('post', '/v1/apps', '/v1/apps', { app_id: 'shop' });
+  await ask('get', '/v1/apps', '/v1/apps');
+  await ask('get', '/v1/apps/{app_id}', '/v1/apps/shop');
+  await ask('delete', '/v1/apps/{app_id}', '/v1/apps/shop');
 
   const done = Object.entries(document.paths).flatMap(([path, ofPath]) =>
     Object.entries(ofPath).flatMap(([method, { responses }]) =>

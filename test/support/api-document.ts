@@ -60,6 +60,7 @@ export async function apiDocument(): Promise<ApiDocument> {
     http: { host: '127.0.0.1', port: 0 },
     databaseFile: join(directory, 'fleetgate.db'),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
+    appsDirectory: join(directory, 'apps'),
   });
   const app = fastify();
   try {

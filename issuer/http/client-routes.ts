@@ -47,6 +47,11 @@ const CreatedClient = Type.Object(
 );
 
 const params = Type.Object({ client_id: Type.String() });
+const ifMatch = Type.Object({
+  'if-match': Type.Optional(
+    Type.String({ description: 'the `ETag` of the client as it was read; 412 when it is another now' }),
+  ),
+});
 const tags = ['clients'];
 const client = (description: string) =>
   answer(description, { $ref: 'Client#' }, { etag: 'names this state of the client, for `If-Match`' });
@@ -189,13 +194,7 @@ function updateClient(issuer: Issuer): MethodRoute {
           },
           { additionalProperties: false },
         ),
-        headers: Type.Object({
-          'if-match': Type.Optional(
-            Type.String({
-              description: 'the `ETag` of the client as it was read; 412 when it is another now',
-            }),
-          ),
-        }),
+        headers: ifMatch,
         body: ClientPatch,
         response: { 200: client('As it is now'), default: refusal },
       },
@@ -222,12 +221,16 @@ function deleteClient(issuer: Issuer): MethodRoute {
         operationId: 'deleteClient',
         summary: 'Delete a client and revoke its tokens',
         params,
+        headers: ifMatch,
         response: { 204: { type: 'null', description: 'Deleted' }, default: refusal },
       },
     },
     async handler(request, reply) {
-      const isDeleted = await issuer.clients.delete(clientIdOf(request), administratorOf(request));
-      return isDeleted ? reply.code(204).send() : unknownClient();
+      const isExpected = precondition(request, issuer);
+      const [clientId, by] = [clientIdOf(request), administratorOf(request)];
+      if (isExpected !== undefined) await issuer.clientChanges.deleteExpected(clientId, isExpected, by);
+      else if (!(await issuer.clients.delete(clientId, by))) unknownClient();
+      return reply.code(204).send();
     },
   };
 }
@@ -287,9 +290,9 @@ function show(client: ClientRecord, { defaultAudience }: Issuer, reply: FastifyR
 }
 
 function precondition({ headers }: FastifyRequest, { defaultAudience }: Issuer) {
-  const ifMatch = headers['if-match'];
-  if (ifMatch === undefined) return undefined;
-  return (client: ClientRecord) => isMatched(ifMatch, entityTag(clientView(client, defaultAudience)));
+  const tags = headers['if-match'];
+  if (tags === undefined) return undefined;
+  return (client: ClientRecord) => isMatched(tags, entityTag(clientView(client, defaultAudience)));
 }
 
 /** The key, also as the quoted string of the draft. */

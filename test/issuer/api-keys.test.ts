@@ -1,4 +1,7 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
+import { pino } from 'pino';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { adminKey, type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
 
@@ -190,6 +193,41 @@ test('when a key was used is kept to the minute', async () => {
   nowMs += 1;
   await use(apiKey);
   expect((await show('ci'))['last_used_at']).toBe(at(nowMs));
+});
+
+test('no key is in a log line, a file, an audit row or an error', async () => {
+  const logged: string[] = [];
+  const log = pino({ level: 'trace' }, { write: (line: string) => logged.push(line) });
+  fixture = await issuerFixture({ log });
+  const first = await make('ci');
+  const second = (await json(await post('/ci/rotate', { overlap_seconds: 60 })))['api_key'] as string;
+  const said: string[] = [];
+  for (const key of [first, second, `${second}x`]) {
+    for (const path of [
+      '/v1/clients',
+      '/v1/api-keys',
+      `/v1/${key}`,
+      `/v1/clients?x=${key}`,
+      `/v1/api-keys/${key}`,
+    ]) {
+      for (const headers of [{ 'api-key': key }, { authorization: `Bearer ${key}` }]) {
+        said.push(await (await fixture.call('GET', path, undefined, headers)).text());
+      }
+    }
+  }
+  const files = await readdir(fixture.directory);
+  const places = [
+    logged.join(''),
+    said.join(''),
+    ...(await Promise.all(
+      files
+        .filter((name) => name.startsWith('fleetgate.db'))
+        .map((name) => readFile(join(fixture.directory, name), 'latin1')),
+    )),
+  ];
+  expect(places.length).toBeGreaterThan(3);
+  for (const place of places) for (const key of [first, second]) expect(place).not.toContain(key.slice(4));
+  expect(logged.length).toBeGreaterThan(0);
 });
 
 test('what is no key of ours is refused alike: another prefix, a hash, the empty one', async () => {

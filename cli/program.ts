@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { addApiKeyCommands } from './commands/api-key-program.ts';
 import { addAppCommands } from './commands/app-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
@@ -43,6 +44,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addServeCommands(program);
   addClientCommands(program);
   addAppCommands(program);
+  addApiKeyCommands(program);
   addTokenCommands(program);
   addRevokeCommands(program);
   addPolicyCommands(program);

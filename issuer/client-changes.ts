@@ -47,6 +47,15 @@ export interface ClientChanges {
     options?: UpdateOptions,
   ): Promise<ClientRecord>;
   /**
+   * Deletes the client, if it is the one that is to be deleted, and revokes its tokens.
+   * @throws FleetgateError `client_unknown`, `precondition_failed`
+   */
+  deleteExpected(
+    clientId: string,
+    isExpected: (client: ClientRecord) => boolean,
+    by: Administrator,
+  ): Promise<void>;
+  /**
    * Revokes its tokens and issues it no more. Outside it is as if it were unknown.
    * @throws FleetgateError `client_unknown`, `invalid_request`
    */
@@ -78,9 +87,7 @@ export function openClientChanges(
   ): Promise<ClientRecord> {
     for (let tries = 0; tries < MAX_UPDATE_TRIES; tries += 1) {
       const current = await find(clientId);
-      if (!isExpected(current)) {
-        throw new FleetgateError('precondition_failed', 'the client is not as If-Match names it');
-      }
+      if (!isExpected(current)) throw notAsExpected();
       const next = changed(current, change, now(), settings);
       const done = event(by, 'client.update', clientId);
       if (next === current && !revokesTokens) {
@@ -98,6 +105,16 @@ export function openClientChanges(
   return {
     update: (clientId, change, by, options = {}) =>
       recorded('client.update', clientId, by, () => update(clientId, change, by, options)),
+    deleteExpected: (clientId, isExpected, by) =>
+      recorded('client.delete', clientId, by, async () => {
+        const current = await find(clientId);
+        const done = event(by, 'client.delete', clientId);
+        const isDeleted =
+          isExpected(current) &&
+          (await registry.deleteClient(ofAllTokens(clientId, done.atMs), done, current));
+        if (!isDeleted) throw notAsExpected();
+        onRevoked();
+      }),
     quarantine: (clientId, reason, by) =>
       recorded('client.quarantine', clientId, by, async () => {
         checkText('reason', reason, MAX_REASON_LENGTH);
@@ -116,6 +133,9 @@ export function openClientChanges(
       }),
   };
 }
+
+const notAsExpected = () =>
+  new FleetgateError('precondition_failed', 'the client is not as If-Match names it');
 
 /** The client with the change; itself when that changes nothing. */
 function changed(

@@ -31,6 +31,7 @@ export function appRoutes(routes: FastifyInstance, apps: Apps): void {
 
 function createApp(apps: Apps): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,
@@ -94,6 +95,7 @@ function showApp(apps: Apps): MethodRoute {
 
 function deleteApp(apps: Apps): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,

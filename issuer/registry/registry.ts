@@ -85,8 +85,15 @@ export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyR
   }): Promise<ClientRecord[]>;
   /** Whether it was registered; `false`, with nothing written, when the id is taken. */
   createClient(client: NewClientRecord, event: AuditEvent): Promise<boolean>;
-  /** Deletes the client and revokes its tokens. Whether there was such a client; `false` with nothing written. */
-  deleteClient(revocation: NewRevocation & { kind: 'client' }, event: AuditEvent): Promise<boolean>;
+  /**
+   * Deletes the client and revokes its tokens; given `only`, if that is the record that is kept. Whether there was
+   * such a client; `false` with nothing written.
+   */
+  deleteClient(
+    revocation: NewRevocation & { kind: 'client' },
+    event: AuditEvent,
+    only?: Pick<ClientRecord, 'registration' | 'revision'>,
+  ): Promise<boolean>;
   /**
    * Records that a token with this `iat` was issued to this registration. Whatever but `recorded` means that nothing
    * was written: the audit never shows a token issued after its client was deleted or put into quarantine,

@@ -82,6 +82,19 @@ export function clientChangesContract(name: string, open: () => Promise<OpenedRe
       expect(await revocations()).toMatchObject([ofClient('a')]);
     });
 
+    test('a deletion of the client as it was read is refused when it is another now', async () => {
+      const first = await register('a');
+      const remove = (only: ClientRecord) =>
+        registry.deleteClient(ofClient('a'), event('client.delete', 'a'), only);
+      await update({ ...first, name: 'n' });
+      expect(await remove(first)).toBe(false);
+      expect(await revocations()).toEqual([]);
+      expect(await remove(await find('a'))).toBe(true);
+      const again = await register('a');
+      expect(await remove(first)).toBe(false);
+      expect(await remove(again)).toBe(true);
+    });
+
     test('no token is recorded for a client that was changed or put into quarantine since it was read', async () => {
       const record = (one: ClientRecord) =>
         registry.recordIssuedToken(one, NOW + 5, event('token.issue', 'a'));

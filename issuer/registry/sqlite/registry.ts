@@ -96,8 +96,9 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
         audit.insert(event);
         return true;
       }),
-    deleteClient: (revocation, event) =>
+    deleteClient: (revocation, event, only) =>
       commits.run(() => {
+        if (only !== undefined && clients.revision(only.registration) !== only.revision) return false;
         if (!revokeClient(revocation, event.atMs)) return false;
         clients.remove(revocation.clientId);
         audit.insert(event);

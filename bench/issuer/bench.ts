@@ -16,6 +16,8 @@ export interface IssuerBenchOptions {
   /** How many clients are many. */
   readonly clients: number;
   readonly only?: readonly string[] | undefined;
+  /** Tokens before each measurement. Default 5000. */
+  readonly warmUpTokens?: number;
   readonly print?: (line: string) => void;
 }
 
@@ -94,7 +96,7 @@ async function measureOne(
   try {
     const endpoint = (await ask(server, { start: task })) as TokenEndpoint;
     const requests = { ...endpoint, clients: clientsOf(run, measure) };
-    await measureLoad(run, { ...requests, seconds: 0, atLeast: WARM_UP_TOKENS });
+    await measureLoad(run, { ...requests, seconds: 0, atLeast: run.options.warmUpTokens ?? WARM_UP_TOKENS });
     const before = await cpuOf(server);
     const { tokens, perSecond, p99Ms } = await measureLoad(run, {
       ...requests,

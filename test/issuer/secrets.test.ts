@@ -176,6 +176,13 @@ describe('a rotation', () => {
     await refused(await fixture.call('POST', `/v1/clients/${id}/secrets`), 404, 'client_unknown');
   });
 
+  test('of a client that authenticates without a secret is refused naming how it does', async () => {
+    const database = new Sqlite(fixture.databaseFile);
+    database.exec("UPDATE clients SET auth_method = 'tls_client_auth'");
+    database.close();
+    expect(await refused(await post(), 400, 'not_supported')).toContain('tls_client_auth');
+  });
+
   test('is in the audit trail, done or refused, without the secret', async () => {
     const rotated = await rotate();
     await post();

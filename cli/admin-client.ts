@@ -1,4 +1,5 @@
 import { FleetgateError, type Revocation } from '@fleetgate/shared';
+import { type SecretClient, secretClient } from './secret-client.ts';
 
 /** Milliseconds an admin request may take. Ours: the API answers in milliseconds, so a longer wait is a fault. */
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -65,7 +66,7 @@ export interface AppView {
 }
 
 /** The admin API as the fleet commands use it. Every method throws FleetgateError with what to do about it. */
-export interface AdminClient {
+export interface AdminClient extends SecretClient {
   createClient(client: NewClient): Promise<ClientView>;
   listClients(query: { limit?: number; cursor?: string }): Promise<ClientPage>;
   getClient(clientId: string): Promise<ClientView>;
@@ -111,6 +112,7 @@ export function adminClient(url: string, adminKey: string): AdminClient {
   }
 
   return {
+    ...secretClient(call),
     createClient: async (client) => (await call('POST', '/v1/clients', client)) as ClientView,
     listClients: async ({ limit, cursor }) => {
       const query = new URLSearchParams();
@@ -180,8 +182,9 @@ function notFound(text: string): never {
 }
 
 function refused(base: string, status: number, text: string): never {
-  const hint =
-    status === 401
+  const hint = ['secret_unknown', 'secret_limit_reached'].includes(String(codeOf(text)))
+    ? ''
+    : status === 401
       ? `; ${base} does not take this admin key: check --admin-key-file`
       : codeOf(text) === 'app_unknown'
         ? "; 'fleetgate app list' shows those there are"

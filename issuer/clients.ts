@@ -12,7 +12,7 @@ import { checkRegisteredScope } from './registered-scope.ts';
 import type { ClientFilter } from './registry/client-changes.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
-import { generateSecret, hashSecret } from './secrets.ts';
+import { checkSecretEnd, generateSecret, unusedSecret } from './secrets.ts';
 import { checkClaimMetadata } from './token-claims.ts';
 import { isTokenLifetime } from './token-lifetime.ts';
 
@@ -48,6 +48,8 @@ export interface ClientRegistration extends ClientAuthRegistration {
   readonly metadata?: JsonObject | undefined;
   readonly tokenLifetimeSeconds?: number | undefined;
   readonly supertokens?: JsonObject | undefined;
+  /** When its secret ends, in milliseconds since 1970. Default: no end. */
+  readonly secretExpiresAtMs?: number | undefined;
 }
 
 export interface ClientPage {
@@ -133,8 +135,12 @@ export function openClients(
     const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
     try {
       checkRegistration(registration, settings);
+      checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
       const { authMethod = DEFAULT_AUTH_METHOD } = registration;
       const clientSecret = usesSecret(authMethod) ? generateSecret() : undefined;
+      if (clientSecret === undefined && registration.secretExpiresAtMs !== undefined) {
+        invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
+      }
       const client = newClient(registration, clientSecret, now());
       return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
     } catch (error) {
@@ -215,10 +221,11 @@ function newClient(
   secret: string | undefined,
   atMs: number,
 ): NewClientRecord {
+  const times = { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs };
   return {
     clientId: registration.clientId ?? randomUUID(),
     ...registered(registration),
-    secretHashes: secret === undefined ? [] : [hashSecret(secret)],
+    secrets: secret === undefined ? [] : [unusedSecret(secret, times)],
     createdAtMs: atMs,
     updatedAtMs: atMs,
   };

@@ -13,10 +13,9 @@ import {
   authenticateClient,
   claimedClient,
   clientRefused,
-  refuseQuarantined,
+  readAgain,
 } from './client-auth/authenticate.ts';
 import type { ClientAuthContext } from './client-auth/client-auth.ts';
-import { hasSameProof } from './client-auth/registration.ts';
 import { type Grant, type GrantSettings, grantFor } from './grant.ts';
 import type { SigningKeys } from './keys.ts';
 import { recordRefusal } from './refusal.ts';
@@ -96,18 +95,12 @@ async function grantAndSign(
   request: TokenRequest,
   context: IssueContext,
 ): Promise<TokenResponse> {
-  let client: AuthenticatedClient | undefined = authenticated;
-  for (let tries = 0; tries < MAX_ISSUE_TRIES && client !== undefined; tries += 1) {
+  let client = authenticated;
+  for (let tries = 0; tries < MAX_ISSUE_TRIES; tries += 1) {
     const grant = grantFor(client, request, context.grants);
     const signed = await signAndRecord(client, grant, request.caller, context);
     if (signed !== undefined) return respond(signed, grant);
-    const found = await context.registry.findClient(client.clientId);
-    if (found?.registration !== authenticated.registration) throw clientRefused();
-    refuseQuarantined(found);
-    // It was proven by what it was registered with before.
-    if (!hasSameProof(found, authenticated)) throw clientRefused();
-    const { certificateThumbprint } = authenticated;
-    client = certificateThumbprint === undefined ? found : { ...found, certificateThumbprint };
+    client = await readAgain(client, context.clientAuth);
   }
   throw new OAuthError('temporarily_unavailable', 'the client is being changed');
 }

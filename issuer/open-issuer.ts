@@ -4,6 +4,7 @@ import type { AuditEvent } from './audit.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { openClientKeys } from './client-auth/client-keys.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
+import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
@@ -19,6 +20,7 @@ import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
 export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly clients: Clients;
   readonly clientChanges: ClientChanges;
+  readonly secrets: ClientSecrets;
   readonly apiKeys: ApiKeys;
   readonly revocations: Revocations;
   readonly revocationFeed: RevocationFeed;
@@ -64,6 +66,7 @@ export async function openIssuer(
       ...tokenRevoker({ registry, clientAuth, tokens, now, log, onRevoked }),
       clients: openClients(registry, now, onRevoked, options),
       clientChanges: openClientChanges(registry, now, onRevoked, options),
+      secrets: openClientSecrets(registry, now, onRevoked),
       apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked),
       revocationFeed,

@@ -13,6 +13,7 @@ import { type ConnectionOptions, connect, withConnection } from './connection.ts
 import { formatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { scopeNotes } from './scope-notes.ts';
+import { addSecretCommands } from './secret-program.ts';
 
 interface CreateFlags extends ConnectionOptions, ClientAuthFlags {
   id?: string;
@@ -140,6 +141,7 @@ Examples:
             .join(''),
         );
     });
+  addSecretCommands(client);
 }
 
 /** What is legal and probably not meant. */

@@ -70,13 +70,15 @@ export function parseLabels(labels: readonly string[]): Record<string, string> {
   );
 }
 
-function secretAuth(secret: string | undefined): CredentialsAuth {
+/** How a client with a secret authenticates. */
+export function secretAuth(secret: string | undefined): CredentialsAuth {
   if (secret === undefined)
     throw new FleetgateError('server_error', 'the issuer answered without a client secret');
   return { method: 'client_secret_basic', client_secret: secret };
 }
 
-function credentialsOf(
+/** The credentials file of a client. */
+export function credentialsOf(
   client: ClientView,
   auth: CredentialsAuth,
   issuer: string,

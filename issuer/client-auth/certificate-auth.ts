@@ -1,10 +1,16 @@
+import { FleetgateError } from '@fleetgate/shared';
 import type { ClientCertificate } from '../client-certificate.ts';
 import type { ClientRecord } from '../registry/registry.ts';
 import type { ClientRequest } from '../token-request.ts';
 import { namesOf } from './certificate-names.ts';
-import type { AuthenticationAttempt, ClientAuthContext } from './client-auth.ts';
+import type { AuthenticationAttempt, ClientAuthContext, Proof } from './client-auth.ts';
 import { fingerprintOf, sha256 } from './client-key-set.ts';
 import { hasName, registeredNames } from './registered-name.ts';
+
+const refused: Proof = {
+  isProven: false,
+  reason: new FleetgateError('certificate_refused', 'the certificate is not that of the client'),
+};
 
 /**
  * The certificate of the TLS connection, with `client_id` in the body (RFC 8705 §2): one that an authority we know
@@ -15,12 +21,13 @@ export function certificateAuth({ clientId, certificate }: ClientRequest): Authe
   return {
     method: 'tls_client_auth',
     clientId,
-    certificateThumbprint: sha256(certificate.x509.raw),
-    async isProven(client, context) {
-      if (!isValidAt(certificate, context.now())) return false;
-      return client?.authMethod === 'self_signed_tls_client_auth'
-        ? isRegistered(certificate, client, context)
-        : isNamed(certificate, client);
+    async prove(client, context): Promise<Proof> {
+      if (!isValidAt(certificate, context.now())) return refused;
+      const isProven =
+        client?.authMethod === 'self_signed_tls_client_auth'
+          ? await isRegistered(certificate, client, context)
+          : isNamed(certificate, client);
+      return isProven ? { isProven, certificateThumbprint: sha256(certificate.x509.raw) } : refused;
     },
   };
 }

@@ -1,10 +1,12 @@
+import type { FleetgateError } from '@fleetgate/shared';
 import type { ClientRecord, Registry } from '../registry/registry.ts';
+import type { ClientSecret } from '../secrets.ts';
 import type { ClientRequest } from '../token-request.ts';
 import type { ClientKeys } from './client-keys.ts';
 
 /** What proofs are checked with. */
 export interface ClientAuthContext {
-  readonly registry: Pick<Registry, 'findClient' | 'useAssertion'>;
+  readonly registry: Pick<Registry, 'findClient' | 'recordSecretUse' | 'useAssertion'>;
   /** The keys that clients are registered with. */
   readonly clientKeys: ClientKeys;
   /** `iss`, which an assertion names as its audience. */
@@ -18,15 +20,20 @@ export interface AuthenticationAttempt {
   readonly method: string;
   /** As claimed; unchecked. */
   readonly clientId: string;
-  /** `x5t#S256` of the certificate that is the proof; tokens are bound to it (RFC 8705 §3). */
-  readonly certificateThumbprint?: string;
   /**
-   * Whether it is proven. For an unknown client (`undefined`) the answer is no, after the same work as for a wrong
-   * proof, so that time does not tell who is registered.
+   * Whether it is proven now. For an unknown client (`undefined`) it is not, after the same work as for a
+   * wrong proof, so that time does not tell who is registered.
    * @throws OAuthError `temporarily_unavailable` when it cannot be told now
    */
-  isProven(client: ClientRecord | undefined, context: ClientAuthContext): boolean | Promise<boolean>;
+  prove(client: ClientRecord | undefined, context: ClientAuthContext): Proof | Promise<Proof>;
 }
+
+/** What an attempt came to. */
+export type Proof =
+  /** With the secret it was proven by, or the certificate: tokens are bound to its `x5t#S256` (RFC 8705 §3). */
+  | { readonly isProven: true; readonly secret?: ClientSecret; readonly certificateThumbprint?: string }
+  /** `reason` is for the audit trail alone: all that is not proven gets one answer. */
+  | { readonly isProven: false; readonly reason?: FleetgateError };
 
 /** One method of client authentication: its attempt, or `undefined` when the request does not use it. */
 export type ClientAuthentication = (request: ClientRequest) => AuthenticationAttempt | undefined;

@@ -1,5 +1,5 @@
-import { isOneOf } from '../secrets.ts';
 import type { ClientAuthentication } from './client-auth.ts';
+import { proveBySecret } from './client-secret.ts';
 
 const basicPattern = /^basic(?: +(.*))?$/i;
 const base64Pattern = /^[A-Za-z0-9+/]*={0,2}$/;
@@ -12,7 +12,7 @@ export const clientSecretBasic = (({ authorization }) => {
   return {
     method: 'client_secret_basic',
     clientId,
-    isProven: (client) => isOneOf(clientSecret, client?.secretHashes ?? []),
+    prove: (client, { now }) => proveBySecret(clientSecret, client, now()),
   };
 }) satisfies ClientAuthentication;
 

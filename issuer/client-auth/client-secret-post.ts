@@ -1,5 +1,5 @@
-import { isOneOf } from '../secrets.ts';
 import type { ClientAuthentication } from './client-auth.ts';
+import { proveBySecret } from './client-secret.ts';
 
 /** `client_id` and `client_secret` in the body (RFC 6749 §2.3.1). */
 export const clientSecretPost = (({ clientId, clientSecret }) => {
@@ -7,6 +7,6 @@ export const clientSecretPost = (({ clientId, clientSecret }) => {
   return {
     method: 'client_secret_post',
     clientId: clientId ?? '',
-    isProven: (client) => isOneOf(clientSecret, client?.secretHashes ?? []),
+    prove: (client, { now }) => proveBySecret(clientSecret, client, now()),
   };
 }) satisfies ClientAuthentication;

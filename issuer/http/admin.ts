@@ -12,6 +12,7 @@ import { sendProblem } from './problem.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute } from './routes.ts';
 import { schemaCompiler } from './schema.ts';
+import { secretRoutes } from './secret-routes.ts';
 import { supertokensRoutes } from './supertokens.ts';
 
 /**
@@ -39,6 +40,7 @@ function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPl
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     issuerRoute(app, issuer);
     clientRoutes(app, issuer);
+    secretRoutes(app, issuer);
     revocationRoutes(app, issuer);
     apiKeyRoutes(app, issuer);
     if (apps !== undefined) appRoutes(app, apps);

@@ -3,6 +3,7 @@ import type { ClientChange } from '../client-changes.ts';
 import type { ClientRegistration } from '../clients.ts';
 import type { ClientRecord, NewClientRecord } from '../registry/registry.ts';
 import { clientAuthFields, clientAuthNames, clientAuthView } from './client-auth-fields.ts';
+import { readSecretEnd, secretEnd } from './secret-wire.ts';
 
 /** What can be registered of a client. Limits and meaning are the core's; this is the shape. */
 const fields = {
@@ -35,7 +36,11 @@ const coreNames = {
 
 /** The body of `POST /v1/clients`. */
 export const NewClient = Type.Object(
-  { client_id: Type.Optional(clientId), ...Type.Partial(Type.Object(fields)).properties },
+  {
+    client_id: Type.Optional(clientId),
+    ...Type.Partial(Type.Object(fields)).properties,
+    secret_expires_at: Type.Optional(secretEnd),
+  },
   { additionalProperties: false },
 );
 
@@ -72,7 +77,11 @@ export const Client = Type.Object(
 );
 
 export function toRegistration(body: Static<typeof NewClient>): ClientRegistration {
-  return { clientId: body.client_id, ...toCore(body) };
+  return {
+    clientId: body.client_id,
+    ...toCore(body),
+    secretExpiresAtMs: readSecretEnd('secret_expires_at', body.secret_expires_at),
+  };
 }
 
 /** What a body that fits {@link ClientPatch} asks for. */

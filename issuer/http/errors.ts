@@ -15,6 +15,8 @@ const faultStatuses: ReadonlyMap<string, number> = new Map([
   ['client_unknown', 404],
   ['app_unknown', 404],
   ['app_not_empty', 409],
+  ['secret_unknown', 404],
+  ['secret_limit_reached', 409],
   ['key_unknown', 404],
   ['api_key_unknown', 404],
   ['api_key_invalid', 401],

@@ -5,7 +5,7 @@ import type { Issuer } from '../open-issuer.ts';
 import type { RecordedRevocation } from '../revocation.ts';
 import { MAX_PAGE_REVOCATIONS, type RevocationRequest } from '../revocations.ts';
 import { administratorOf, needRole } from './admin-access.ts';
-import { parseMoment } from './moment.ts';
+import { readMoment } from './moment.ts';
 import { answer, refusal } from './openapi.ts';
 import { toWire } from './revocation-wire.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
@@ -158,7 +158,7 @@ const kinds: ReadonlyMap<string, KindOfBody> = new Map<string, KindOfBody>([
       read: ({ at = '', client_id }) => ({
         kind: 'issued_before',
         ...(client_id === undefined ? {} : { clientId: client_id }),
-        atSeconds: readMoment(at),
+        atSeconds: readMoment('at', at),
       }),
     },
   ],
@@ -182,14 +182,6 @@ function readRequest(body: NewRevocation): RevocationRequest {
     if (!kind.needs.includes(field) && !kind.may.includes(field)) invalid(`${field} is of another kind`);
   }
   return kind.read(body);
-}
-
-/** Seconds since 1970; a part of a second counts as a whole one, since `iat` knows no parts. */
-function readMoment(at: number | string): number {
-  if (typeof at === 'number') return at;
-  const ms =
-    parseMoment(at) ?? invalid('at must be seconds since 1970 or a time such as 2026-01-31T12:00:00Z');
-  return Math.ceil(ms / 1000);
 }
 
 function invalid(message: string): never {

@@ -2,9 +2,11 @@ import type { SigningAlgorithm } from '@fleetgate/shared';
 import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
 import type { ClientAuthParameters } from '../client-auth/parameters.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
+import type { ClientSecret } from '../secrets.ts';
 import type { ApiKeyRegistry } from './api-keys.ts';
 import type { AssertionRegistry } from './assertions.ts';
 import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
+import type { SecretRegistry } from './secret-registry.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -25,11 +27,11 @@ export interface ClientRecord extends ClientAuthParameters {
   readonly metadata: JsonObject;
   /** Unset: the issuer's default applies. */
   readonly tokenLifetimeSeconds: number | undefined;
-  /** SHA-256 of each live secret: one, or two while rotating. */
-  readonly secretHashes: readonly Uint8Array[];
+  /** From old to new, also such as have ended, at most two; see `issuer/secrets.ts`. */
+  readonly secrets: readonly ClientSecret[];
   /** SuperTokens' fields that the client credentials grant does not use: kept and echoed. */
   readonly supertokens: JsonObject;
-  /** How often it was changed. */
+  /** How often it was changed; a change of its secrets counts. */
   readonly revision: number;
   /** Set while no token is issued to it, by an administrator's decision. */
   readonly quarantine: { readonly atMs: number; readonly reason: string } | undefined;
@@ -73,7 +75,7 @@ export type RevocationRecorded =
  *
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
-export interface Registry extends ClientChangesRegistry, ApiKeyRegistry, AssertionRegistry {
+export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyRegistry, AssertionRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {

@@ -24,7 +24,7 @@ afterAll(async () => {
 
 const run = (...args: string[]) => runFleetgate([...args, '--data', data.path]);
 
-test('an app is made, listed, filled, emptied and deleted', async () => {
+test('an app is made, listed, filled, emptied and deleted', { timeout: 60_000 }, async () => {
   const issuer = `${fleetgate.ready['issuer']}/appid-plant-1`;
   const created = await run('app', 'create', 'plant-1', '--format', 'json');
   expect(JSON.parse(created.stdout)).toEqual({

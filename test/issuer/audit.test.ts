@@ -60,6 +60,7 @@ test('every administrative act and every token issued or refused is one row, in 
     ['admin:default', 'client.create', 'a', 'ok'],
     ['admin:default', 'client.create', 'a', 'registry_conflict'],
     ['admin:default', 'client.create', 'b', 'scope_malformed'],
+    ['client:a', 'secret.first_use', 'a', 'ok'],
     ['client:a', 'token.issue', 'a', 'ok'],
     ['client:a', 'token.issue', 'a', 'invalid_scope'],
     ['client:a', 'token.issue', 'a', 'invalid_target'],

@@ -1,9 +1,14 @@
 import { describe, expect, test } from 'vitest';
+import type {
+  AuthenticationAttempt,
+  ClientAuthContext,
+  Proof,
+} from '../../issuer/client-auth/client-auth.ts';
 import { clientSecretBasic } from '../../issuer/client-auth/client-secret-basic.ts';
 import { clientSecretPost } from '../../issuer/client-auth/client-secret-post.ts';
 import { checkAuthMethod } from '../../issuer/client-auth/methods.ts';
 import type { ClientRecord } from '../../issuer/registry/registry.ts';
-import { generateSecret, hashSecret, isOneOf } from '../../issuer/secrets.ts';
+import { findSecret, generateSecret, unusedSecret } from '../../issuer/secrets.ts';
 import type { TokenRequest } from '../../issuer/token-request.ts';
 
 const request = (more: Partial<TokenRequest>): TokenRequest => ({
@@ -17,7 +22,12 @@ const request = (more: Partial<TokenRequest>): TokenRequest => ({
   ...more,
 });
 const holding = (...secrets: string[]) =>
-  ({ secretHashes: secrets.map(hashSecret) }) as unknown as ClientRecord;
+  ({
+    secrets: secrets.map((secret) => unusedSecret(secret, { createdAtMs: 1 })),
+  }) as unknown as ClientRecord;
+const context = { now: () => 1000 } as ClientAuthContext;
+const isProven = (attempt: AuthenticationAttempt | undefined, client: ClientRecord | undefined) =>
+  (attempt?.prove(client, context) as Proof | undefined)?.isProven;
 
 describe('client_secret_basic', () => {
   const basic = (text: string) =>
@@ -32,8 +42,8 @@ describe('client_secret_basic', () => {
   ])('%s', (_rule, text, clientId, secret) => {
     const attempt = basic(text);
     expect(attempt?.clientId).toBe(clientId);
-    expect(attempt?.isProven(holding(secret))).toBe(true);
-    expect(attempt?.isProven(holding(`${secret}x`))).toBe(false);
+    expect(isProven(attempt, holding(secret))).toBe(true);
+    expect(isProven(attempt, holding(`${secret}x`))).toBe(false);
   });
 
   test('is not used by a request without the header or with another scheme', () => {
@@ -45,23 +55,36 @@ describe('client_secret_basic', () => {
 
 test('client_secret_post is used by whoever sends a secret, with or without an id', () => {
   expect(clientSecretPost(request({ clientId: 'a' }))).toBeUndefined();
-  expect(clientSecretPost(request({ clientId: 'a', clientSecret: 's' }))?.isProven(holding('s'))).toBe(true);
+  expect(isProven(clientSecretPost(request({ clientId: 'a', clientSecret: 's' })), holding('s'))).toBe(true);
   expect(clientSecretPost(request({ clientSecret: 's' }))?.clientId).toBe('');
 });
 
 describe('a secret', () => {
-  test('is proven by either of two live ones, and by no other', () => {
-    const client = holding('old', 'new').secretHashes;
-    expect([isOneOf('old', client), isOneOf('new', client), isOneOf('other', client)]).toEqual([
-      true,
-      true,
-      false,
+  test('is found among two, the new as well as the old, and no other is', () => {
+    const { secrets } = holding('old', 'new');
+    expect(['old', 'new', 'other'].map((one) => findSecret(one, secrets))).toEqual([
+      secrets[0],
+      secrets[1],
+      undefined,
     ]);
   });
 
+  test('proves its client until its end and not at it, and then only the audit learns why', () => {
+    const until = (expiresAtMs: number) => ({
+      ...holding(),
+      secrets: [unusedSecret('s', { createdAtMs: 1, expiresAtMs })],
+    });
+    const attempt = clientSecretPost(request({ clientId: 'a', clientSecret: 's' }));
+    expect(attempt?.prove(until(1001), context)).toMatchObject({ isProven: true });
+    expect(attempt?.prove(until(1000), context)).toMatchObject({
+      isProven: false,
+      reason: { code: 'secret_expired' },
+    });
+  });
+
   test('proves nothing for a client without secrets or for no client', () => {
-    expect(isOneOf('', [])).toBe(false);
-    expect(clientSecretPost(request({ clientId: 'a', clientSecret: 's' }))?.isProven(undefined)).toBe(false);
+    expect(findSecret('', [])).toBeUndefined();
+    expect(isProven(clientSecretPost(request({ clientId: 'a', clientSecret: 's' })), undefined)).toBe(false);
   });
 
   test('has 256 bits', () => {

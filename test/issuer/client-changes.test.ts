@@ -272,7 +272,7 @@ describe('quarantine', () => {
     );
     expect(answers[0]).toEqual([401, expect.objectContaining({ error: 'invalid_client' })]);
     expect(answers[0]).toEqual(answers[1]);
-    expect(audited().slice(1, 3)).toEqual([
+    expect(audited().slice(-3, -1)).toEqual([
       ['client.quarantine', 'a', 'ok'],
       ['token.issue', 'a', 'client_quarantined'],
     ]);

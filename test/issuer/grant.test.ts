@@ -25,7 +25,7 @@ const client = (more: Partial<ClientRecord> = {}): ClientRecord => ({
   labels: {},
   metadata: {},
   tokenLifetimeSeconds: undefined,
-  secretHashes: [],
+  secrets: [],
   supertokens: {},
   revision: 1,
   quarantine: undefined,

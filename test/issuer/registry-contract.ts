@@ -9,6 +9,7 @@ import type {
   StoredSigningKey,
 } from '../../issuer/registry/registry.ts';
 import type { NewRevocation, RevocableToken, RevocationTarget } from '../../issuer/revocation.ts';
+import { type ClientSecret, unusedSecret } from '../../issuer/secrets.ts';
 
 export interface OpenedRegistry {
   readonly registry: Registry;
@@ -38,12 +39,15 @@ export const client = (clientId: string, more: Partial<NewClientRecord> = {}): N
   labels: {},
   metadata: {},
   tokenLifetimeSeconds: undefined,
-  secretHashes: [new Uint8Array(32).fill(1)],
+  secrets: [unusedSecret('secret', { createdAtMs: 1 })],
   supertokens: {},
   createdAtMs: 1,
   updatedAtMs: 2,
   ...more,
 });
+
+/** Compared by what is in it: the hash of one read from a store is a Buffer. */
+const withBytes = (secret: ClientSecret) => ({ ...secret, hash: Array.from(secret.hash) });
 
 const key = (kid: string, algorithm: StoredSigningKey['algorithm'] = 'ES256', createdAtMs = 1) => ({
   kid,
@@ -100,15 +104,18 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         tlsClientAuthSanIp: '::1',
         tlsClientAuthSanEmail: 'a@example.com',
         tokenLifetimeSeconds: 60,
-        secretHashes: [new Uint8Array(32).fill(7), new Uint8Array(32).fill(8)],
+        secrets: [
+          unusedSecret('one', { createdAtMs: 1 }),
+          unusedSecret('two', { createdAtMs: 1, expiresAtMs: 9 }),
+        ],
         supertokens: { clientUri: 'https://example.com' },
       });
       expect(await registry.createClient(full, event('client.create', 'sensor-1'))).toBe(true);
-      const { registration, secretHashes, revision, quarantine, ...found } =
+      const { registration, secrets, revision, quarantine, ...found } =
         (await registry.findClient('sensor-1')) ?? {};
-      const { secretHashes: hashes, ...expected } = full;
+      const { secrets: made, ...expected } = full;
       expect(found).toEqual(expected);
-      expect(secretHashes?.map((hash) => Array.from(hash))).toEqual(hashes.map((hash) => Array.from(hash)));
+      expect(secrets?.map(withBytes)).toEqual(made.map(withBytes));
       expect(registration).toBeTypeOf('number');
       expect([revision, quarantine]).toEqual([1, undefined]);
     });

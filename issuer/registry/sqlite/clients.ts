@@ -1,7 +1,9 @@
 import { type ClientAuthParameters, clientAuthParametersOf } from '../../client-auth/parameters.ts';
+import type { ClientSecret } from '../../secrets.ts';
 import type { ClientFilter } from '../client-changes.ts';
 import type { ClientRecord, NewClientRecord } from '../registry.ts';
 import { clientList } from './client-list.ts';
+import type { ClientSecretStatements } from './client-secrets.ts';
 import type { Database } from './database.ts';
 
 export interface ClientRow {
@@ -23,25 +25,25 @@ export interface ClientRow {
   revision: number;
   quarantined_at_ms: number | null;
   quarantine_reason: string | null;
-  hash_0: Buffer | null;
-  hash_1: Buffer | null;
 }
 
-const selectClients = `
-  SELECT clients.*, first.hash AS hash_0, second.hash AS hash_1
-  FROM clients
-  LEFT JOIN client_secrets AS first ON first.registration = clients.registration AND first.slot = 0
-  LEFT JOIN client_secrets AS second ON second.registration = clients.registration AND second.slot = 1`;
+const selectClients = 'SELECT clients.* FROM clients';
 
 export type ClientStatements = ReturnType<typeof clientStatements>;
 
 /** The statements on clients; each runs at once, in whatever transaction is open. */
-export function clientStatements(database: Database) {
+export function clientStatements(database: Database, secrets: ClientSecretStatements) {
   const find = database.prepare<[string], ClientRow>(`${selectClients} WHERE clients.client_id = ?`);
   const list = clientList(database, selectClients);
   const revision = database
     .prepare<[number], number>('SELECT revision FROM clients WHERE registration = ?')
     .pluck();
+  const registrationOf = database
+    .prepare<[string], number>('SELECT registration FROM clients WHERE client_id = ?')
+    .pluck();
+  const countChange = database.prepare<[number]>(
+    'UPDATE clients SET revision = revision + 1 WHERE registration = ?',
+  );
   const remove = database.prepare<[string]>('DELETE FROM clients WHERE client_id = ?');
   const lastIssued = database
     .prepare<[string], number>('SELECT ifnull(issued_ahead_at, 0) FROM clients WHERE client_id = ?')
@@ -58,9 +60,8 @@ export function clientStatements(database: Database) {
   const insertLabel = database.prepare<unknown[]>(
     'INSERT INTO client_labels (registration, name, value, client_id) VALUES (?, ?, ?, ?)',
   );
-  const insertSecret = database.prepare<[number | bigint, number, Uint8Array, number]>(
-    'INSERT INTO client_secrets (registration, slot, hash, created_at_ms) VALUES (?, ?, ?, ?)',
-  );
+
+  const toClient = (row: ClientRow): ClientRecord => asClient(row, secrets.ofClient(row.registration));
 
   function insertLabels(
     registration: number | bigint,
@@ -77,6 +78,11 @@ export function clientStatements(database: Database) {
     /** Every client id is greater than the empty string. */
     list: (after: string, limit: number, filter: ClientFilter = {}): ClientRecord[] =>
       list({ after, limit, filter }).map(toClient),
+    registrationOf: (clientId: string): number | undefined => registrationOf.get(clientId),
+    /** Counts a change of the client that is not in its own row. */
+    countChange(registration: number): void {
+      countChange.run(registration);
+    },
     /** How often the registration was changed; unset when it has ended. */
     revision: (registration: number): number | undefined => revision.get(registration),
     /** Replaces the labels by which the client is found. */
@@ -108,16 +114,14 @@ export function clientStatements(database: Database) {
         JSON.stringify(clientAuthParametersOf(client)),
       );
       if (changes === 0) return false;
-      client.secretHashes.forEach((hash, slot) => {
-        insertSecret.run(lastInsertRowid, slot, hash, client.createdAtMs);
-      });
+      for (const secret of client.secrets) secrets.insert(Number(lastInsertRowid), secret);
       insertLabels(lastInsertRowid, client);
       return true;
     },
   };
 }
 
-function toClient(row: ClientRow): ClientRecord {
+function asClient(row: ClientRow, secrets: readonly ClientSecret[]): ClientRecord {
   return {
     registration: row.registration,
     clientId: row.client_id,
@@ -131,7 +135,7 @@ function toClient(row: ClientRow): ClientRecord {
     labels: JSON.parse(row.labels) as Record<string, string>,
     metadata: JSON.parse(row.metadata) as Record<string, unknown>,
     tokenLifetimeSeconds: row.token_lifetime_seconds ?? undefined,
-    secretHashes: [row.hash_0, row.hash_1].filter((hash) => hash !== null),
+    secrets,
     supertokens: JSON.parse(row.supertokens) as Record<string, unknown>,
     revision: row.revision,
     quarantine:

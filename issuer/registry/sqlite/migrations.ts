@@ -125,6 +125,33 @@ export const migrations: readonly string[] = [
     last_used_at_ms INTEGER
   ) STRICT;
   `,
+  // Rotation of client secrets: ids, ends and uses.
+  `
+  CREATE TABLE rotating_secrets (
+    registration INTEGER NOT NULL REFERENCES clients (registration) ON DELETE CASCADE,
+    slot INTEGER NOT NULL CHECK (slot IN (0, 1)),
+    secret_id TEXT NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    created_at_ms INTEGER NOT NULL,
+    -- The end it was made with, which no rotation moves beyond; NULL for none.
+    made_until_ms INTEGER,
+    -- When it does end; NULL when no end is set.
+    expires_at_ms INTEGER CHECK (made_until_ms IS NULL OR expires_at_ms <= made_until_ms),
+    first_used_at_ms INTEGER,
+    last_used_at_ms INTEGER,
+    ends_on_succession INTEGER NOT NULL DEFAULT 0 CHECK (ends_on_succession IN (0, 1)),
+    PRIMARY KEY (registration, slot)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO rotating_secrets (registration, slot, secret_id, hash, created_at_ms)
+    SELECT registration, slot, lower(hex(randomblob(8))), hash, created_at_ms FROM client_secrets;
+  DROP TABLE client_secrets;
+  ALTER TABLE rotating_secrets RENAME TO client_secrets;
+  -- Each index holds few rows of a fleet that runs. The end is in both, so that ended ones are passed by in the index.
+  CREATE INDEX secrets_never_used ON client_secrets (created_at_ms, registration, slot, expires_at_ms)
+    WHERE first_used_at_ms IS NULL;
+  CREATE INDEX secrets_by_end ON client_secrets (expires_at_ms, registration, slot)
+    WHERE expires_at_ms IS NOT NULL;
+  `,
   // Client authentication without secrets: keys and names of clients, assertions that were used.
   `
   ALTER TABLE clients ADD COLUMN auth_parameters TEXT NOT NULL DEFAULT '{}';

@@ -7,10 +7,12 @@ import type { Acts } from './acts.ts';
 import { apiKeyActs } from './api-keys.ts';
 import { auditStatements } from './audit-events.ts';
 import { clientChangeActs } from './client-changes.ts';
+import { clientSecretStatements } from './client-secrets.ts';
 import { clientStatements } from './clients.ts';
 import { asRegistryError, openDatabase } from './database.ts';
 import { groupCommit } from './group-commit.ts';
 import { revocationStatements } from './revocations.ts';
+import { secretActs } from './secret-acts.ts';
 import { signingKeyStatements } from './signing-keys.ts';
 import { usedAssertionStatements } from './used-assertions.ts';
 
@@ -21,7 +23,8 @@ import { usedAssertionStatements } from './used-assertions.ts';
 export async function openSqliteRegistry(file: string): Promise<Registry> {
   const database = await openDatabase(file);
   const { ino: inode } = await stat(file);
-  const clients = clientStatements(database);
+  const secrets = clientSecretStatements(database);
+  const clients = clientStatements(database, secrets);
   const audit = auditStatements(database);
   const keys = signingKeyStatements(database);
   const revocations = revocationStatements(database);
@@ -85,6 +88,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     findClient: (clientId) => read(() => clients.find(clientId)),
     ...clientChangeActs(database, clients, { revokeClient }, acts),
     ...apiKeyActs(database, acts),
+    ...secretActs(clients, secrets, { revokeClient }, acts),
     listClients: ({ after = '', limit, filter }) => read(() => clients.list(after, limit, filter)),
     createClient: (client, event) =>
       commits.run(() => {

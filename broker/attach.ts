@@ -104,6 +104,7 @@ function open(
     openedAtMs: origin?.openedAtMs ?? core.monotonicMs(),
     peer: thumbprint === undefined ? noProof : Object.freeze({ certificateThumbprint: thumbprint }),
     place,
+    isTimedOut: false,
     isEstablished: false,
     deadline: undefined,
     client: undefined,

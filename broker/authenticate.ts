@@ -7,7 +7,7 @@ import type { GuardContext } from './guard/guard.ts';
 import type { HostClient } from './guard/host.ts';
 import { type Connection, createSession, type Session } from './session.ts';
 
-/** `gone`: the client needs no answer any more, and the host expects none. */
+/** `gone`: the client left, so it needs no answer any more, and the host expects none. */
 export type ConnectAnswer = 'enter' | 'gone' | ConnectRefusal;
 
 /** From the password of a CONNECT to a session, or to the answer why not: each step in its order. */
@@ -60,7 +60,7 @@ async function logIn(core: Core, login: Login): Promise<ConnectAnswer> {
     if (!(error instanceof FleetgateError)) core.onError(error);
     return refusalOfError(error);
   }
-  const isGone = () => client.closed || core.isClosed;
+  const isGone = () => client.closed || connection.stream.destroyed || core.isClosed;
   const { clientId, tokenId } = session.principal;
   const refusal = checkConnect(core, session, packet);
   if (refusal !== undefined) return { ...refusal, clientId, tokenId };
@@ -94,6 +94,7 @@ function checkConnect(
     will,
     nowMs: settings.now(),
     keptOf: sessions.kept.get(packet.clientId),
+    keptOfClient: sessions.kept.countOf(token),
     token,
     isRevoked: authority.isRevoked(token),
     lacksRevocations: feeds.get(token.issuer)?.mustRefuse() ?? false,
@@ -111,8 +112,8 @@ function begin(core: Core, session: Session): void {
   const { client } = session;
   sessions.byClient.set(client, session);
   sessions.entering.set(client.id, session);
-  if (client.clean) sessions.kept.delete(client.id);
-  else sessions.kept.set(client.id, session.token);
+  if (client.clean) sessions.kept.forget(client.id);
+  else sessions.kept.keep(client.id, session.token);
   followExpiry(core, session);
   core.reports.accepted(session);
 }

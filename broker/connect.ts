@@ -2,6 +2,7 @@ import { TokenError } from '@fleetgate/shared';
 import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import { decide } from './authorization/decide.ts';
+import { clientKey } from './client-key.ts';
 import type { HostWill } from './guard/host.ts';
 import type { Settings } from './options.ts';
 import type { RefusalReason } from './refusal.ts';
@@ -36,6 +37,8 @@ export interface ConnectAttempt {
   readonly token: VerifiedToken;
   /** The token of the session that is kept under this client id, if there is one. */
   readonly keptOf: VerifiedToken | undefined;
+  /** Sessions of the client that are kept, of any client id. */
+  readonly keptOfClient: number;
   readonly isRevoked: boolean;
   /** Whether what its issuer revoked is not known, and must be. */
   readonly lacksRevocations: boolean;
@@ -106,6 +109,14 @@ export const connectChecks: readonly ConnectCheck[] = Object.freeze([
         : refusal(returnCodes.identifierRejected, 'client_id_mismatch'),
   },
   {
+    name: 'a client keeps no more sessions than the limit',
+    // Of those that would be kept; who takes up one that is has no more than before.
+    refuse: ({ packet, keptOf, keptOfClient, settings }) =>
+      packet.clean || keptOf !== undefined || keptOfClient < settings.limits.maxSessionsPerClient
+        ? undefined
+        : refusal(returnCodes.unavailable, 'too_many_sessions'),
+  },
+  {
     name: 'the keep alive is within the limit',
     refuse: ({ packet: { keepalive = 0 }, settings }) =>
       keepalive > 0 && keepalive <= settings.limits.maxKeepaliveSeconds
@@ -127,7 +138,7 @@ export function isSameClient(
   one: { clientId: string; issuer: string },
   other: { clientId: string; issuer: string },
 ): boolean {
-  return one.clientId === other.clientId && one.issuer === other.issuer;
+  return clientKey(one) === clientKey(other);
 }
 
 /** The will as what it will be: a publish. */

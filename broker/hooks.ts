@@ -76,13 +76,17 @@ export function createHooks(core: Core): AedesHooks {
 
     authenticate(client, _userName, password, callback) {
       const host = client as HostClient;
-      const protocol = sessions.connections.get(host)?.protocol;
+      const connection = sessions.connections.get(host);
+      const protocol = connection?.protocol;
       inSpan({ name: 'fleetgate.connect', protocol, resultOf, onError }, () =>
         authenticate(core, host, password),
       )
         .then(
           (answer) => {
-            if (answer === 'gone') return;
+            if (answer === 'gone') {
+              if (connection?.isTimedOut !== true) reports.gone(protocol);
+              return;
+            }
             if (answer === 'enter') return callback(null, true);
             reportOf(client, { action: 'connect', ...answer });
             callback(connectError(answer), false);

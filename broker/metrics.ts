@@ -25,7 +25,7 @@ export function prometheusObserver(register: Registry): Observer {
 
   const connects = new Counter({
     name: 'fleetgate_connects_total',
-    help: 'CONNECT packets by answer: accepted, or the reason code',
+    help: 'CONNECT packets by answer: accepted, the reason code, or gone for a client that left before it',
     labelNames: ['result'],
     registers,
   });

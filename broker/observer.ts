@@ -16,8 +16,11 @@ export type Outcome = 'accepted' | RefusalReason;
 export interface Observer {
   /** Once, before all else: what can be read at any time. */
   watch(state: BrokerState): void;
-  /** A CONNECT was answered, or a connection closed before it could be. `protocol` where the listener is known. */
-  connect(result: Outcome, protocol: Protocol | undefined): void;
+  /**
+   * A CONNECT was answered, or a connection closed before it could be; `gone` of a client that left meanwhile by itself.
+   * `protocol` where the listener is known.
+   */
+  connect(result: Outcome | 'gone', protocol: Protocol | undefined): void;
   decision(action: DecidedAction, result: 'allowed' | RefusalReason): void;
   /** A token was verified, or refused by the verifier, also one from its cache. */
   verification(seconds: number): void;

@@ -24,6 +24,11 @@ export interface Limits {
   readonly maxConnections: number;
   /** Of one IPv4 address or one IPv6 /64. Default 10000: a fleet behind one gateway shares an address. */
   readonly maxConnectionsPerAddress: number;
+  /**
+   * Sessions of one client that are kept (clean session 0), live or not, of all its MQTT client ids. With `clientIdBinding`
+   * `exact` it has one. Default 100.
+   */
+  readonly maxSessionsPerClient: number;
   /** Default 100. */
   readonly maxSubscriptionsPerClient: number;
   /** QoS 1 and 2 messages waiting for a client that is offline; newer ones are dropped. Default 1000. */
@@ -105,6 +110,7 @@ export const defaultLimits: Limits = Object.freeze({
   maxPacketBytes: 1_048_576,
   maxConnections: 100_000,
   maxConnectionsPerAddress: 10_000,
+  maxSessionsPerClient: 100,
   maxSubscriptionsPerClient: 100,
   maxQueuedMessagesPerClient: 1_000,
   maxQueuedBytesPerClient: 16_777_216,

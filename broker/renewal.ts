@@ -61,7 +61,7 @@ async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Pr
     if (client.closed || core.isClosed) return 'gone';
     session.token = token;
     session.principal = principal;
-    if (!client.clean) core.sessions.kept.set(client.id, token);
+    if (!client.clean) core.sessions.kept.keep(client.id, token);
   } catch (error) {
     if (!(error instanceof FleetgateError)) core.onError(error);
     return refuse(core, session, error instanceof TokenError ? error.code : 'internal_error');

@@ -1,6 +1,7 @@
 import { type AuditEvent, auditEvent, auditOfRefusal, auditOfSession } from './audit.ts';
 import { type DecidedAction, type Observer, silentObserver } from './observer.ts';
 import type { Settings } from './options.ts';
+import type { Protocol } from './protocol.ts';
 import {
   createReport,
   cutTopic,
@@ -33,6 +34,8 @@ export interface Reports {
   /** On the way of every message: without `onDecision` one call of the observer, and nothing is allocated. */
   allowed(client: object | null, action: Exclude<DecidedAction, 'packet'>, topic: string): void;
   accepted(session: Session): void;
+  /** A client left before its CONNECT was answered. Nothing was decided, so only the observer is told. */
+  gone(protocol: Protocol | undefined): void;
   renewed(session: Session): void;
   revoked(kind: Revocation['kind']): void;
   policyChanged(): void;
@@ -101,6 +104,9 @@ export function createReports(settings: Settings, sessions: Sessions): Reports {
     accepted(session: Session) {
       quietly(() => observer.connect('accepted', session.connection.protocol));
       accepted(session, 'connect');
+    },
+    gone(protocol: Protocol | undefined) {
+      quietly(() => observer.connect('gone', protocol));
     },
     renewed(session: Session) {
       quietly(() => observer.renewal('accepted'));

@@ -5,6 +5,7 @@ import type { Place } from './admission.ts';
 import type { Principal } from './authorization/decide.ts';
 import type { Deadline } from './deadlines.ts';
 import type { HostClient } from './guard/host.ts';
+import { createKeptSessions, type KeptSessions } from './kept-sessions.ts';
 import type { MessageBuckets } from './message-rate.ts';
 import type { Protocol } from './protocol.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
@@ -23,6 +24,8 @@ export interface Connection {
   readonly peer: Peer;
   /** What it counts as; `over_limit`: let in only to be told to come back later. */
   readonly place: Place;
+  /** It had no session by the deadline, and was closed for that. */
+  isTimedOut: boolean;
   /** CONNACK 0 was sent. */
   isEstablished: boolean;
   /** By which it must have a session. */
@@ -85,8 +88,7 @@ export interface Sessions {
   readonly entering: Map<string, Session>;
   /** Registered by the host and not yet gone, by MQTT client id. */
   readonly live: Map<string, Session>;
-  /** Of each session that is kept, live or not, the token it had last: whose it is, and what it may receive. */
-  readonly kept: Map<string, VerifiedToken>;
+  readonly kept: KeptSessions;
 }
 
 export function createSessions(): Sessions {
@@ -96,6 +98,6 @@ export function createSessions(): Sessions {
     open: new Set(),
     entering: new Map(),
     live: new Map(),
-    kept: new Map(),
+    kept: createKeptSessions(),
   };
 }

@@ -9,11 +9,19 @@ import { destination, type Logger } from 'pino';
  */
 const MAX_WAITING_BYTES = 4_194_304;
 
+/** Of a file that is made: topics and client ids in it are nobody else's business. */
+const MODE = 0o600;
+
 export interface AuditFile {
   /** Takes one event; never waits and never throws. */
   readonly write: (event: AuditEvent) => void;
   /** Events that were not written, since the start. */
   lost(): number;
+  /**
+   * Goes on in a file of the same name, a new one where the old was renamed; what waits is written there.
+   * @throws FleetgateError `config_invalid` as when it was opened; the old file stays in use
+   */
+  reopen(): Promise<void>;
   /** Writes what waits, as far as the disk takes it. */
   close(): Promise<void>;
 }
@@ -23,17 +31,17 @@ export interface AuditFile {
  * @throws FleetgateError `config_invalid` when it cannot be written, is no file, or others may write to it
  */
 export function openAuditFile(path: string, log: Pick<Logger, 'error'>): AuditFile {
-  return appendEvents(openForAppending(path), path, log);
+  checkAppendable(path);
+  return appendEvents(path, log);
 }
 
-/** Appends to what is open. While the disk refuses, events wait, and are written when it takes them again. */
+/** Appends to a file that was looked at. While the disk refuses, events wait, and are written when it takes them again. */
 export function appendEvents(
-  descriptor: number,
   path: string,
   log: Pick<Logger, 'error'>,
   maxWaitingBytes = MAX_WAITING_BYTES,
 ): AuditFile {
-  const stream = destination({ dest: descriptor, sync: false, maxLength: maxWaitingBytes });
+  const stream = destination({ dest: path, sync: false, mode: MODE, maxLength: maxWaitingBytes });
   let lost = 0;
   let hasFailed = false;
 
@@ -66,6 +74,20 @@ export function appendEvents(
       }
     },
     lost: () => lost,
+    async reopen() {
+      checkAppendable(path);
+      await new Promise<void>((resolve, reject) => {
+        const settled = (error?: NodeJS.ErrnoException) => {
+          for (const name of ['ready', 'close', 'error']) stream.off(name, settled);
+          if (error === undefined) return resolve();
+          // Left in place, the stream's own would close the same descriptor twice the next time.
+          stream.removeAllListeners('ready');
+          reject(invalid(path, `cannot be opened (${error.code})`));
+        };
+        for (const name of ['ready', 'close', 'error']) stream.on(name, settled);
+        stream.reopen();
+      });
+    },
     close: () =>
       new Promise<void>((resolve) => {
         stream.once('close', resolve);
@@ -75,19 +97,20 @@ export function appendEvents(
   });
 }
 
-function openForAppending(path: string): number {
+/** Makes the file where there is none. */
+function checkAppendable(path: string): void {
   let descriptor: number;
   try {
     // Opening a pipe would wait for its reader.
     if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) throw invalid(path, 'is not a file');
-    descriptor = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o600);
+    descriptor = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, MODE);
   } catch (error) {
     if (error instanceof FleetgateError) throw error;
     throw invalid(path, `cannot be opened (${(error as NodeJS.ErrnoException).code})`);
   }
-  if ((fstatSync(descriptor).mode & 0o022) === 0) return descriptor;
+  const { mode } = fstatSync(descriptor);
   closeSync(descriptor);
-  throw invalid(path, `can be written by others; run: chmod 600 ${path}`);
+  if ((mode & 0o022) !== 0) throw invalid(path, `can be written by others; run: chmod 600 ${path}`);
 }
 
 function invalid(path: string, problem: string): FleetgateError {

@@ -97,15 +97,13 @@ export async function up(
       what: 'policy',
       reload: async () => of.setPolicy(readPolicy(config, directory)),
     });
-    const reload = createReload(
-      [
-        ...(issuer !== undefined && config.issuer.http.tls_cert_file !== undefined
-          ? [certificates(issuer, 'issuer certificates')]
-          : []),
-        ...(broker === undefined ? [] : [certificates(broker), policyOf(broker)]),
-      ],
-      log,
-    );
+    const trail: Reloadable[] = audit === undefined ? [] : [{ what: 'audit_file', reload: audit.reopen }];
+    const hasIssuerTls = issuer !== undefined && config.issuer.http.tls_cert_file !== undefined;
+    const parts = [
+      ...(hasIssuerTls ? [certificates(issuer, 'issuer certificates')] : []),
+      ...(broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail]),
+    ];
+    const reload = createReload(parts, log);
     if (broker !== undefined) {
       const again = createReload([policyOf(broker)], log);
       const unwatch = watchPolicy(policyPath(config, directory), () => void again());
@@ -199,6 +197,7 @@ async function openBroker(
       maxPacketBytes: limits.max_packet_bytes,
       maxConnections: limits.max_connections,
       maxConnectionsPerAddress: limits.max_connections_per_address,
+      maxSessionsPerClient: limits.max_sessions_per_client,
       maxSubscriptionsPerClient: limits.max_subscriptions_per_client,
       maxQueuedMessagesPerClient: limits.max_queued_messages_per_client,
       maxQueuedBytesPerClient: limits.max_queued_bytes_per_client,

@@ -108,7 +108,10 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     invalid(`max_token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
   }
   if (tokenLifetimeSeconds > maxTokenLifetimeSeconds) {
-    invalid('token_lifetime_seconds must not be over max_token_lifetime_seconds');
+    invalid(
+      `token_lifetime_seconds, ${tokenLifetimeSeconds}, must not be over max_token_lifetime_seconds, ` +
+        `${maxTokenLifetimeSeconds}; set it lower`,
+    );
   }
   checkTokenClaimNames(tokenClaims);
   if (!signingAlgorithms.includes(signingAlgorithm)) {

@@ -1,11 +1,4 @@
-import {
-  type DirectScope,
-  directScopeToken,
-  FleetgateError,
-  nearest,
-  parseScope,
-  type ScopeToken,
-} from '@fleetgate/shared';
+import { FleetgateError, nearest, parseScope, type ScopeToken } from '@fleetgate/shared';
 import type { ClientRecord } from './registry/registry.ts';
 import { hasStar, patternProblem } from './scope-pattern.ts';
 
@@ -47,15 +40,17 @@ export function registeredScope(client: ClientRecord): RegisteredScope {
 /** The token with its placeholders filled in; `undefined` when the client has no value for one of them. */
 export function concrete(token: ScopeToken, client: ClientRecord): ScopeToken | undefined {
   if (token.kind === 'named' || !token.filter.includes('{')) return token;
-  let filter = token.filter;
+  let { filter, token: text } = token;
   for (const [name, valueFor] of placeholders) {
-    if (!filter.includes(`{${name}}`)) continue;
+    const placeholder = `{${name}}`;
+    if (!filter.includes(placeholder)) continue;
     const value = valueFor(client);
     if (value === undefined) return undefined;
-    // An identifier: nothing in it means anything in a filter.
-    filter = filter.replaceAll(`{${name}}`, value);
+    // An identifier: nothing in it means anything in a filter, nor is percent-encoded in a token.
+    filter = filter.replaceAll(placeholder, value);
+    text = text.replaceAll(placeholder, value);
   }
-  return { ...token, filter, token: directScopeToken(token.action, filter) } satisfies DirectScope;
+  return { ...token, filter, token: text };
 }
 
 const placeholders: ReadonlyMap<string, (client: ClientRecord) => string | undefined> = new Map([

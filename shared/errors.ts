@@ -60,6 +60,7 @@ export const reasonCodes = [
   'retain_not_allowed',
   'payload_too_large',
   'rate_exceeded',
+  'too_many_sessions',
   'too_many_subscriptions',
   'too_many_retained',
   'reads_too_slowly',

@@ -19,6 +19,7 @@ export const connectDeadline: Guard = {
 function timeOut({ connection, context }: { connection: Connection; context: GuardContext }): void {
   if (connection.isEstablished) return;
   const { stream, address, protocol } = connection;
+  connection.isTimedOut = true;
   context.report({ action: 'connect', reason: 'connect_timeout', address, protocol });
   stream.destroy();
 }

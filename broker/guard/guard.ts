@@ -52,7 +52,10 @@ export interface Guard {
   readonly connect?: (client: HostClient, packet: ConnectPacket) => ReasonCode | undefined;
   /** On entering authentication; what it returns is called just before it succeeds. */
   readonly authenticating?: (client: HostClient) => () => void;
-  /** When a session is about to enter; it waits until `proceed` is called, and is refused with what that is given. */
+  /**
+   * When a session is about to enter; it waits until `proceed` is called, and is refused with what that is given. To be
+   * called also when its connection closes, which is known by then.
+   */
   readonly enter?: (session: Session, context: GuardContext, proceed: Proceed) => void;
   /** When CONNACK 0 was sent. */
   readonly established?: (connection: Connection, context: GuardContext) => void;

@@ -21,31 +21,39 @@ export const takeover: Guard = {
   },
   enter(session, context, proceed) {
     // Its `close` has been: it would never leave the line.
-    if (session.connection.stream.closed) return;
+    if (session.connection.stream.closed) return proceed();
     const lines = linesOf.get(context.sessions) as Map<string, Line>;
     const { id } = session.client;
     const line = lines.get(id) ?? [];
     lines.set(id, line);
-    line.push({ session, start: () => endPrevious(session, context, proceed) });
+    line.push({ session, start: () => endPrevious(session, context, proceed), proceed });
     if (line.length === 1) line[0]?.start();
   },
   closed({ session }, { sessions }) {
-    if (session !== undefined) leave(linesOf.get(sessions) as Map<string, Line>, session);
+    if (session !== undefined) leave(linesOf.get(sessions) as Map<string, Line>, session)?.proceed();
   },
 };
 
-type Line = { readonly session: Session; readonly start: () => void }[];
+interface Waiting {
+  readonly session: Session;
+  readonly start: () => void;
+  readonly proceed: Proceed;
+}
+
+type Line = Waiting[];
 
 /** The guards are shared by all plugins of a process; what belongs to one hangs on its sessions. */
 const linesOf = new WeakMap<Sessions, Map<string, Line>>();
 
-function leave(lines: Map<string, Line>, session: Session): void {
+/** Gives up its place, if it has one still. */
+function leave(lines: Map<string, Line>, session: Session): Waiting | undefined {
   const line = lines.get(session.client.id);
   const place = line?.findIndex((waiting) => waiting.session === session) ?? -1;
-  if (line === undefined || place === -1) return;
-  line.splice(place, 1);
+  if (line === undefined || place === -1) return undefined;
+  const [left] = line.splice(place, 1);
   if (line.length === 0) lines.delete(session.client.id);
   else if (place === 0) setImmediate(line[0]?.start as () => void);
+  return left;
 }
 
 function endPrevious(session: Session, { broker, sessions }: GuardContext, proceed: Proceed): void {

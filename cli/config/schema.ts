@@ -185,6 +185,7 @@ const limits = Type.Object(
     max_packet_bytes: limit(1_048_576, 268_435_455, 'bytes of any other packet'),
     max_connections: limit(100_000, 10_000_000, 'connections in all'),
     max_connections_per_address: limit(10_000, 10_000_000, 'connections from one address'),
+    max_sessions_per_client: limit(100, 1_000_000, 'sessions that are kept of one client, live or not'),
     max_subscriptions_per_client: limit(100, 10_000, 'subscriptions of one client'),
     max_queued_messages_per_client: limit(1000, 1_000_000, 'messages kept for one client that is offline'),
     max_queued_bytes_per_client: limit(16_777_216, 1_073_741_824, 'bytes of those messages'),

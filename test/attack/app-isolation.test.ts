@@ -47,6 +47,18 @@ describe.each(pairs)('of %s, shown to %s,', (from, to) => {
     }
   });
 
+  test('a token is inactive, also to a client of the same id and to one that may introspect', async () => {
+    const mine = await own.register({ client_id: 'sensor-1', scope: 'fleetgate.introspect' });
+    const { access_token: token } = (await (await own.tokenFor(mine)).json()) as { access_token: string };
+    const introspected = async (at: AppFixture, { client_id, client_secret }: typeof mine) => {
+      const body = new URLSearchParams({ client_id, client_secret, token });
+      return (await fetch(`${at.url}/oauth/introspect`, { method: 'POST', body })).json();
+    };
+    const theirs = await other.register({ client_id: 'sensor-1', scope: 'fleetgate.introspect' });
+    expect(await introspected(own, mine)).toMatchObject({ active: true, iss: own.url });
+    expect(await introspected(other, theirs)).toEqual({ active: false });
+  });
+
   test('a secret is wrong, also for a client of the same id', async () => {
     const mine = await own.register({ client_id: 'sensor-1' });
     expect((await other.tokenFor(mine)).status).toBe(401);

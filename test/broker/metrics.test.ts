@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { fleetgate, parsePolicy, startBroker } from '@fleetgate/broker';
 import { prometheusObserver } from '@fleetgate/broker/metrics';
 import { Registry } from 'prom-client';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import type { BrokerState } from '../../broker/observer.ts';
 import { protocols } from '../../broker/protocol.ts';
@@ -15,8 +15,10 @@ import {
   type TestBrokerOptions,
   until,
 } from '../support/broker-fixture.ts';
+import { connectPacket } from '../support/broker-raw-client.ts';
 import { testIssuer } from '../support/broker-tokens.ts';
 import { parseMetrics, type Scrape } from '../support/prometheus-text.ts';
+import { httpServer } from '../support/verifier-fixture.ts';
 
 async function start(
   options: TestBrokerOptions = {},
@@ -38,6 +40,98 @@ test('a CONNECT is counted by its answer', async () => {
   expect(value('fleetgate_connects_total', { result: 'token_malformed' })).toBe(1);
   expect(value('fleetgate_connects_total', { result: 'client_id_mismatch' })).toBe(1);
   expect(value('fleetgate_token_verify_seconds_count')).toBe(4);
+});
+
+describe('a client that leaves before its CONNECT is answered is counted as gone', () => {
+  const gone = async (scrape: () => Promise<Scrape>) =>
+    (await scrape()).value('fleetgate_connects_total', { result: 'gone' }) ?? 0;
+
+  const verified = async (scrape: () => Promise<Scrape>) =>
+    (await scrape()).value('fleetgate_token_verify_seconds_count');
+
+  /** An issuer whose keys come when they are released. */
+  async function slowIssuer() {
+    const issuer = testIssuer('https://remote.example');
+    const waiting: (() => void)[] = [];
+    const server = await httpServer((_request, response) => {
+      response.setHeader('content-type', 'application/json');
+      waiting.push(() => response.end(JSON.stringify(issuer.jwks())));
+    });
+    const remoteIssuers = [{ issuer: issuer.name, keys: { jwksUri: `${server.origin}/jwks.json` } }];
+    const asked = () => until(() => waiting.length > 0);
+    const release = () => {
+      for (const answer of waiting.splice(0)) answer();
+    };
+    return { issuer, remoteIssuers, asked, release };
+  }
+
+  test('while its token is verified', async () => {
+    const { issuer, remoteIssuers, asked, release } = await slowIssuer();
+    const { broker, scrape } = await start({ remoteIssuers });
+    const client = await broker.raw();
+    client.send(connectPacket('device-1', issuer.token()));
+    await asked();
+    await client.end();
+    await until(() => broker.auth.connections.size === 0);
+    release();
+    await until(async () => (await gone(scrape)) === 1);
+    expect((await scrape()).value('fleetgate_connects_total', { result: 'accepted' })).toBe(0);
+  });
+
+  test('while it waits for another connection of its client', async () => {
+    const { broker, scrape } = await start();
+    const { persistence } = broker.aedes as unknown as {
+      persistence: { cleanSubscriptions(client: object): Promise<void> };
+    };
+    const clean = persistence.cleanSubscriptions;
+    let release = () => {};
+    const isHeld = new Promise<void>((held) => {
+      persistence.cleanSubscriptions = async (client) => {
+        held();
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        return clean.call(persistence, client);
+      };
+    });
+    const first = await broker.raw();
+    first.send(connectPacket('device-1', broker.token('device-1')));
+    await isHeld;
+    const second = await broker.raw();
+    second.send(connectPacket('device-1', broker.token('device-1')));
+    // Verified by then, and in the line.
+    await until(async () => (await verified(scrape)) === 2);
+    await second.end();
+    await until(async () => (await gone(scrape)) === 1);
+    persistence.cleanSubscriptions = clean;
+    release();
+    await first.next('connack');
+  });
+
+  test('and not when it was closed for taking too long: that is counted already', async () => {
+    const { issuer, remoteIssuers, asked, release } = await slowIssuer();
+    const { broker, scrape } = await start({ remoteIssuers, limits: { connectTimeoutSeconds: 0.3 } });
+    const client = await broker.raw();
+    client.send(connectPacket('device-1', issuer.token()));
+    await asked();
+    await client.closed;
+    release();
+    await until(async () => (await verified(scrape)) === 1);
+    expect(await gone(scrape)).toBe(0);
+    expect((await scrape()).value('fleetgate_connects_total', { result: 'connect_timeout' })).toBe(1);
+  });
+
+  test('and not when its token was refused: the reason says more', async () => {
+    const { issuer, remoteIssuers, asked, release } = await slowIssuer();
+    const { broker, scrape } = await start({ remoteIssuers });
+    const client = await broker.raw();
+    client.send(connectPacket('device-1', issuer.token({ header: { kid: 'made-up' } })));
+    await asked();
+    await client.end();
+    release();
+    expect(await broker.refusal({ action: 'connect' })).toMatchObject({ reason: 'token_key_unknown' });
+    expect(await gone(scrape)).toBe(0);
+  });
 });
 
 test('each decision is counted once, by action and result', async () => {

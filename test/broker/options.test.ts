@@ -19,6 +19,7 @@ test('the defaults are those of the documentation', () => {
     maxPacketBytes: 1_048_576,
     maxConnections: 100_000,
     maxConnectionsPerAddress: 10_000,
+    maxSessionsPerClient: 100,
     maxSubscriptionsPerClient: 100,
     maxQueuedMessagesPerClient: 1_000,
     maxQueuedBytesPerClient: 16_777_216,

@@ -1,4 +1,4 @@
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -76,6 +76,28 @@ test('what a device does is seen in /metrics and in the audit file', async () =>
     },
   ]);
   expect(statSync(auditFile).mode & 0o777).toBe(0o600);
+});
+
+test('an audit file that was renamed is opened again by SIGHUP, as logrotate wants it', async () => {
+  const auditFile = join(dirname(data.path), 'audit.jsonl');
+  running = await startFleetgate(['up', ...freePorts(data.path), '--set', `broker.audit_file=${auditFile}`]);
+  const { process, ready, stderr } = running;
+  const refused = async () => {
+    const options = { clientId: 'sensor-1', password: 'x.y.z', username: '', reconnectPeriod: 0 };
+    await expect(connectAsync(ready['mqtt'] as string, options, false)).rejects.toMatchObject({ code: 4 });
+  };
+  const events = (file: string) =>
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => (JSON.parse(line) as { event: string }).event);
+  await refused();
+  renameSync(auditFile, `${auditFile}.1`);
+  process.kill('SIGHUP');
+  await expect.poll(stderr, { timeout: 10_000 }).toContain('"what":"audit_file"');
+  await refused();
+  await expect.poll(() => events(auditFile), { timeout: 10_000 }).toEqual(['connect_refused']);
+  expect(events(`${auditFile}.1`)).toEqual(['connect_refused', 'policy_changed']);
 });
 
 test('an audit file that others may write to is refused in one line', async () => {

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { checkTokenClaimNames, tokenClaims } from '../../issuer/token-claims.ts';
-import { issuerFixture } from '../support/issuer-fixture.ts';
+import { adminKey, issuerFixture } from '../support/issuer-fixture.ts';
 
 const codeOf = (act: () => unknown) => {
   try {
@@ -101,6 +101,25 @@ describe('over HTTP', () => {
       expect((await fixture.call('POST', '/v1/clients', { metadata: { place: value } })).status).toBe(201);
     },
   );
+
+  test('a change of the metadata is in the next token, and one that can be no claim is refused', async () => {
+    const fixture = await issuerFixture({ tokenClaims: ['site'] });
+    const client = await fixture.register({ client_id: 'a', metadata: { site: 'x' } });
+    const change = (site: unknown) =>
+      fixture.call(
+        'PATCH',
+        '/v1/clients/a',
+        { metadata: { site } },
+        {
+          'api-key': adminKey,
+          'content-type': 'application/merge-patch+json',
+        },
+      );
+    expect((await change({ plant: 7 })).status).toBe(400);
+    expect((await change('y')).status).toBe(200);
+    const { access_token } = (await (await fixture.tokenFor(client)).json()) as { access_token: string };
+    expect(decodeJwt(access_token)['site']).toBe('y');
+  });
 
   test('none is listed by default', async () => {
     const fixture = await issuerFixture();

@@ -16,6 +16,7 @@ import type { Fleetgate } from '../../broker/plugin.ts';
 import { createPlugin } from '../../broker/plugin.ts';
 import type { Protocol } from '../../broker/protocol.ts';
 import { createReport, type Refusal } from '../../broker/refusal.ts';
+import type { TrustedIssuer } from '../../broker/verifier/issuer.ts';
 import {
   connackOf,
   connectPacket,
@@ -66,6 +67,8 @@ export interface TestBrokerOptions extends Partial<PluginOptions> {
   listener?: Partial<ListenerOptions>;
   /** Trusted beside the issuer of the tokens that the fixture makes. */
   otherIssuers?: readonly TestIssuer[];
+  /** The same, of issuers whose keys are elsewhere. */
+  remoteIssuers?: readonly TrustedIssuer[];
 }
 
 export const ownScope = (clientId: string) => [
@@ -79,6 +82,7 @@ export async function startTestBroker({
   protocol = 'mqtt',
   listener = {},
   otherIssuers = [],
+  remoteIssuers = [],
   ...options
 }: TestBrokerOptions = {}): Promise<TestBroker> {
   const issuer = testIssuer();
@@ -87,7 +91,10 @@ export async function startTestBroker({
   const lines: string[] = [];
   const note = (line: unknown, ...rest: unknown[]) => void lines.push(JSON.stringify([line, ...rest]));
   const settings = prepareOptions({
-    issuers: [issuer, ...otherIssuers].map(({ name, jwks }) => ({ issuer: name, keys: { jwks } })),
+    issuers: [
+      ...[issuer, ...otherIssuers].map(({ name, jwks }) => ({ issuer: name, keys: { jwks } })),
+      ...remoteIssuers,
+    ],
     log: { debug: note, info: note, warn: note, error: note },
     onRefusal(refusal) {
       refusals.push(refusal);

@@ -218,6 +218,57 @@ test('keys that could not be had are fetched again after a pause that grows, not
   expect(await codeOf(issuer.token({ header: { kid: 'made-up' } }))).toBe('token_key_unknown');
 });
 
+describe('a flood of tokens while the issuer is away', () => {
+  const seconds = 120;
+  const urls = { jku: 'http://127.0.0.1:9/jku', x5u: 'http://127.0.0.1:9/x5u' };
+  type Headers = (issuer: TestIssuer, n: number) => Record<string, unknown>;
+  const headers: [string, Headers][] = [
+    ['the kid of a key', () => ({})],
+    ['made-up kids', (_issuer, n) => ({ kid: `made-up-${n}` })],
+    ['kids and addresses', (issuer, n) => ({ ...urls, kid: n % 2 === 0 ? issuer.kid : `${urls.jku}?${n}` })],
+    ['a kid under another alg', () => ({ alg: 'RS256' })],
+  ];
+  const outages: [string, Answer | undefined][] = [
+    ['answers 503', away],
+    ['hangs up', undefined],
+    ['answers no key set', { body: '<html>' }],
+  ];
+
+  /** Seconds of the fetches while ten tokens come in every second. */
+  async function flood(hasKeys: boolean, answer: Answer | undefined, headerOf: Headers): Promise<number[]> {
+    const issuer = testIssuer();
+    const { server, state } = await changingServer({ body: issuer.jwks() });
+    const { codeOf, clock, verify } = trusting(issuer, server);
+    if (hasKeys) await codeOf(issuer.token());
+    state.answer = answer;
+    const fetchedAt: number[] = [];
+    for (let second = 0; second < seconds; second += 1) {
+      const before = server.requests.length;
+      const tokens = Array.from({ length: 10 }, (_, n) =>
+        issuer.token({ header: headerOf(issuer, 10 * second + n) }),
+      );
+      await Promise.all(tokens.map((token) => codeOf(token)));
+      for (let n = before; n < server.requests.length; n += 1) fetchedAt.push(second);
+      clock.pass(1);
+    }
+    expect(server.requests).toHaveLength(verify.stats().keyFetches);
+    return fetchedAt;
+  }
+
+  for (const [outage, answer] of outages) {
+    test.each(headers)(`that ${outage} makes one fetch in each pause, with %s`, async (_what, headerOf) => {
+      expect(await flood(false, answer, headerOf)).toEqual([0, 1, 3, 7, 15, 31, 61, 91]);
+    });
+  }
+
+  test.each(headers)('makes none for a key that is known and fresh, with %s', async (what, headerOf) => {
+    const fetchedAt = await flood(true, away, headerOf);
+    // An unknown kid could be a new key: 30 s after the last set, and then in pauses that grow.
+    const isAsked = what !== 'the kid of a key' && what !== 'a kid under another alg';
+    expect(fetchedAt).toEqual(isAsked ? [30, 31, 33, 37, 45, 61, 91] : []);
+  });
+});
+
 describe('keys that are old', () => {
   test.each<[string, Record<string, string>, number]>([
     ['ten minutes, where the issuer does not say', {}, 10 * MINUTE],

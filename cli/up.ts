@@ -98,15 +98,12 @@ export async function up(
       reload: async () => of.setPolicy(readPolicy(config, directory)),
     });
     const trail: Reloadable[] = audit === undefined ? [] : [{ what: 'audit_file', reload: audit.reopen }];
-    const reload = createReload(
-      [
-        ...(issuer !== undefined && config.issuer.http.tls_cert_file !== undefined
-          ? [certificates(issuer, 'issuer certificates')]
-          : []),
-        ...(broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail]),
-      ],
-      log,
-    );
+    const hasIssuerTls = issuer !== undefined && config.issuer.http.tls_cert_file !== undefined;
+    const parts = [
+      ...(hasIssuerTls ? [certificates(issuer, 'issuer certificates')] : []),
+      ...(broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail]),
+    ];
+    const reload = createReload(parts, log);
     if (broker !== undefined) {
       const again = createReload([policyOf(broker)], log);
       const unwatch = watchPolicy(policyPath(config, directory), () => void again());

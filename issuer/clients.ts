@@ -141,7 +141,12 @@ export function openClients(
       checkRegistration(registration, settings);
       checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
       const { authMethod = DEFAULT_AUTH_METHOD, clientSecret: chosen } = registration;
-      if (chosen !== undefined && !usesSecret(authMethod)) invalid(`auth_method ${authMethod} has no secret`);
+      if (!usesSecret(authMethod)) {
+        if (chosen !== undefined) invalid(`auth_method ${authMethod} has no secret`);
+        if (registration.secretExpiresAtMs !== undefined) {
+          invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
+        }
+      }
       const clientSecret = usesSecret(authMethod) ? (chosen ?? generateSecret()) : undefined;
       const client = newClient(registration, clientSecret, now());
       return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
@@ -223,13 +228,11 @@ function newClient(
   secret: string | undefined,
   atMs: number,
 ): NewClientRecord {
+  const times = { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs };
   return {
     clientId: registration.clientId ?? randomUUID(),
     ...registered(registration),
-    secrets:
-      secret === undefined
-        ? []
-        : [unusedSecret(secret, { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs })],
+    secrets: secret === undefined ? [] : [unusedSecret(secret, times)],
     createdAtMs: atMs,
     updatedAtMs: atMs,
   };

@@ -89,7 +89,8 @@ export function parseLabels(labels: readonly string[]): Record<string, string> {
   );
 }
 
-function secretAuth(secret: string | undefined): CredentialsAuth {
+/** How a client with a secret authenticates. */
+export function secretAuth(secret: string | undefined): CredentialsAuth {
   if (secret === undefined)
     throw new FleetgateError('server_error', 'the issuer answered without a client secret');
   return { method: 'client_secret_basic', client_secret: secret };

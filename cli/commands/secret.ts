@@ -6,7 +6,7 @@ import { UsageError } from '../exit.ts';
 import { formatJson, formatRecord, formatTable, type Row, type RowFormat } from '../output.ts';
 import { openReplacedFile, type ReplacedFile } from '../replaced-file.ts';
 import type { RotatedSecretView, Rotation, SecretQuery, SecretView } from '../secret-client.ts';
-import { credentialsOf } from './client.ts';
+import { credentialsOf, secretAuth } from './client.ts';
 
 /** Secrets one request for the list may bring; the API's own limit is 1,000. */
 const PAGE_SIZE = 500;
@@ -107,9 +107,7 @@ async function newCredentials(
   { clientId, brokerUrl }: RotateOptions,
 ): Promise<Credentials> {
   const client = await admin.getClient(clientId);
-  // The secret itself comes with the answer to the rotation.
-  const auth = { method: 'client_secret_basic', client_secret: '' } as const;
-  return credentialsOf(client, auth, await admin.issuerUrl(), brokerUrl);
+  return credentialsOf(client, secretAuth(''), await admin.issuerUrl(), brokerUrl);
 }
 
 function openOut(out: string): ReplacedFile {

@@ -39,7 +39,7 @@ export function addServeCommands(program: Command): void {
         `
 The ready line on stdout says that every listener accepts; log lines go to stderr.
 SIGTERM and SIGINT stop it: what is in flight is finished, then it exits 0, within 10 s.
-SIGHUP reads ${roles.includes('broker') ? 'certificates and policy again and opens the audit file' : 'the certificates'} again; connections stay.
+SIGHUP reads certificates${roles.includes('broker') ? ' and policy again and opens the audit file' : ''} again; connections stay.
 
 Examples:
 ${examples(name, roles)}`,

@@ -56,10 +56,10 @@ export async function authenticateClient(
   if (attempt === undefined) {
     throw new OAuthError('invalid_client', 'the request holds no client authentication');
   }
-  const { clientId, method, certificateThumbprint } = attempt;
-  if (request.clientId !== undefined && request.clientId !== clientId) {
+  if (request.clientId !== undefined && request.clientId !== attempt.clientId) {
     throw new OAuthError('invalid_request', 'client_id names another client than the authentication');
   }
+  const { clientId, method } = attempt;
   const found = isIdentifier(clientId) ? await context.registry.findClient(clientId) : undefined;
   // By another method than it is registered for it is as unknown as anybody.
   const client = found !== undefined && isProvenBy(found.authMethod, method) ? found : undefined;
@@ -67,34 +67,31 @@ export async function authenticateClient(
   if (!proof.isProven) throw clientRefused(proof.reason);
   if (client === undefined) throw clientRefused();
   refuseQuarantined(client);
-  const { secret } = proof;
-  if (secret !== undefined) {
-    await recordSecretUse(client, secret, request.caller, context);
-    return { ...client, secretId: secret.secretId };
-  }
-  return certificateThumbprint === undefined ? client : { ...client, certificateThumbprint };
+  const { secret, certificateThumbprint } = proof;
+  if (certificateThumbprint !== undefined) return { ...client, certificateThumbprint };
+  if (secret === undefined) return client;
+  await recordSecretUse(client, secret, request.caller, context);
+  return { ...client, secretId: secret.secretId };
 }
 
 /**
  * The client as it is now, which was proven when it was read before.
- * @throws OAuthError `invalid_client` when it was deleted or put into quarantine since, or its secret has ended, or
- *   what it proves itself by was changed
+ * @throws OAuthError `invalid_client` when it was deleted or put into quarantine since, or what it was proven by ended
  */
 export async function readAgain(
   before: AuthenticatedClient,
   { registry, now }: ClientAuthContext,
 ): Promise<AuthenticatedClient> {
-  const { registration, secretId, certificateThumbprint } = before;
-  const client = await registry.findClient(before.clientId);
+  const { clientId, registration, secretId, certificateThumbprint } = before;
+  const client = await registry.findClient(clientId);
   if (client === undefined || client.registration !== registration) throw clientRefused();
   refuseQuarantined(client);
   if (!hasSameProof(client, before)) throw clientRefused();
-  if (secretId !== undefined) {
-    const secret = client.secrets.find((one) => one.secretId === secretId);
-    if (secret === undefined || !isLiveSecret(secret, now())) throw clientRefused(secretEnded());
-    return { ...client, secretId };
-  }
-  return certificateThumbprint === undefined ? client : { ...client, certificateThumbprint };
+  if (certificateThumbprint !== undefined) return { ...client, certificateThumbprint };
+  if (secretId === undefined) return client;
+  const secret = client.secrets.find((one) => one.secretId === secretId);
+  if (secret === undefined || !isLiveSecret(secret, now())) throw clientRefused(secretEnded());
+  return { ...client, secretId };
 }
 
 /**
@@ -106,6 +103,6 @@ export function refuseQuarantined({ clientId, quarantine }: ClientRecord): void 
   throw clientRefused(new FleetgateError('client_quarantined', `client '${clientId}' is in quarantine`));
 }
 
-/** One answer for an unknown client, a wrong or ended proof, a client in quarantine and one that has just been deleted. */
+/** One answer for an unknown client, a wrong proof, a secret that has ended, a client in quarantine and one that has just been deleted. */
 export const clientRefused = (cause?: FleetgateError) =>
   new OAuthError('invalid_client', 'the client is unknown or its authentication is wrong', { cause });

@@ -1,10 +1,16 @@
-import type { ClientCertificate } from '../client-certificate.ts';
+import { FleetgateError } from '@fleetgate/shared';
+import { type ClientCertificate, thumbprintOf } from '../client-certificate.ts';
 import type { ClientRecord } from '../registry/registry.ts';
 import type { ClientRequest } from '../token-request.ts';
 import { namesOf } from './certificate-names.ts';
-import type { AuthenticationAttempt, ClientAuthContext } from './client-auth.ts';
-import { fingerprintOf, sha256 } from './client-key-set.ts';
+import type { AuthenticationAttempt, ClientAuthContext, Proof } from './client-auth.ts';
+import { fingerprintOf } from './client-key-set.ts';
 import { hasName, registeredNames } from './registered-name.ts';
+
+const refused: Proof = {
+  isProven: false,
+  reason: new FleetgateError('certificate_refused', 'the certificate is not that of the client'),
+};
 
 /**
  * The certificate of the TLS connection, with `client_id` in the body (RFC 8705 §2): one that an authority we know
@@ -15,14 +21,13 @@ export function certificateAuth({ clientId, certificate }: ClientRequest): Authe
   return {
     method: 'tls_client_auth',
     clientId,
-    certificateThumbprint: sha256(certificate.x509.raw),
-    async prove(client, context) {
-      if (!isValidAt(certificate, context.now())) return { isProven: false };
+    async prove(client, context): Promise<Proof> {
+      if (!isValidAt(certificate, context.now())) return refused;
       const isProven =
         client?.authMethod === 'self_signed_tls_client_auth'
           ? await isRegistered(certificate, client, context)
           : isNamed(certificate, client);
-      return { isProven };
+      return isProven ? { isProven, certificateThumbprint: thumbprintOf(certificate) } : refused;
     },
   };
 }
@@ -36,12 +41,12 @@ function isNamed({ x509, isTrusted }: ClientCertificate, client: ClientRecord | 
 
 /** RFC 8705 §2.2: no authority is asked; a key that is registered without a certificate stands for any with that key. */
 async function isRegistered(
-  { x509 }: ClientCertificate,
+  certificate: ClientCertificate,
   client: ClientRecord,
   { clientKeys }: ClientAuthContext,
 ): Promise<boolean> {
-  const thumbprint = sha256(x509.raw);
-  const fingerprint = fingerprintOf(x509.publicKey);
+  const thumbprint = thumbprintOf(certificate);
+  const fingerprint = fingerprintOf(certificate.x509.publicKey);
   const keys = await clientKeys.of(client, undefined);
   return keys.some((key) =>
     key.certificateThumbprint === undefined

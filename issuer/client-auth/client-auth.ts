@@ -20,8 +20,6 @@ export interface AuthenticationAttempt {
   readonly method: string;
   /** As claimed; unchecked. */
   readonly clientId: string;
-  /** `x5t#S256` of the certificate that is the proof; tokens are bound to it (RFC 8705 §3). */
-  readonly certificateThumbprint?: string;
   /**
    * Whether it is proven now. For an unknown client (`undefined`) it is not, after the same work as for a
    * wrong proof, so that time does not tell who is registered.
@@ -32,8 +30,8 @@ export interface AuthenticationAttempt {
 
 /** What an attempt came to. */
 export type Proof =
-  /** With the secret it was proven by, where it was one. */
-  | { readonly isProven: true; readonly secret?: ClientSecret }
+  /** With the secret it was proven by, or the certificate: tokens are bound to its `x5t#S256` (RFC 8705 §3). */
+  | { readonly isProven: true; readonly secret?: ClientSecret; readonly certificateThumbprint?: string }
   /** `reason` is for the audit trail alone: all that is not proven gets one answer. */
   | { readonly isProven: false; readonly reason?: FleetgateError };
 

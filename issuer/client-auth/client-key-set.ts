@@ -134,7 +134,7 @@ export function fingerprintOf(key: KeyObject): string {
 }
 
 /** SHA-256 in base64url, as `x5t#S256` has it of a certificate in DER (RFC 7517 §4.9). */
-export function sha256(bytes: Uint8Array): string {
+function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('base64url');
 }
 

@@ -1,29 +1,39 @@
 import { createHash } from 'node:crypto';
-import { isIdentifier } from '@fleetgate/shared';
+import { FleetgateError, isIdentifier } from '@fleetgate/shared';
 import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
 import { type Assertion, assertionLifetimeProblem, parseAssertion } from './assertion.ts';
 import { isSignedByAny } from './assertion-signature.ts';
-import type { ClientAuthContext, ClientAuthentication } from './client-auth.ts';
+import type { ClientAuthContext, ClientAuthentication, Proof } from './client-auth.ts';
 
 /** RFC 7523 §2.2. */
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 
+const refused: Proof = {
+  isProven: false,
+  reason: new FleetgateError('assertion_refused', 'the assertion is not good'),
+};
+const used: Proof = {
+  isProven: false,
+  reason: new FleetgateError('assertion_used', 'the assertion was used before'),
+};
+
 /** `client_assertion`: a JWT that the client signed with a key it is registered with (RFC 7523 §3). */
-export const privateKeyJwt = (({ clientId, clientAssertion, clientAssertionType }) => {
+export const privateKeyJwt: ClientAuthentication = ({ clientId, clientAssertion, clientAssertionType }) => {
   if (clientAssertion === undefined && clientAssertionType === undefined) return undefined;
   const assertion =
     clientAssertionType === ASSERTION_TYPE ? parseAssertion(clientAssertion ?? '') : undefined;
   return {
     method: 'private_key_jwt',
     clientId: assertion?.subject ?? clientId ?? '',
-    async prove(client, context) {
-      if (assertion === undefined || !isMeantForUs(assertion, context)) return { isProven: false };
+    async prove(client, context): Promise<Proof> {
+      if (assertion === undefined || !isMeantForUs(assertion, context)) return refused;
       const keys = client === undefined ? [] : await context.clientKeys.of(client, assertion.keyId);
       const isSigned = await isSignedByAny(assertion, keys);
-      return { isProven: isSigned && client !== undefined && (await useOnce(assertion, context)) };
+      if (!isSigned || client === undefined) return refused;
+      return (await useOnce(assertion, context)) ? { isProven: true } : used;
     },
   };
-}) satisfies ClientAuthentication;
+};
 
 function isMeantForUs(assertion: Assertion, { issuerUrl, now }: ClientAuthContext): boolean {
   const { issuer, subject, audience } = assertion;

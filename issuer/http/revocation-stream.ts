@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import type { Issuer } from '../open-issuer.ts';
 import type { OwnToken } from '../own-token.ts';
+import { certificateOf } from './connection-certificate.ts';
 import { describe } from './errors.ts';
 import { toWire } from './revocation-wire.ts';
 import type { MethodRoute } from './routes.ts';
@@ -79,12 +80,13 @@ const streamHeaders = {
 
 /** Who reads; a refusal is answered as RFC 6750 §3 has it. */
 async function authenticate(
-  { headers: { authorization } }: FastifyRequest,
+  request: FastifyRequest,
   reply: FastifyReply,
   { access }: Issuer,
 ): Promise<OwnToken> {
+  const { authorization } = request.headers;
   try {
-    return await access.authenticate(authorization, FEED_SCOPE);
+    return await access.authenticate(authorization, FEED_SCOPE, certificateOf(request));
   } catch (error) {
     if (error instanceof OAuthError) reply.header('www-authenticate', challenge(authorization, error));
     throw error;

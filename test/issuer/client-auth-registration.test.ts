@@ -28,6 +28,7 @@ const rsa = (modulusLength: number, publicExponent = 65_537) => ({
 const byKeys = (...keys: unknown[]) => ({ auth_method: 'private_key_jwt', jwks: { keys } });
 const x5cOf = ({ cert }: Pair) => new X509Certificate(cert).raw.toString('base64');
 const jwkOf = ({ cert }: Pair) => ({ ...createPublicKey(cert).export({ format: 'jwk' }) });
+const tomorrow = new Date(Date.now() + 86_400_000).toISOString();
 const byUri = (jwks_uri: string) => ({ auth_method: 'private_key_jwt', jwks_uri });
 const byName = (field: string, value: string) => ({
   auth_method: 'tls_client_auth',
@@ -113,6 +114,7 @@ describe('keys that are not registered', () => {
     ['keys both ways', { ...byKeys(publicJwk), jwks_uri: 'https://keys.example/' }, 'exclude'],
     ['nothing', { auth_method: 'private_key_jwt' }, 'needs jwks or jwks_uri'],
     ['nothing for a certificate', { auth_method: 'self_signed_tls_client_auth' }, 'needs jwks or jwks_uri'],
+    ['an end of a secret', { ...byKeys(publicJwk), secret_expires_at: tomorrow }, 'of no use'],
     ['keys without a method', { jwks: { keys: [publicJwk] } }, 'private_key_jwt'],
     ['an address without a method', { jwks_uri: 'https://keys.example/' }, 'private_key_jwt'],
     ['a name without a method', { tls_client_auth_san_dns: 'a.example' }, 'tls_client_auth'],

@@ -27,7 +27,6 @@ const holding = (...secrets: string[]) =>
   }) as unknown as ClientRecord;
 const context = { now: () => 1000 } as ClientAuthContext;
 const isProven = (attempt: AuthenticationAttempt | undefined, client: ClientRecord | undefined) =>
-  // Of a secret it is told at once.
   (attempt?.prove(client, context) as Proof | undefined)?.isProven;
 
 describe('client_secret_basic', () => {

@@ -2,6 +2,7 @@ import { createHmac, createPublicKey, sign } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { startIssuer } from '@fleetgate/issuer';
+import Sqlite from 'better-sqlite3';
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import {
@@ -301,6 +302,46 @@ describe('one method', () => {
       );
     }
   });
+});
+
+test('an assertion for one app is not good for another, though client and key are the same', async () => {
+  const apps = await Promise.all(
+    ['one', 'two'].map(async (app_id) => {
+      const made = await fixture.call('POST', '/v1/apps', { app_id });
+      const { issuer, admin_key } = (await made.json()) as Record<string, string>;
+      const registration = { client_id: 'dev-1', auth_method: 'private_key_jwt', jwks: pair.jwks };
+      const headers = { 'api-key': admin_key as string };
+      await fixture.call('POST', `/appid-${app_id}/v1/clients`, registration, headers);
+      return issuer as string;
+    }),
+  );
+  const askAt = (url: string, text: string) =>
+    outcome(fetch(`${url}/oauth/token`, { method: 'POST', body: new URLSearchParams(assertionForm(text)) }));
+  const urls = [fixture.issuer.url, ...apps];
+  for (const meant of urls) {
+    const text = assertion({ claims: { aud: meant } });
+    for (const url of urls.filter((one) => one !== meant)) {
+      expect(await askAt(url, text)).toBe('401 invalid_client');
+    }
+    expect(await askAt(meant, text)).toBe('200 string');
+  }
+});
+
+test('the audit has why a proof was refused, and nothing of it', async () => {
+  const text = assertion();
+  await ask(text);
+  await ask(text);
+  await ask(assertion({}, clientKeyPair('ES256')));
+  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const rows = database.prepare("SELECT target, result FROM audit WHERE action = 'token.issue'").raw().all();
+  const everything = JSON.stringify(database.prepare('SELECT * FROM audit').all());
+  database.close();
+  expect(rows).toEqual([
+    ['dev-1', 'ok'],
+    ['dev-1', 'assertion_used'],
+    ['dev-1', 'assertion_refused'],
+  ]);
+  for (const part of text.split('.')) expect(everything).not.toContain(part);
 });
 
 test('an unknown client and a wrong proof are answered alike, to the letter', async () => {

@@ -231,6 +231,20 @@ describe('self_signed_tls_client_auth', () => {
   });
 });
 
+test('a bound token is good for the revocations with its certificate only, at a listener that sees it', async () => {
+  const certificate = await certificateFor({ type: 2, value: 'one.example' });
+  const registration = { auth_method: 'tls_client_auth', tls_client_auth_san_dns: 'one.example' };
+  await issuer.register({ client_id: 'reader', scope: 'fleetgate.revocations', ...registration });
+  const response = await issuer.tokenBy(certificate, 'reader');
+  const { access_token } = (await response.json()) as { access_token: string };
+  const headers = { authorization: `Bearer ${access_token}` };
+  const status = async (by: Pair | undefined) =>
+    (await issuer.fetchWith(by)(`${issuer.issuer.url}/revocations`, { method: 'HEAD', headers })).status;
+  expect(await status(certificate)).toBe(200);
+  expect(await status(await certificateFor({ type: 2, value: 'one.example' }))).toBe(401);
+  expect(await status(undefined)).toBe(401);
+});
+
 describe('a certificate beside another method', () => {
   test('is no second method, and does not bind the token', async () => {
     const certificate = await certificateFor({ type: 2, value: 'one.example' });

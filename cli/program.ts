@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addAppCommands } from './commands/app-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
+import { addKeysCommands } from './commands/keys-program.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
 import { addRevokeCommands } from './commands/revoke-program.ts';
 import { addServeCommands } from './commands/serve.ts';
@@ -45,6 +46,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addAppCommands(program);
   addTokenCommands(program);
   addRevokeCommands(program);
+  addKeysCommands(program);
   addPolicyCommands(program);
   addCompletionCommand(program);
   inheritSettings(program);

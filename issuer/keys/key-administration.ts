@@ -15,7 +15,7 @@ import {
   retireActs,
   rotateActs,
 } from './lifecycle.ts';
-import type { SigningKeys } from './signing-keys.ts';
+import { type SigningKeys, unknownKey } from './signing-keys.ts';
 
 /** A key as administrators see it: never with its private half. */
 export interface KeyView extends Omit<StoredSigningKey, 'publicJwk' | 'encryptedPrivateJwk' | 'isWanted'> {
@@ -114,7 +114,7 @@ export function keyAdministration(context: KeyAdministrationContext): KeyAdminis
             return key === undefined ? [] : compromiseActs(all, key);
           },
         });
-        const made = changed.revocation ?? unknown();
+        const made = changed.revocation ?? unknownKey();
         if (made.isRepeated) await registry.recordEvent({ ...revoking, result: REVOKED_ALREADY });
         else onRevoked();
         return made;
@@ -131,11 +131,7 @@ function viewOf(key: StoredSigningKey, all: readonly StoredSigningKey[], policy:
 }
 
 function find(all: readonly StoredSigningKey[], kid: string): StoredSigningKey {
-  return all.find((key) => key.kid === kid) ?? unknown();
-}
-
-function unknown(): never {
-  throw new FleetgateError('key_unknown', 'there is no signing key with this kid');
+  return all.find((key) => key.kid === kid) ?? unknownKey();
 }
 
 // A verifier that takes so many keys of an issuer and no more must not lose all of them.

@@ -143,7 +143,7 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
         return { acts: [], keys: set.keys, revocation: { revocation: changed.revocation, isRepeated: true } };
       }
       if (changed.outcome === 'outdated') continue;
-      if (changed.outcome === 'key_unknown') throw new FleetgateError('key_unknown', 'there is no such key');
+      if (changed.outcome === 'key_unknown') unknownKey();
       take(changed.set);
       return {
         acts,
@@ -206,6 +206,11 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
     change,
     close: stop,
   };
+}
+
+/** @throws FleetgateError `key_unknown` */
+export function unknownKey(): never {
+  throw new FleetgateError('key_unknown', 'there is no signing key with this kid');
 }
 
 function publicKeys(keys: readonly StoredSigningKey[]): JsonWebKeySet {

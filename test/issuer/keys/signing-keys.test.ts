@@ -14,6 +14,7 @@ import { openSigningKeys, type SigningKeysOptions } from '../../../issuer/keys/s
 import { migrations } from '../../../issuer/registry/sqlite/migrations.ts';
 import { openSqliteRegistry } from '../../../issuer/registry/sqlite/registry.ts';
 import { issuerOptions, temporaryDirectory } from '../../support/issuer-fixture.ts';
+import { changeKeys, putKeys, signingKey } from '../signing-key-contract.ts';
 
 const claims = {
   iss: 'http://127.0.0.1',
@@ -353,21 +354,21 @@ const thrownBy = (act: () => unknown): unknown => {
 };
 
 describe('a private key in the database', () => {
-  test('is overwritten in the file when the key is retired', async () => {
-    let nowMs = 1_800_000_000_000;
-    const directory = await temporaryDirectory();
-    const { registry, keys, close } = await open(directory, { now: () => nowMs });
-    const [active] = (await registry.signingKeys()).keys;
-    const ciphertext = Buffer.from(active?.encryptedPrivateJwk ?? []);
-    expect(ciphertext.length).toBeGreaterThan(100);
-    nowMs += 30 * DAY_MS;
-    await keys.maintain();
-    await close();
-    const content = await readFile(join(directory, 'registry.db'));
-    for (const part of [ciphertext, ciphertext.subarray(0, 32), ciphertext.subarray(-32)]) {
-      expect(content.includes(part)).toBe(false);
-    }
-    expect(content.includes(active?.kid ?? '')).toBe(true);
+  test.each([
+    ['retired', { put: [signingKey('k1', 'retired')] }],
+    ['gone', { removed: ['k1'] }],
+  ])('is overwritten in the file when the key is %s', async (_name, change) => {
+    const file = join(await temporaryDirectory(), 'registry.db');
+    const registry = await openSqliteRegistry(file);
+    const secret = randomBytes(1800);
+    await putKeys(registry, [{ ...signingKey('k1'), encryptedPrivateJwk: secret }]);
+    await registry.close();
+    const isThere = async () => (await readFile(file)).includes(secret.subarray(-900, -800));
+    expect(await isThere()).toBe(true);
+    const again = await openSqliteRegistry(file);
+    await changeKeys(again, change);
+    await again.close();
+    expect(await isThere()).toBe(false);
   });
 
   test('is not readable there', async () => {

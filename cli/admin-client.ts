@@ -81,6 +81,18 @@ export interface RevocationPage {
   next_cursor?: string | null;
 }
 
+/** A signing key as `/v1/keys` shows it; times in RFC 3339. */
+export interface SigningKeyView {
+  kid: string;
+  algorithm: string;
+  state: string;
+  created_at: string;
+  activates_at?: string;
+  activated_at?: string;
+  retired_at?: string;
+  published_until?: string;
+}
+
 /** An app as `/v1/apps` shows it; `admin_key` only in the answer to its creation. */
 export interface AppView {
   app_id: string;
@@ -108,6 +120,12 @@ export interface AdminClient extends ApiKeyClient, SecretClient {
    */
   revoke(revocation: NewRevocation): Promise<{ revocation: RevocationView; isNew: boolean }>;
   listRevocations(query: { limit?: number; cursor?: string }): Promise<RevocationPage>;
+  /** The one that signs, the next one, then the retired. */
+  listKeys(): Promise<SigningKeyView[]>;
+  /** All keys afterwards, and whether another signs now; else it does when verifiers have it. */
+  rotateKeys(isImmediate: boolean): Promise<{ keys: SigningKeyView[]; isDone: boolean }>;
+  /** All keys afterwards, and whether it was so before. Throws `key_unknown` as well. */
+  retireKey(kid: string, isCompromised: boolean): Promise<{ keys: SigningKeyView[]; isRepeated: boolean }>;
   createApp(appId: string): Promise<AppView>;
   listApps(): Promise<AppView[]>;
   /** Whether there was such an app. */
@@ -197,6 +215,20 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       if (limit !== undefined) query.set('limit', String(limit));
       if (cursor !== undefined) query.set('cursor', cursor);
       return (await call('GET', `/v1/revocations?${query}`)) as RevocationPage;
+    },
+    listKeys: async () => ((await call('GET', '/v1/keys')) as { keys: SigningKeyView[] }).keys,
+    rotateKeys: async (isImmediate) => {
+      const { status, text } = await send('POST', '/v1/keys/rotate', { now: isImmediate });
+      if (status >= 400) refused(base, status, text);
+      return { ...(JSON.parse(text) as { keys: SigningKeyView[] }), isDone: status === 200 };
+    },
+    retireKey: async (kid, isCompromised) => {
+      const path = `/v1/keys/${encodeURIComponent(kid)}/retire`;
+      const { status, text } = await send('POST', path, { compromised: isCompromised });
+      if (codeOf(text) === 'key_unknown') notFound(text);
+      if (status >= 400) refused(base, status, text);
+      const { keys, repeated } = JSON.parse(text) as { keys: SigningKeyView[]; repeated: boolean };
+      return { keys, isRepeated: repeated };
     },
     createApp: async (appId) => (await call('POST', '/v1/apps', { app_id: appId })) as AppView,
     listApps: async () => ((await call('GET', '/v1/apps')) as { apps: AppView[] }).apps,

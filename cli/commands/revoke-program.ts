@@ -110,9 +110,14 @@ Examples:
 
   withConnection(revoke.command('key <kid>'))
     .summary('all tokens signed with a key')
-    .description('Revoke all tokens signed with a key, and publish it no longer. The active key is refused.')
+    .description(
+      'Revoke all tokens signed with a key, and publish it no longer. Another signs if it was the active one.',
+    )
     .addOption(rowFormatOption())
-    .addHelpText('after', '\nThe kid of a token is in its header: fleetgate token inspect --file token.jwt')
+    .addHelpText(
+      'after',
+      '\nThe same as: fleetgate keys retire KID --compromised\nThe kid of a token is in its header: fleetgate token inspect --file token.jwt',
+    )
     .action(async (kid: string, flags: RevokeFlags) => revokeOne(flags, { kind: 'key', kid }));
 
   withConnection(revoke.command('list'))

@@ -280,14 +280,14 @@ test('the audit trail of the default app has what was done to apps, also what wa
   await app.register({ client_id: 'sensor-1' });
   await fixture.call('DELETE', '/v1/apps/a');
   const acts = await auditOf(fixture.databaseFile);
-  expect(acts.filter(([, action]) => action !== 'key.activate')).toEqual([
+  expect(acts.filter(([, action]) => !String(action).startsWith('key.'))).toEqual([
     ['admin:default', 'app.create', 'a', 'ok'],
     ['admin:default', 'app.create', 'a', 'registry_conflict'],
     ['admin:default', 'app.create', undefined, 'invalid_request'],
     ['admin:default', 'app.delete', 'a', 'app_not_empty'],
   ]);
   const own = await auditOf(join(fixture.directory, 'apps', 'a', 'fleetgate.db'));
-  expect(own.filter(([, action]) => action !== 'key.activate')).toEqual([
+  expect(own.filter(([, action]) => !String(action).startsWith('key.'))).toEqual([
     ['admin:default', 'client.create', 'sensor-1', 'ok'],
   ]);
 });

@@ -26,7 +26,7 @@ function audited(): unknown[] {
   });
   return database
     .prepare<[], { action: string; target: string | null; result: string }>(
-      "SELECT action, target, result FROM audit WHERE action NOT IN ('key.activate', 'client.create') ORDER BY sequence",
+      "SELECT action, target, result FROM audit WHERE action NOT IN ('key.activate', 'key.publish', 'client.create') ORDER BY sequence",
     )
     .all()
     .map(({ action, target, result }) => [action, target, result]);

@@ -41,7 +41,10 @@ export async function temporaryDirectory(): Promise<string> {
 }
 
 /** Options of an issuer whose files are in `directory`. */
-export function issuerOptions(directory: string, options: Partial<IssuerOptions> = {}): IssuerOptions {
+export function issuerOptions(
+  directory: string,
+  options: Partial<IssuerOptions> = {},
+): IssuerOptions & { keyEncryptionKeyFile: string } {
   return {
     http: { host: '127.0.0.1', port: 0 },
     databaseFile: join(directory, 'fleetgate.db'),

@@ -1,4 +1,5 @@
 import { FleetgateError, type Revocation } from '@fleetgate/shared';
+import type { AuditEventView } from './commands/audit-source.ts';
 import { type SecretClient, secretClient } from './secret-client.ts';
 
 /** Milliseconds an admin request may take. Ours: the API answers in milliseconds, so a longer wait is a fault. */
@@ -58,6 +59,12 @@ export interface AppView {
   admin_key?: string;
 }
 
+/** A page of `/v1/audit`. */
+export interface AuditEventPage {
+  events: AuditEventView[];
+  next_cursor?: string;
+}
+
 /** The admin API as the fleet commands use it. Every method throws FleetgateError with what to do about it. */
 export interface AdminClient extends SecretClient {
   createClient(client: NewClient): Promise<ClientView>;
@@ -75,6 +82,8 @@ export interface AdminClient extends SecretClient {
   listApps(): Promise<AppView[]>;
   /** Whether there was such an app. */
   deleteApp(appId: string): Promise<boolean>;
+  /** Events of the audit trail; `query` as `GET /v1/audit` takes it. */
+  listEvents(query: Readonly<Record<string, string>>): Promise<AuditEventPage>;
   /** The issuer's URL, `iss` of its tokens. */
   issuerUrl(): Promise<string>;
 }
@@ -150,6 +159,8 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       if (status >= 400) refused(base, status, text);
       return true;
     },
+    listEvents: async (query) =>
+      (await call('GET', `/v1/audit?${new URLSearchParams(query)}`)) as AuditEventPage,
     issuerUrl: async () => ((await call('GET', '/v1/issuer')) as { issuer: string }).issuer,
   };
 }

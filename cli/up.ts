@@ -1,4 +1,3 @@
-import { isAbsolute, join } from 'node:path';
 import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
 import { prometheusObserver } from '@fleetgate/broker/metrics';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
@@ -10,6 +9,7 @@ import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
   type DataDirectory,
+  databaseFile,
   prepareDataDirectory,
   refuseSecondProcess,
   removeRuntime,
@@ -113,11 +113,10 @@ export async function up(
 
 function openIssuer(config: Config, directory: DataDirectory, log: Logger): Promise<RunningIssuer> {
   const { issuer } = config;
-  const file = issuer.database.slice('sqlite:'.length);
   return startIssuer({
     http: { host: issuer.http.host, port: issuer.http.port },
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
-    databaseFile: isAbsolute(file) ? file : join(directory.path, file),
+    databaseFile: databaseFile(config, directory),
     keyEncryptionKeyFile: directory.keyEncryptionKeyFile,
     appsDirectory: directory.appsDirectory,
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
@@ -125,6 +124,7 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     tokenClaims: issuer.token_claims,
     signingAlgorithm: issuer.signing_algorithm,
     defaultAudience: issuer.default_audience,
+    auditRetentionDays: issuer.audit_retention_days,
     log: log.child({ component: 'issuer' }),
   });
 }

@@ -1,10 +1,15 @@
 export { readOrCreateAdminKey } from './admin-key.ts';
 export type { Caller } from './audit.ts';
+export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './audit-chain.ts';
+export { type AuditPage, type AuditQuery, type ChainedEvent, MAX_PAGE_EVENTS } from './audit-trail.ts';
+export { type ChainProblem, type ChainVerdict, verifyChain } from './audit-verify.ts';
+export { type AuditEventView, fromAuditView, toAuditView } from './audit-wire.ts';
 export type { ClientRegistration, Clients, RegisteredClient } from './clients.ts';
 export type { TokenIssuer } from './issue.ts';
 export { type Issuer, openIssuer } from './open-issuer.ts';
 export type { IssuerOptions, ResolvedOptions } from './options.ts';
 export type { Registry } from './registry/registry.ts';
+export { type AuditReader, openAuditReader } from './registry/sqlite/audit-reader.ts';
 export { openSqliteRegistry } from './registry/sqlite/registry.ts';
 export type { RecordedRevocation, RevocationTarget } from './revocation.ts';
 export type { RevocationFeed, SubscriptionState } from './revocation-feed.ts';

@@ -1,6 +1,8 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import type { AuditEvent } from './audit.ts';
+import { keepAudit } from './audit-retention.ts';
+import type { AuditPage, AuditQuery } from './audit-trail.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
@@ -34,6 +36,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   currentJwks(): Promise<JsonWebKeySet>;
   /** Records what was done to apps. */
   recordEvent(event: AuditEvent): Promise<void>;
+  /** What was done, by whom. */
+  searchAudit(query: AuditQuery): Promise<AuditPage>;
   /** Whether the registry can be read. */
   isReady(): Promise<boolean>;
   /** Finishes the acts that wait and closes the registry. */
@@ -52,6 +56,7 @@ export async function openIssuer(
   const registry = await openSqliteRegistry(databaseFile);
   try {
     const keys = await openSigningKeys({ registry, keyEncryptionKeyFile, algorithm: signingAlgorithm, now });
+    const retention = keepAudit({ trail: registry, retentionDays: options.auditRetentionDays, now, log });
     const revocationFeed = openRevocationFeed({ registry, now, log });
     const onRevoked = () => revocationFeed.wake();
     revocationFeed.subscribe((revocation) => {
@@ -77,8 +82,10 @@ export async function openIssuer(
         return keys.jwks();
       },
       recordEvent: (event) => registry.recordEvent(event),
+      searchAudit: (query) => registry.searchEvents(query),
       isReady: () => registry.isReadable(),
       async close() {
+        retention.close();
         await revocationFeed.close();
         await registry.close();
       },

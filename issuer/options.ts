@@ -27,6 +27,8 @@ export interface IssuerOptions {
   readonly signingAlgorithm?: SigningAlgorithm;
   /** Audience of tokens of clients registered without one. Default `['mqtt']`. */
   readonly defaultAudience?: readonly string[];
+  /** Days that audit rows are kept; 0 keeps all. Default 365. */
+  readonly auditRetentionDays?: number;
   /** How `GET /revocations` is served. */
   readonly revocationFeed?: {
     /** Between two comments that keep the connection alive; over 0, up to 60. Default 15. */
@@ -53,6 +55,7 @@ const optionNames = [
   'tokenClaims',
   'signingAlgorithm',
   'defaultAudience',
+  'auditRetentionDays',
   'revocationFeed',
   'log',
   'now',
@@ -73,6 +76,7 @@ export interface ResolvedOptions {
   readonly tokenClaims: readonly string[];
   readonly signingAlgorithm: SigningAlgorithm;
   readonly defaultAudience: readonly string[];
+  readonly auditRetentionDays: number;
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
   readonly log: Logger | undefined;
   readonly now: () => number;
@@ -109,6 +113,10 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     // A verifier that checks audiences accepts no token without one.
     invalid('default_audience must name at least one audience');
   }
+  const { auditRetentionDays = 365 } = options;
+  if (!Number.isSafeInteger(auditRetentionDays) || auditRetentionDays < 0) {
+    invalid('audit_retention_days must be a whole number, 0 to keep all');
+  }
   const revocationFeed = {
     heartbeatSeconds: 15,
     maxReaders: 100,
@@ -132,6 +140,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     tokenClaims: Object.freeze(Array.from(new Set(tokenClaims))),
     signingAlgorithm,
     defaultAudience: Object.freeze([...defaultAudience]),
+    auditRetentionDays,
     revocationFeed: Object.freeze(revocationFeed),
     log: options.log,
     now: options.now ?? Date.now,

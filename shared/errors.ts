@@ -113,6 +113,7 @@ export const faultCodes = [
   'queue_full',
   'stopped',
   'address_in_use',
+  'audit_malformed',
 ] as const;
 export type FaultCode = (typeof faultCodes)[number];
 

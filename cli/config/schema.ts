@@ -69,6 +69,12 @@ const issuer = Type.Object(
       default: 30,
       description: 'age at which a signing key is replaced',
     }),
+    audit_retention_days: Type.Integer({
+      minimum: 0,
+      maximum: 36_500,
+      default: 365,
+      description: 'age at which rows of the audit trail are deleted; 0 keeps all',
+    }),
     default_audience: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       maxItems: 16,

@@ -1,5 +1,6 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
-import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
+import type { AuditEvent } from '../audit.ts';
+import type { AuditTrail } from '../audit-trail.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
 import type { ClientSecret } from '../secrets.ts';
 import type { ApiKeyRegistry } from './api-keys.ts';
@@ -73,7 +74,7 @@ export type RevocationRecorded =
  *
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
-export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyRegistry {
+export interface Registry extends AuditTrail, ClientChangesRegistry, SecretRegistry, ApiKeyRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {
@@ -112,10 +113,6 @@ export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyR
   revocationMark(): Promise<number>;
   /** Forgets some of the revocations that have expired; how many. 0 when none is left. */
   pruneRevocations(nowSeconds: number): Promise<number>;
-  /** Records an event that changes nothing else, such as a refusal. */
-  recordEvent(event: AuditEvent): Promise<void>;
-  /** Audit events in the order they were recorded, those after sequence number `after`. */
-  listEvents(page: { readonly after?: number; readonly limit: number }): Promise<RecordedAuditEvent[]>;
   /** All published keys, the active one first, then from new to old. Not those that were revoked. */
   signingKeys(): Promise<StoredSigningKey[]>;
   /**

@@ -27,7 +27,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   const audit = auditStatements(database);
   const keys = signingKeyStatements(database);
   const revocations = revocationStatements(database);
-  const commits = groupCommit(database);
+  const commits = groupCommit(database, { onOtherState: audit.forgetLast });
   const probe = database.prepare('SELECT registration FROM clients LIMIT 1');
 
   async function read<T>(query: () => T): Promise<T> {
@@ -120,6 +120,8 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     pruneRevocations: (nowSeconds) => commits.run(() => revocations.prune(nowSeconds)),
     recordEvent: (event) => commits.run(() => audit.insert(event)),
     listEvents: ({ after = 0, limit }) => read(() => audit.list(after, limit)),
+    searchEvents: (query) => read(() => audit.search(query)),
+    pruneEvents: (beforeMs, event) => commits.run(() => audit.prune(beforeMs, event)),
     signingKeys: () => read(() => keys.list()),
     activateSigningKey: (key, event) =>
       commits.run(() => {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addAppCommands } from './commands/app-program.ts';
 import { addAuditCommands } from './commands/audit-program.ts';
+import { addBackupCommands } from './commands/backup-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
@@ -47,6 +48,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addTokenCommands(program);
   addRevokeCommands(program);
   addAuditCommands(program);
+  addBackupCommands(program);
   addPolicyCommands(program);
   addCompletionCommand(program);
   inheritSettings(program);

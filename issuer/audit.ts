@@ -60,6 +60,8 @@ export const adminActor = (keyName: string) => `admin:${keyName}`;
 export const clientActor = (clientId: string) => `client:${clientId}`;
 /** A request that names nobody, or nobody that could exist. */
 export const anonymousActor = 'anonymous';
+/** Whoever works on the files of the data directory while no issuer runs on it. */
+export const operatorActor = 'operator';
 /** The issuer itself. */
 export const issuerActor = 'issuer';
 

@@ -114,6 +114,7 @@ export const faultCodes = [
   'stopped',
   'address_in_use',
   'audit_malformed',
+  'backup_failed',
 ] as const;
 export type FaultCode = (typeof faultCodes)[number];
 

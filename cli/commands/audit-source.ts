@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
 import { FleetgateError } from '@fleetgate/shared';
-import { loadConfig } from '../config/load.ts';
-import { databaseFile, dataDirectory } from '../data-directory.ts';
 import { type ConnectionOptions, connect } from './connection.ts';
+import { databaseOf } from './database.ts';
 
 /** An event as the trail has it on the wire and in an export. */
 export interface AuditEventView {
@@ -46,8 +45,7 @@ const PAGE_SIZE = 1000;
  */
 export async function openAuditSource(options: ConnectionOptions): Promise<AuditSource> {
   if (options.adminUrl !== undefined) return apiSource(options);
-  const { config, dataPath } = loadConfig(options);
-  const file = databaseFile(config, dataDirectory(dataPath));
+  const { file } = databaseOf(options);
   if (!existsSync(file)) {
     throw new FleetgateError(
       'registry_unavailable',

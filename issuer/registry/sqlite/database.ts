@@ -38,17 +38,18 @@ export async function openDatabase(file: string): Promise<Database> {
 }
 
 /**
- * Opens a database of the newest schema for reading alone; it is left as it is.
+ * Opens a database of the newest schema, or of one up to it, for reading alone; it is left as it is.
  * @throws FleetgateError `registry_schema_newer`, `registry_unavailable`
  */
-export function openForReading(file: string): Database {
+export function openForReading(file: string, { mayBeOlder = false } = {}): Database {
   let database: Database | undefined;
   try {
     database = new Sqlite(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
     refuseForeign(database, file);
+    if (versionOf(database) === 0) throw notOurs(file);
     const version = versionOf(database);
     if (version > migrations.length) throw newer(file, version);
-    if (version < migrations.length) {
+    if (version < migrations.length && !mayBeOlder) {
       throw new FleetgateError(
         'registry_unavailable',
         `${file} has schema version ${version}, and this Fleetgate reads ${migrations.length}; start this version on it once`,
@@ -101,11 +102,15 @@ function refuseForeign(database: Database, file: string): void {
   if (id === APPLICATION_ID) return;
   const tables = database.prepare<[], number>('SELECT count(*) FROM sqlite_schema').pluck().get();
   if (id !== 0 || tables !== 0) {
-    throw new FleetgateError(
-      'registry_unavailable',
-      `${file} is the database of another program; name another file for issuer.database`,
-    );
+    throw notOurs(file);
   }
+}
+
+function notOurs(file: string): FleetgateError {
+  return new FleetgateError(
+    'registry_unavailable',
+    `${file} is not a database of Fleetgate; name another file`,
+  );
 }
 
 function migrate(database: Database, file: string): void {

@@ -173,7 +173,7 @@ test('acts of two processes that interleave make one chain', async () => {
 });
 
 test('an act that is undone leaves no gap', async () => {
-  await registry.createClient({ ...client('a') }, event(1));
+  await registry.recordEvent(event(1));
   await Promise.allSettled([
     registry.recordEvent(event(2)),
     // NULL in a column that takes none: the act fails in the middle.
@@ -333,25 +333,6 @@ test.each([
   expect(events.map(({ sequence }) => sequence)).toEqual(sequences);
   expect(nextAfter).toBeUndefined();
 });
-
-function client(clientId: string) {
-  return {
-    clientId,
-    name: undefined,
-    scope: '',
-    audience: [],
-    authMethod: 'client_secret_basic',
-    grantTypes: [],
-    group: undefined,
-    labels: {},
-    metadata: {},
-    tokenLifetimeSeconds: undefined,
-    secretHashes: [],
-    supertokens: {},
-    createdAtMs: 1,
-    updatedAtMs: 1,
-  };
-}
 
 function chained(): ChainedEvent {
   return { ...event(1), sequence: 1, previousHash: '', hash: '' };

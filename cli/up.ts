@@ -125,6 +125,10 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     signingAlgorithm: issuer.signing_algorithm,
     defaultAudience: issuer.default_audience,
     auditRetentionDays: issuer.audit_retention_days,
+    limits: {
+      maxClientTokensPerSecond: issuer.limits.max_client_tokens_per_second,
+      maxAddressRequestsPerSecond: issuer.limits.max_address_requests_per_second,
+    },
     log: log.child({ component: 'issuer' }),
   });
 }

@@ -10,9 +10,11 @@ import { type Clients, openClients } from './clients.ts';
 import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { openSigningKeys } from './keys.ts';
+import { limitRequests } from './limited-requests.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ownTokens } from './own-token.ts';
 import { openSqliteRegistry } from './registry/sqlite/registry.ts';
+import { createRequestRate } from './request-rate.ts';
 import { openRevocationFeed, type RevocationFeed } from './revocation-feed.ts';
 import { openRevocations, type Revocations } from './revocations.ts';
 import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
@@ -63,10 +65,15 @@ export async function openIssuer(
       if (revocation.kind === 'key') keys.withdraw(revocation.keyId);
     });
     const tokens = ownTokens({ keys, issuerUrl, now });
-    return {
+    const acts = {
       ...tokenIssuer({ registry, keys, issuerUrl, grants: options, now, log }),
       ...tokenIntrospector({ registry, tokens, grants: options, now, log }),
       ...tokenRevoker({ registry, tokens, now, log, onRevoked }),
+    };
+    const monotonicMs = () => performance.now();
+    const rate = createRequestRate(options.limits, monotonicMs);
+    return {
+      ...limitRequests(acts, { rate, trail: registry, now, monotonicMs, log }),
       clients: openClients(registry, now, onRevoked, options),
       clientChanges: openClientChanges(registry, now, onRevoked, options),
       secrets: openClientSecrets(registry, now, onRevoked),

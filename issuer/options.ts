@@ -1,5 +1,6 @@
 import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
 import type { Logger } from 'pino';
+import { defaultRequestLimits, type RequestLimits } from './request-rate.ts';
 import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
@@ -29,6 +30,8 @@ export interface IssuerOptions {
   readonly defaultAudience?: readonly string[];
   /** Days that audit rows are kept; 0 keeps all. Default 365. */
   readonly auditRetentionDays?: number;
+  /** How much is asked of the token endpoint. */
+  readonly limits?: Partial<RequestLimits>;
   /** How `GET /revocations` is served. */
   readonly revocationFeed?: {
     /** Between two comments that keep the connection alive; over 0, up to 60. Default 15. */
@@ -56,6 +59,7 @@ const optionNames = [
   'signingAlgorithm',
   'defaultAudience',
   'auditRetentionDays',
+  'limits',
   'revocationFeed',
   'log',
   'now',
@@ -77,6 +81,7 @@ export interface ResolvedOptions {
   readonly signingAlgorithm: SigningAlgorithm;
   readonly defaultAudience: readonly string[];
   readonly auditRetentionDays: number;
+  readonly limits: RequestLimits;
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
   readonly log: Logger | undefined;
   readonly now: () => number;
@@ -113,6 +118,10 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     // A verifier that checks audiences accepts no token without one.
     invalid('default_audience must name at least one audience');
   }
+  const limits = { ...defaultRequestLimits, ...options.limits };
+  for (const [name, value] of Object.entries(limits)) {
+    if (!(value > 0 && Number.isFinite(value))) invalid(`limits.${name} must be over 0`);
+  }
   const { auditRetentionDays = 365 } = options;
   if (!Number.isSafeInteger(auditRetentionDays) || auditRetentionDays < 0) {
     invalid('audit_retention_days must be a whole number, 0 to keep all');
@@ -141,6 +150,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     signingAlgorithm,
     defaultAudience: Object.freeze([...defaultAudience]),
     auditRetentionDays,
+    limits: Object.freeze(limits),
     revocationFeed: Object.freeze(revocationFeed),
     log: options.log,
     now: options.now ?? Date.now,

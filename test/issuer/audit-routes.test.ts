@@ -73,6 +73,7 @@ test('filters are of whole values and can be joined', async () => {
     (await page(query)).events.map(({ action, result }) => [action, result]);
   expect(await results('?target=a')).toEqual([
     ['client.create', 'ok'],
+    ['secret.first_use', 'ok'],
     ['token.issue', 'ok'],
     ['token.issue', 'invalid_client'],
   ]);

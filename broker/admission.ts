@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net';
 import type { Limits } from './options.ts';
 
 /**
@@ -55,23 +54,4 @@ export function createGate(limits: Pick<Limits, 'maxConnections' | 'maxConnectio
       else byAddress.delete(addressKey);
     },
   };
-}
-
-/** An IPv4 address, also mapped into IPv6, is itself; of an IPv6 address the /64, which one host usually has whole. */
-export function addressKey(address: string): string {
-  // IPv4, or no address at all.
-  if (!address.includes(':')) return address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped?.[1] !== undefined) return mapped[1];
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = (address.split('%')[0] as string).split('::');
-  const groups = head === '' ? [] : head.split(':');
-  if (tail !== undefined) {
-    const behind = tail === '' ? 0 : tail.split(':').length;
-    while (groups.length < 8 - behind) groups.push('0');
-  }
-  return groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
 }

@@ -1,8 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { SESSION_TOPIC } from '@fleetgate/shared';
+import { addressKey, SESSION_TOPIC } from '@fleetgate/shared';
 import type { Aedes } from 'aedes';
-import { addressKey } from './admission.ts';
 import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
 import {

@@ -1,5 +1,6 @@
 import { FleetgateError, type Revocation } from '@fleetgate/shared';
 import { type ApiKeyClient, apiKeyClient } from './api-key-client.ts';
+import type { AuditEventView } from './commands/audit-source.ts';
 import { type SecretClient, secretClient } from './secret-client.ts';
 
 /** Milliseconds an admin request may take. Ours: the API answers in milliseconds, so a longer wait is a fault. */
@@ -100,6 +101,12 @@ export interface AppView {
   admin_key?: string;
 }
 
+/** A page of `/v1/audit`. */
+export interface AuditEventPage {
+  events: AuditEventView[];
+  next_cursor?: string;
+}
+
 /** The admin API as the fleet commands use it. Every method throws FleetgateError with what to do about it. */
 export interface AdminClient extends ApiKeyClient, SecretClient {
   createClient(client: NewClient): Promise<ClientView>;
@@ -130,6 +137,8 @@ export interface AdminClient extends ApiKeyClient, SecretClient {
   listApps(): Promise<AppView[]>;
   /** Whether there was such an app. */
   deleteApp(appId: string): Promise<boolean>;
+  /** Events of the audit trail; `query` as `GET /v1/audit` takes it. */
+  listEvents(query: Readonly<Record<string, string>>): Promise<AuditEventPage>;
   /** The issuer's URL, `iss` of its tokens. */
   issuerUrl(): Promise<string>;
 }
@@ -234,6 +243,8 @@ export function adminClient(url: string, adminKey: string): AdminClient {
     listApps: async () => ((await call('GET', '/v1/apps')) as { apps: AppView[] }).apps,
     deleteApp: async (appId) =>
       (await call('DELETE', `/v1/apps/${encodeURIComponent(appId)}`, undefined, 'app_unknown')) !== undefined,
+    listEvents: async (query) =>
+      (await call('GET', `/v1/audit?${new URLSearchParams(query)}`)) as AuditEventPage,
     issuerUrl: async () => ((await call('GET', '/v1/issuer')) as { issuer: string }).issuer,
   };
 }

@@ -9,8 +9,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { connect } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
+import type { Config } from './config/schema.ts';
 
 /** Files of a data directory; the directory is 0700, each file 0600. */
 export interface DataDirectory {
@@ -38,6 +39,12 @@ export function dataDirectory(path: string): DataDirectory {
     policyFile: join(root, 'policy.yaml'),
     runtimeFile: join(root, 'runtime.json'),
   });
+}
+
+/** The SQLite file that `issuer.database` names. */
+export function databaseFile({ issuer }: Config, directory: DataDirectory): string {
+  const file = issuer.database.slice('sqlite:'.length);
+  return isAbsolute(file) ? file : join(directory.path, file);
 }
 
 /**

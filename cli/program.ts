@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addApiKeyCommands } from './commands/api-key-program.ts';
 import { addAppCommands } from './commands/app-program.ts';
+import { addAuditCommands } from './commands/audit-program.ts';
+import { addBackupCommands } from './commands/backup-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addKeysCommands } from './commands/keys-program.ts';
@@ -49,6 +51,8 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addTokenCommands(program);
   addRevokeCommands(program);
   addKeysCommands(program);
+  addAuditCommands(program);
+  addBackupCommands(program);
   addPolicyCommands(program);
   addCompletionCommand(program);
   inheritSettings(program);

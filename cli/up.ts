@@ -1,4 +1,3 @@
-import { isAbsolute, join } from 'node:path';
 import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
 import { prometheusObserver } from '@fleetgate/broker/metrics';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
@@ -11,6 +10,7 @@ import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
   type DataDirectory,
+  databaseFile,
   prepareDataDirectory,
   refuseSecondProcess,
   removeRuntime,
@@ -119,12 +119,11 @@ export async function up(
 
 function openIssuer(config: Config, directory: DataDirectory, log: Logger): Promise<RunningIssuer> {
   const { issuer } = config;
-  const file = issuer.database.slice('sqlite:'.length);
   const issuerLog = log.child({ component: 'issuer' });
   return startIssuer({
     http: issuerHttpOptions(issuer.http, issuerLog),
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
-    databaseFile: isAbsolute(file) ? file : join(directory.path, file),
+    databaseFile: databaseFile(config, directory),
     ...keyEncryptionKey(config, directory),
     appsDirectory: directory.appsDirectory,
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
@@ -133,6 +132,11 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     signingAlgorithm: issuer.signing_algorithm,
     keyRotationDays: issuer.key_rotation_days,
     defaultAudience: issuer.default_audience,
+    auditRetentionDays: issuer.audit_retention_days,
+    limits: {
+      maxClientTokensPerSecond: issuer.limits.max_client_tokens_per_second,
+      maxAddressRequestsPerSecond: issuer.limits.max_address_requests_per_second,
+    },
     log: issuerLog,
   });
 }

@@ -26,7 +26,9 @@ export type AuditAction =
   | 'api_key.rotate'
   | 'api_key.delete'
   | 'admin.authenticate'
-  | 'admin.authorize';
+  | 'admin.authorize'
+  | 'audit.prune'
+  | 'database.restore';
 
 /** One audit row. It never holds a secret, a token or anything a caller chose freely and unchecked. */
 export interface AuditEvent {
@@ -36,7 +38,7 @@ export interface AuditEvent {
   /** Address of the peer's socket; unset for what the issuer does by itself. */
   readonly address: string | undefined;
   readonly action: AuditAction;
-  /** What was acted upon: a client id, a key id or the name of an API key. */
+  /** What was acted upon: a client id, a key id, the name of an API key, or a row of the trail as `SEQUENCE:HASH`. */
   readonly target: string | undefined;
   /** `ok`, the error code the caller was answered with, or why nothing was done. */
   readonly result: string;
@@ -62,6 +64,8 @@ export const adminActor = (keyName: string) => `admin:${keyName}`;
 export const clientActor = (clientId: string) => `client:${clientId}`;
 /** A request that names nobody, or nobody that could exist. */
 export const anonymousActor = 'anonymous';
+/** Whoever works on the files of the data directory while no issuer runs on it. */
+export const operatorActor = 'operator';
 /** The issuer itself. */
 export const issuerActor = 'issuer';
 

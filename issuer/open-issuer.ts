@@ -1,6 +1,8 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import type { AuditEvent } from './audit.ts';
+import { keepAudit } from './audit-retention.ts';
+import type { AuditPage, AuditQuery } from './audit-trail.ts';
 import { type BearerAccess, bearerAccess } from './bearer.ts';
 import { openClientKeys } from './client-auth/client-keys.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
@@ -11,9 +13,11 @@ import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { type KeyAdministration, keyAdministration } from './keys/key-administration.ts';
 import { openKeyEncryption } from './keys/key-encryption.ts';
 import { openSigningKeys } from './keys/signing-keys.ts';
+import { limitRequests } from './limited-requests.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ownTokens } from './own-token.ts';
 import { openSqliteRegistry } from './registry/sqlite/registry.ts';
+import { createRequestRate } from './request-rate.ts';
 import { openRevocationFeed, type RevocationFeed } from './revocation-feed.ts';
 import { openRevocations, type Revocations } from './revocations.ts';
 import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
@@ -38,6 +42,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   currentJwks(): Promise<JsonWebKeySet>;
   /** Records what was done to apps. */
   recordEvent(event: AuditEvent): Promise<void>;
+  /** What was done, by whom. */
+  searchAudit(query: AuditQuery): Promise<AuditPage>;
   /** Whether the registry can be read. */
   isReady(): Promise<boolean>;
   /** Finishes the acts that wait and closes the registry. */
@@ -64,15 +70,21 @@ export async function openIssuer(
       now,
       log,
     });
+    const retention = keepAudit({ trail: registry, retentionDays: options.auditRetentionDays, now, log });
     const revocationFeed = openRevocationFeed({ registry, now, log });
     const onRevoked = () => revocationFeed.wake();
     const signingKeys = keyAdministration({ keys, registry, policy, now, onRevoked });
     const tokens = ownTokens({ keys, issuerUrl, now });
     const clientAuth = { registry, clientKeys: openClientKeys({ log }), issuerUrl, now };
-    return {
+    const acts = {
       ...tokenIssuer({ registry, clientAuth, keys, issuerUrl, grants: options, now, log }),
       ...tokenIntrospector({ registry, clientAuth, tokens, grants: options, now, log }),
       ...tokenRevoker({ registry, clientAuth, tokens, now, log, onRevoked }),
+    };
+    const monotonicMs = () => performance.now();
+    const rate = createRequestRate(options.limits, monotonicMs);
+    return {
+      ...limitRequests(acts, { rate, trail: registry, now, monotonicMs, log }),
       clients: openClients(registry, now, onRevoked, options),
       clientChanges: openClientChanges(registry, now, onRevoked, options),
       secrets: openClientSecrets(registry, now, onRevoked),
@@ -89,9 +101,11 @@ export async function openIssuer(
         return keys.jwks();
       },
       recordEvent: (event) => registry.recordEvent(event),
+      searchAudit: (query) => registry.searchEvents(query),
       isReady: () => registry.isReadable(),
       async close() {
         await keys.close();
+        retention.close();
         await revocationFeed.close();
         await registry.close();
       },

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { TlsMaterial } from './http/tls.ts';
 import type { EncryptionKeySource } from './keys/key-encryption.ts';
 import type { RotationPolicy } from './keys/lifecycle.ts';
+import { defaultRequestLimits, type RequestLimits } from './request-rate.ts';
 import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
@@ -53,6 +54,10 @@ export interface IssuerOptions {
   readonly keyPublishAheadSeconds?: number;
   /** Audience of tokens of clients registered without one. Default `['mqtt']`. */
   readonly defaultAudience?: readonly string[];
+  /** Days that audit rows are kept; 0 keeps all. Default 365. */
+  readonly auditRetentionDays?: number;
+  /** How much is asked of the token endpoint. */
+  readonly limits?: Partial<RequestLimits>;
   /** How `GET /revocations` is served. */
   readonly revocationFeed?: {
     /** Between two comments that keep the connection alive; over 0, up to 60. Default 15. */
@@ -82,6 +87,8 @@ const optionNames = [
   'keyRotationDays',
   'keyPublishAheadSeconds',
   'defaultAudience',
+  'auditRetentionDays',
+  'limits',
   'revocationFeed',
   'log',
   'now',
@@ -108,6 +115,8 @@ export interface ResolvedOptions {
   readonly signingAlgorithm: SigningAlgorithm;
   readonly keyRotation: RotationPolicy;
   readonly defaultAudience: readonly string[];
+  readonly auditRetentionDays: number;
+  readonly limits: RequestLimits;
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
   readonly log: Logger | undefined;
   readonly now: () => number;
@@ -144,6 +153,14 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     // A verifier that checks audiences accepts no token without one.
     invalid('default_audience must name at least one audience');
   }
+  const limits = { ...defaultRequestLimits, ...options.limits };
+  for (const [name, value] of Object.entries(limits)) {
+    if (!(value > 0 && Number.isFinite(value))) invalid(`limits.${name} must be over 0`);
+  }
+  const { auditRetentionDays = 365 } = options;
+  if (!Number.isSafeInteger(auditRetentionDays) || auditRetentionDays < 0) {
+    invalid('audit_retention_days must be a whole number, 0 to keep all');
+  }
   const revocationFeed = {
     heartbeatSeconds: 15,
     maxReaders: 100,
@@ -168,6 +185,8 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     signingAlgorithm,
     keyRotation: rotationPolicyOf(options),
     defaultAudience: Object.freeze([...defaultAudience]),
+    auditRetentionDays,
+    limits: Object.freeze(limits),
     revocationFeed: Object.freeze(revocationFeed),
     log: options.log,
     now: options.now ?? Date.now,

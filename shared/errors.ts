@@ -4,8 +4,8 @@
  */
 
 /**
- * OAuth error codes an issuer answers with: RFC 6749 §5.2, RFC 8707 §2, RFC 6750 §3.1 and, for 500 and 503,
- * RFC 6749 §4.1.2.1.
+ * OAuth error codes an issuer answers with: RFC 6749 §5.2, RFC 8707 §2, RFC 6750 §3.1, RFC 8628 §3.5 for 429 and, for
+ * 500 and 503, RFC 6749 §4.1.2.1.
  */
 export const oauthErrorCodes = [
   'invalid_request',
@@ -17,6 +17,7 @@ export const oauthErrorCodes = [
   'invalid_target',
   'invalid_token',
   'insufficient_scope',
+  'slow_down',
   'server_error',
   'temporarily_unavailable',
 ] as const;
@@ -117,6 +118,8 @@ export const faultCodes = [
   'queue_full',
   'stopped',
   'address_in_use',
+  'audit_malformed',
+  'backup_failed',
 ] as const;
 export type FaultCode = (typeof faultCodes)[number];
 

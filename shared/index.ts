@@ -1,3 +1,6 @@
+export { addressKey } from './address-key.ts';
+export { type AttemptRate, createAttemptRate } from './attempt-rate.ts';
+export * from './bounded-map.ts';
 export * from './completion.ts';
 export * from './credentials.ts';
 export * from './ecdsa-signature.ts';

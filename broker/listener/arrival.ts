@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { ReasonCode } from '@fleetgate/shared';
-import { addressKey, type Gate } from '../admission.ts';
+import { addressKey, type ReasonCode } from '@fleetgate/shared';
+import type { Gate } from '../admission.ts';
 import { createDeadlines } from '../deadlines.ts';
 import type { Limits, Logger } from '../options.ts';
 import { logQuietly, type Report } from '../refusal.ts';

@@ -56,10 +56,7 @@ export function connect(options: ConnectionOptions): Connection {
   const { app } = options;
   // A broker trusts an app only where its configuration says so.
   const brokerUrl = options.adminUrl === undefined && app === undefined ? runningUrl('mqtt') : undefined;
-  // It becomes a part of a path on the disk and of a URL.
-  if (app !== undefined && !/^[a-z0-9-]{1,64}$/.test(app)) {
-    throw new UsageError(`--app takes [a-z0-9-]{1,64}, not '${app}'`);
-  }
+  if (app !== undefined) checkAppId(app);
   const keyFile =
     app === undefined ? directory.adminKeyFile : join(directory.appsDirectory, app, 'admin.key');
   const admin = adminClient(
@@ -67,6 +64,11 @@ export function connect(options: ConnectionOptions): Connection {
     readAdminKey(options.adminKeyFile ?? keyFile),
   );
   return { admin, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
+}
+
+/** Refuses what is no app id: it becomes a part of a path on the disk and of a URL. */
+export function checkAppId(app: string): void {
+  if (!/^[a-z0-9-]{1,64}$/.test(app)) throw new UsageError(`--app takes [a-z0-9-]{1,64}, not '${app}'`);
 }
 
 function readAdminKey(file: string): string {

@@ -72,6 +72,27 @@ const issuer = Type.Object(
     key_encryption_key_file: file(
       'the 32 bytes that encrypt the signing keys, mode 0600; default: key-encryption.key in the data directory',
     ),
+    audit_retention_days: Type.Integer({
+      minimum: 0,
+      maximum: 36_500,
+      default: 365,
+      description: 'age at which rows of the audit trail are deleted; 0 keeps all',
+    }),
+    limits: Type.Object(
+      {
+        max_client_tokens_per_second: limit(
+          100,
+          1_000_000,
+          'tokens of one client; in bursts five times that',
+        ),
+        max_address_requests_per_second: limit(
+          2000,
+          1_000_000,
+          'token requests from one address; in bursts five times that',
+        ),
+      },
+      { ...closed, default: {} },
+    ),
     default_audience: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       maxItems: 16,

@@ -6,6 +6,7 @@ import type { Issuer } from '../open-issuer.ts';
 import { guardAdminRoutes } from './admin-access.ts';
 import { apiKeyRoutes } from './api-key-routes.ts';
 import { appRoutes } from './app-routes.ts';
+import { auditRoutes } from './audit-routes.ts';
 import { clientRoutes } from './client-routes.ts';
 import { keyRoutes } from './key-routes.ts';
 import { answer, refusal, serveOpenApi } from './openapi.ts';
@@ -44,6 +45,7 @@ function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPl
     secretRoutes(app, issuer);
     keyRoutes(app, issuer);
     revocationRoutes(app, issuer);
+    auditRoutes(app, issuer);
     apiKeyRoutes(app, issuer);
     if (apps !== undefined) appRoutes(app, apps);
   };

@@ -1,5 +1,6 @@
 import { FleetgateError, OAuthError, type OAuthErrorCode, type TokenErrorResponse } from '@fleetgate/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { SlowDownError } from '../limited-requests.ts';
 
 /** Statuses other than 400 (RFC 6749 §5.2). */
 const oauthStatuses: Partial<Record<OAuthErrorCode, number>> = {
@@ -7,6 +8,7 @@ const oauthStatuses: Partial<Record<OAuthErrorCode, number>> = {
   invalid_token: 401,
   insufficient_scope: 403,
   server_error: 500,
+  slow_down: 429,
   temporarily_unavailable: 503,
 };
 
@@ -64,6 +66,7 @@ export function prepareError(
     reply.header('www-authenticate', `${scheme} realm="fleetgate"`);
   }
   if (status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
+  if (error instanceof SlowDownError) reply.header('retry-after', error.retryAfterSeconds);
   reply.code(status).headers({ 'cache-control': 'no-store', pragma: 'no-cache' });
   return { status, body: bodyOf(error, status) };
 }

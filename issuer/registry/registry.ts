@@ -1,4 +1,5 @@
-import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
+import type { AuditEvent } from '../audit.ts';
+import type { AuditTrail } from '../audit-trail.ts';
 import type { ClientAuthParameters } from '../client-auth/parameters.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
 import type { ClientSecret } from '../secrets.ts';
@@ -67,7 +68,8 @@ export type RevocationRecorded =
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
 export interface Registry
-  extends ClientChangesRegistry,
+  extends AuditTrail,
+    ClientChangesRegistry,
     SecretRegistry,
     ApiKeyRegistry,
     AssertionRegistry,
@@ -122,10 +124,6 @@ export interface Registry
   revocationMark(): Promise<number>;
   /** Forgets some of the revocations that have expired; how many. 0 when none is left. */
   pruneRevocations(nowSeconds: number): Promise<number>;
-  /** Records an event that changes nothing else, such as a refusal. */
-  recordEvent(event: AuditEvent): Promise<void>;
-  /** Audit events in the order they were recorded, those after sequence number `after`. */
-  listEvents(page: { readonly after?: number; readonly limit: number }): Promise<RecordedAuditEvent[]>;
   /** Whether the store can be read now. Never rejects. */
   isReadable(): Promise<boolean>;
   /** Finishes the acts that wait, then closes. Acts asked for later are rejected. */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { addressKey, createGate } from '../../broker/admission.ts';
+import { createGate } from '../../broker/admission.ts';
+import { addressKey } from '../../shared/address-key.ts';
 
 test.each([
   ['192.0.2.1', '192.0.2.1'],

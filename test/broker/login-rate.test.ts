@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { createLoginRate } from '../../broker/login-rate.ts';
 import {
-  createLoginRate,
   FIRST_BACKOFF_MS,
   FORGET_MS,
   FREE_FAILURES,
   GOOD_STANDING_MS,
   MAX_ADDRESS_FAILURES,
   MAX_BACKOFF_MS,
-} from '../../broker/login-rate.ts';
+} from '../../shared/attempt-rate.ts';
 import { startTestBroker } from '../support/broker-fixture.ts';
 
 const address = '192.0.2.7';

@@ -10,7 +10,7 @@ beforeEach(() => {
   statements = [];
   database = new Sqlite(':memory:', { verbose: (sql) => statements.push(String(sql)) });
   database.exec('CREATE TABLE rows (value INTEGER UNIQUE)');
-  commits = groupCommit(database, 100);
+  commits = groupCommit(database, { maxWaitingActs: 100 });
   statements = [];
 });
 

@@ -195,7 +195,12 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       await registry.recordEvent(bare);
       const [first, second] = await registry.listEvents({ limit: 10 });
       expect(first).toMatchObject(event('client.delete', 'x', 'client_unknown'));
-      expect(second).toEqual({ ...bare, sequence: second?.sequence });
+      expect(second).toEqual({
+        ...bare,
+        sequence: second?.sequence,
+        previousHash: first?.hash,
+        hash: expect.stringMatching(/^[0-9a-f]{64}$/),
+      });
       expect(await registry.listEvents({ after: first?.sequence ?? 0, limit: 10 })).toEqual([second]);
       expect(await registry.listEvents({ limit: 1 })).toEqual([first]);
     });

@@ -2,7 +2,7 @@ import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FleetgateError } from '@fleetgate/shared';
 import Sqlite from 'better-sqlite3';
-import { migrations } from './migrations.ts';
+import { type Migration, migrations } from './migrations.ts';
 
 export type Database = Sqlite.Database;
 
@@ -34,6 +34,31 @@ export async function openDatabase(file: string): Promise<Database> {
       if (!isBusy || attempt === OPEN_TRIES) throw asOpenError(file, error);
       await sleep(OPEN_RETRY_MS);
     }
+  }
+}
+
+/**
+ * Opens a database of the newest schema, or of one up to it, for reading alone; it is left as it is.
+ * @throws FleetgateError `registry_schema_newer`, `registry_unavailable`
+ */
+export function openForReading(file: string, { mayBeOlder = false } = {}): Database {
+  let database: Database | undefined;
+  try {
+    database = new Sqlite(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+    refuseForeign(database, file);
+    if (versionOf(database) === 0) throw notOurs(file);
+    const version = versionOf(database);
+    if (version > migrations.length) throw newer(file, version);
+    if (version < migrations.length && !mayBeOlder) {
+      throw new FleetgateError(
+        'registry_unavailable',
+        `${file} has schema version ${version}, and this Fleetgate reads ${migrations.length}; start this version on it once`,
+      );
+    }
+    return database;
+  } catch (error) {
+    database?.close();
+    throw asOpenError(file, error);
   }
 }
 
@@ -77,35 +102,50 @@ function refuseForeign(database: Database, file: string): void {
   if (id === APPLICATION_ID) return;
   const tables = database.prepare<[], number>('SELECT count(*) FROM sqlite_schema').pluck().get();
   if (id !== 0 || tables !== 0) {
-    throw new FleetgateError(
-      'registry_unavailable',
-      `${file} is the database of another program; name another file for issuer.database`,
-    );
+    throw notOurs(file);
   }
+}
+
+function notOurs(file: string): FleetgateError {
+  return new FleetgateError(
+    'registry_unavailable',
+    `${file} is not a database of Fleetgate; name another file`,
+  );
 }
 
 function migrate(database: Database, file: string): void {
   const newest = migrations.length;
-  const version = () => database.pragma('user_version', { simple: true }) as number;
+  const version = () => versionOf(database);
   if (version() < newest) {
     // The version is read again inside: another process may have migrated while we waited for the lock.
     database
       .transaction(() => {
         for (let next = version() + 1; next <= newest; next += 1) {
-          database.exec(migrations[next - 1] as string);
+          apply(migrations[next - 1] as Migration, database);
           database.pragma(`user_version = ${next}`);
         }
         database.pragma(`application_id = ${APPLICATION_ID}`);
       })
       .immediate();
   }
-  if (version() > newest) {
-    throw new FleetgateError(
-      'registry_schema_newer',
-      `${file} has schema version ${version()}, this Fleetgate knows versions up to ${newest}; ` +
-        'start the newer Fleetgate that wrote it, or restore a backup from before the upgrade',
-    );
-  }
+  if (version() > newest) throw newer(file, version());
+}
+
+function versionOf(database: Database): number {
+  return database.pragma('user_version', { simple: true }) as number;
+}
+
+function newer(file: string, version: number): FleetgateError {
+  return new FleetgateError(
+    'registry_schema_newer',
+    `${file} has schema version ${version}, this Fleetgate knows versions up to ${migrations.length}; ` +
+      'start the newer Fleetgate that wrote it, or restore a backup from before the upgrade',
+  );
+}
+
+function apply(step: Migration, database: Database): void {
+  if (typeof step === 'string') database.exec(step);
+  else step(database);
 }
 
 function checkPages(database: Database, file: string): void {

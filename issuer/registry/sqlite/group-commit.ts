@@ -18,6 +18,12 @@ export interface GroupCommit {
   close(): void;
 }
 
+export interface GroupCommitOptions {
+  readonly maxWaitingActs?: number;
+  /** Called before an act that may find the database in another state than the act before left it in. */
+  readonly onOtherState?: () => void;
+}
+
 interface Waiting {
   readonly act: () => unknown;
   readonly resolve: (value: unknown) => void;
@@ -30,7 +36,10 @@ type Outcome = { readonly value: unknown } | { readonly error: unknown };
  * Shares one durable commit among all acts that came in while the one before was written: one fsync for many acts is
  * what makes durability cheap.
  */
-export function groupCommit(database: Database, maxWaitingActs = MAX_WAITING_ACTS): GroupCommit {
+export function groupCommit(
+  database: Database,
+  { maxWaitingActs = MAX_WAITING_ACTS, onOtherState }: GroupCommitOptions = {},
+): GroupCommit {
   const begin = database.prepare('BEGIN IMMEDIATE');
   const commit = database.prepare('COMMIT');
   const rollback = database.prepare('ROLLBACK');
@@ -50,6 +59,7 @@ export function groupCommit(database: Database, maxWaitingActs = MAX_WAITING_ACT
   function commitTogether(batch: readonly Waiting[]): Outcome[] {
     try {
       begin.run();
+      onOtherState?.();
       const outcomes = batch.map(({ act }) => attempt(act));
       commit.run();
       return outcomes;
@@ -78,6 +88,7 @@ export function groupCommit(database: Database, maxWaitingActs = MAX_WAITING_ACT
       if (!database.inTransaction) throw error;
       rollbackTo.run();
       release.run();
+      onOtherState?.();
       return { error: asRegistryError(error) };
     }
   }

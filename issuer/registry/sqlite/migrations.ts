@@ -1,5 +1,11 @@
+import { chainAudit } from './chain-audit.ts';
+import type { Database } from './database.ts';
+
+/** SQL, or what SQL cannot do. */
+export type Migration = string | ((database: Database) => void);
+
 /** Steps of the schema, by number: step n makes version n out of version n - 1. A published step is never edited. */
-export const migrations: readonly string[] = [
+export const migrations: readonly Migration[] = [
   // 1: clients, secrets, signing keys, audit.
   `
   CREATE TABLE clients (
@@ -200,4 +206,6 @@ export const migrations: readonly string[] = [
   ) STRICT;
   INSERT INTO signing_key_revision VALUES (1, 0);
   `,
+  // audit chain: each row holds the hash of the one before.
+  chainAudit,
 ];

@@ -30,7 +30,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   const keys = signingKeyStatements(database);
   const revocations = revocationStatements(database);
   const assertions = usedAssertionStatements(database);
-  const commits = groupCommit(database);
+  const commits = groupCommit(database, { onOtherState: audit.forgetLast });
   const probe = database.prepare('SELECT registration FROM clients LIMIT 1');
 
   async function read<T>(query: () => T): Promise<T> {
@@ -141,6 +141,8 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     pruneRevocations: (nowSeconds) => commits.run(() => revocations.prune(nowSeconds)),
     recordEvent: (event) => commits.run(() => audit.insert(event)),
     listEvents: ({ after = 0, limit }) => read(() => audit.list(after, limit)),
+    searchEvents: (query) => read(() => audit.search(query)),
+    pruneEvents: (beforeMs, event) => commits.run(() => audit.prune(beforeMs, event)),
     signingKeys: () => read(() => keys.set()),
     signingKeyRevision: () => read(() => keys.revision()),
     changeSigningKeys: (change) => commits.run(() => changeKeys(change)),

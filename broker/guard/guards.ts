@@ -14,6 +14,7 @@ import { queueBound } from './queue-bound.ts';
 import { queuedOnce } from './queued-once.ts';
 import { releasedMessages } from './released-messages.ts';
 import { restoredSubscriptions } from './restored-subscriptions.ts';
+import { retainedLookUp } from './retained-look-up.ts';
 import { retainedMessages } from './retained-messages.ts';
 import { slowReader } from './slow-reader.ts';
 import { storedSubscriptions } from './stored-subscriptions.ts';
@@ -52,5 +53,6 @@ export const guards: readonly Guard[] = Object.freeze([
   unqueuedMessages,
   inboundStore,
   retainedMessages,
+  retainedLookUp,
   slowReader,
 ]);

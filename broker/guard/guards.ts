@@ -8,6 +8,7 @@ import { connectForm } from './connect-form.ts';
 import { duplicateFilters } from './duplicate-filters.ts';
 import type { Guard } from './guard.ts';
 import { inboundStore } from './inbound-store.ts';
+import { knownAcknowledgements } from './known-acknowledgements.ts';
 import { packetForm } from './packet-form.ts';
 import { packetSize } from './packet-size.ts';
 import { queueBound } from './queue-bound.ts';
@@ -43,6 +44,8 @@ export const guards: readonly Guard[] = Object.freeze([
   unsubscribeOrder,
   storedSubscriptions,
   restoredSubscriptions,
+  // Next to the persistence: all that the others ask of it goes through here.
+  knownAcknowledgements,
   // Wraps the clearing that unsentMessages corrects, and must see its result.
   queueBound,
   // What this leaves out is not counted.

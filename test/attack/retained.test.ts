@@ -100,6 +100,53 @@ describe('the limit of retained messages of one client is not passed', () => {
   });
 });
 
+describe('the bytes of retained messages of one client are bounded', () => {
+  const bytes = { limits: { maxRetainedBytesPerClient: 1_000 }, deniedPublish };
+  const topic = (n: number) => `devices/${B}/${n}`;
+  const of = (length: number) => 'x'.repeat(length);
+  const accepted = async (broker: TestBroker, act: () => Promise<unknown>): Promise<boolean> => {
+    const before = broker.refusals.length;
+    await act();
+    return broker.refusals.length === before;
+  };
+
+  attack('of few large ones, and of larger ones in their place', bytes, async (broker) => {
+    const client = await broker.session(B);
+    const publish = (n: number, length: number) =>
+      accepted(broker, () => {
+        client.send(publishPacket(topic(n), of(length), retain));
+        return client.next('puback');
+      });
+    expect(await publish(0, 500)).toBe(true);
+    expect(await publish(1, 500)).toBe(false);
+    expect(await publish(1, 400)).toBe(true);
+    expect(await publish(0, 600)).toBe(false);
+    expect(await publish(0, 500)).toBe(true);
+    expect(await publish(0, 100)).toBe(true);
+    expect(await publish(2, 300)).toBe(true);
+    expect(await publish(2, 0)).toBe(true);
+    expect(await publish(1, 700)).toBe(true);
+    expect(await publish(2, 1_000)).toBe(false);
+    expect(await broker.refusal({ action: 'publish' })).toMatchObject({ reason: 'too_many_retained' });
+    expect(await count(broker)).toBe(2);
+  });
+
+  attack('whatever repeats the identifier of a QoS 2 message', bytes, async (broker) => {
+    const client = await broker.session(B);
+    const publish = async (n: number) => {
+      const id = messageId();
+      for (const payload of [of(400), 'x']) {
+        client.send(publishPacket(topic(n), payload, { qos: 2, retain: true, messageId: id }));
+        await client.next('pubrec');
+      }
+      client.send({ cmd: 'pubrel', messageId: id });
+      await client.next('pubcomp');
+    };
+    for (const n of [0, 1]) expect(await accepted(broker, () => publish(n))).toBe(true);
+    expect(await accepted(broker, () => publish(2))).toBe(false);
+  });
+});
+
 attack('a client takes no place of another by publishing where both may', { limits }, async (broker) => {
   const scope = ['mqtt:publish:shared/#', 'mqtt:subscribe:shared/#'];
   const [one, other] = [

@@ -2,7 +2,7 @@ import { parsePolicy } from '@fleetgate/broker';
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import { MAX_INBOUND_PER_SESSION } from '../../broker/guard/inbound-store.ts';
-import { MAX_LINES_PER_SECOND } from '../../broker/refusal.ts';
+import { MAX_LINES_PER_SECOND } from '../../broker/line-rate.ts';
 import {
   attack,
   messageId,

@@ -18,6 +18,8 @@ export interface AuditEvent {
   readonly topic?: string;
   /** `jti` of its token. */
   readonly token_id?: string;
+  /** Of `refused_more`: how many. */
+  readonly count?: number;
 }
 
 export const auditEventNames = [
@@ -30,6 +32,7 @@ export const auditEventNames = [
   'will_refused',
   'subscribe_refused',
   'packet_refused',
+  'refused_more',
   'policy_changed',
 ] as const;
 export type AuditEventName = (typeof auditEventNames)[number];
@@ -65,9 +68,12 @@ export function auditOfSession(
 export function auditEvent(
   event: AuditEventName,
   nowMs: number,
-  about: Pick<Refusal, 'clientId' | 'address' | 'topic' | 'tokenId'> & { reason?: string } = {},
+  about: Pick<Refusal, 'clientId' | 'address' | 'topic' | 'tokenId'> & {
+    reason?: string;
+    count?: number;
+  } = {},
 ): AuditEvent {
-  const { clientId, address, reason, topic, tokenId } = about;
+  const { clientId, address, reason, topic, tokenId, count } = about;
   return {
     at: new Date(nowMs).toISOString(),
     event,
@@ -76,5 +82,6 @@ export function auditEvent(
     ...(reason === undefined ? {} : { reason }),
     ...(topic === undefined ? {} : { topic }),
     ...(tokenId === undefined ? {} : { token_id: tokenId }),
+    ...(count === undefined ? {} : { count }),
   };
 }

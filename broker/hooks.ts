@@ -112,7 +112,7 @@ export function createHooks(core: Core): AedesHooks {
       if (host === null) return callback(refuseWillOfLostPeer(core, packet as unknown as LostWill));
       const isWill = host.will !== undefined && host.will === (packet as unknown as HostWill);
       const decision = isWill
-        ? judgeRetained(core, host, willAttempt(host.will as HostWill), true)
+        ? judgeWill(core, host, host.will as HostWill)
         : judgePublish(core, host, packet);
       const action = isWill ? 'will' : 'publish';
       if (decision.allowed) {
@@ -176,6 +176,8 @@ function screenConnect(
   }
 }
 
+type PublishAttempt = Attempt & { action: 'publish' };
+
 function judgePublish(
   core: Core,
   client: HostClient,
@@ -186,7 +188,15 @@ function judgePublish(
   const { topic, qos, retain, payload } = packet;
   const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? Infinity);
   const attempt = { action: 'publish', topic, qos, retain, bytes } as const;
-  const decision = judgeRetained(core, client, attempt);
+  return judgeRetained(core, client, attempt, judgeRate(core, client, attempt, core.rule(client, attempt)));
+}
+
+function judgeWill(core: Core, client: HostClient, will: HostWill): Decision {
+  const attempt = willAttempt(will);
+  return judgeRetained(core, client, attempt, core.rule(client, attempt, true));
+}
+
+function judgeRate(core: Core, client: HostClient, attempt: PublishAttempt, decision: Decision): Decision {
   if (!decision.allowed || decision.rate === undefined) return decision;
   try {
     return withinRate(core.sessions.byClient.get(client), attempt, decision, core.monotonicMs());
@@ -196,13 +206,13 @@ function judgePublish(
   }
 }
 
+/** Last, when nothing else refuses it: it takes room. */
 function judgeRetained(
-  { rule, installed }: Core,
+  { installed }: Core,
   client: HostClient,
-  attempt: Attempt & { action: 'publish' },
-  isWill = false,
+  attempt: PublishAttempt,
+  decision: Decision,
 ): Decision {
-  const decision = rule(client, attempt, isWill);
   if (!attempt.retain || !decision.allowed) return decision;
   for (const retainProblem of installed.retain) {
     const reason = retainProblem(client, attempt.topic, attempt.bytes);

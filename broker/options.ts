@@ -39,6 +39,8 @@ export interface Limits {
   readonly maxUnreadBytesPerClient: number;
   /** Retained messages one client may have published. Default 10000. */
   readonly maxRetainedMessagesPerClient: number;
+  /** Bytes of their topics and payloads. Default 16777216. */
+  readonly maxRetainedBytesPerClient: number;
   /** Retained messages in all. Default 100000. */
   readonly maxRetainedMessages: number;
   /** A CONNECT with a longer keep alive, or none (0), is refused. Default 1200. */
@@ -116,6 +118,7 @@ export const defaultLimits: Limits = Object.freeze({
   maxQueuedBytesPerClient: 16_777_216,
   maxUnreadBytesPerClient: 8_388_608,
   maxRetainedMessagesPerClient: 10_000,
+  maxRetainedBytesPerClient: 16_777_216,
   maxRetainedMessages: 100_000,
   maxKeepaliveSeconds: 1_200,
   connectTimeoutSeconds: 10,

@@ -1,4 +1,5 @@
 import type { ReasonCode, TokenErrorCode } from '@fleetgate/shared';
+import { createLineRate } from './line-rate.ts';
 import type { Logger } from './options.ts';
 import type { Protocol } from './protocol.ts';
 
@@ -42,55 +43,24 @@ export function cutTopic(topic: string): string {
 }
 
 /**
- * Log lines of one client, or of one address without a client, in a second; the rest of that second is one line that
- * counts them. A packet can be refused a thousand times, and a log that is written faster than its disk stops all.
- */
-export const MAX_LINES_PER_SECOND = 50;
-
-/** Clients and addresses of which lines are counted at once; beyond it all others share one count. */
-const MAX_COUNTED = 10_000;
-
-/**
  * One call of `onRefusal` and, short of a flood, one log line for each refusal. Messages held back by a
  * `broader: filter` rule are everyday and logged at `debug`. Nothing a logger or the callback throws comes out of here.
  */
 export function createReport(log: Logger, onRefusal: (refusal: Refusal) => void): Report {
-  const counts = new Map<string, number>();
-  let flushing: NodeJS.Timeout | undefined;
-
-  function isFlood({ clientId, address }: Refusal): boolean {
-    const of = clientId === undefined ? `@${address ?? ''}` : clientId;
-    const key = counts.has(of) || counts.size < MAX_COUNTED ? of : '';
-    const count = (counts.get(key) ?? 0) + 1;
-    counts.set(key, count);
-    if (flushing === undefined) {
-      flushing = setTimeout(flush, 1_000);
-      flushing.unref();
+  const isTooMany = createLineRate((owner, suppressed) => {
+    try {
+      log.warn({ event: 'refused_more', suppressed, ...owner }, 'refused more');
+    } catch (error) {
+      logQuietly(log, error);
     }
-    return count > MAX_LINES_PER_SECOND;
-  }
-
-  function flush(): void {
-    flushing = undefined;
-    for (const [of, count] of counts) {
-      const suppressed = count - MAX_LINES_PER_SECOND;
-      if (suppressed <= 0) continue;
-      const whose = of.startsWith('@') ? { address: of.slice(1) } : { clientId: of };
-      try {
-        log.warn({ event: 'refused_more', suppressed, ...whose }, 'refused more');
-      } catch (error) {
-        logQuietly(log, error);
-      }
-    }
-    counts.clear();
-  }
+  });
 
   return (refusal) => {
     const { topic } = refusal;
     const cut = topic === undefined ? refusal : { ...refusal, topic: cutTopic(topic) };
     try {
       const line = { event: 'refused', ...cut };
-      if (!isFlood(cut)) {
+      if (!isTooMany(cut)) {
         if (cut.action === 'receive') log.debug(line, 'refused');
         else log.warn(line, 'refused');
       }

@@ -1,4 +1,5 @@
 import { type AuditEvent, auditEvent, auditOfRefusal, auditOfSession } from './audit.ts';
+import { createLineRate } from './line-rate.ts';
 import { type DecidedAction, type Observer, silentObserver } from './observer.ts';
 import type { Settings } from './options.ts';
 import type { Protocol } from './protocol.ts';
@@ -67,6 +68,16 @@ export function createReports(settings: Settings, sessions: Sessions): Reports {
     });
   }
 
+  const isTooMany = createLineRate((owner, count) => {
+    note((nowMs) => auditEvent('refused_more', nowMs, { ...owner, count }));
+  });
+
+  /** A session that ended is always written down: it does so once. */
+  function isAudited(refusal: Refusal): boolean {
+    if (audit === undefined || refusal.action === 'receive') return false;
+    return refusal.action === 'session' || !isTooMany(refusal);
+  }
+
   // Apart from `allowed`: what its closure holds would be allocated on entry, with or without `onDecision`.
   function tellAllowed(
     onDecision: (decision: DecisionEvent) => void,
@@ -91,7 +102,7 @@ export function createReports(settings: Settings, sessions: Sessions): Reports {
       quietly(() => onRefusal(refusal));
       const decision = decisionOf(refusal);
       if (decision !== undefined) quietly(() => onDecision?.(decision));
-      note((nowMs) => auditOfRefusal(refusal, nowMs));
+      if (isAudited(refusal)) note((nowMs) => auditOfRefusal(refusal, nowMs));
     }),
     allowed(client: object | null, action: Exclude<DecidedAction, 'packet'>, topic: string) {
       try {

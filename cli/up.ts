@@ -209,6 +209,7 @@ async function openBroker(
       maxQueuedBytesPerClient: limits.max_queued_bytes_per_client,
       maxUnreadBytesPerClient: limits.max_unread_bytes_per_client,
       maxRetainedMessagesPerClient: limits.max_retained_messages_per_client,
+      maxRetainedBytesPerClient: limits.max_retained_bytes_per_client,
       maxRetainedMessages: limits.max_retained_messages,
       maxKeepaliveSeconds: limits.max_keepalive_seconds,
       connectTimeoutSeconds: limits.connect_timeout_seconds,

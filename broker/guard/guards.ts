@@ -9,12 +9,14 @@ import { connectForm } from './connect-form.ts';
 import { duplicateFilters } from './duplicate-filters.ts';
 import type { Guard } from './guard.ts';
 import { inboundStore } from './inbound-store.ts';
+import { knownAcknowledgements } from './known-acknowledgements.ts';
 import { packetForm } from './packet-form.ts';
 import { packetSize } from './packet-size.ts';
 import { queueBound } from './queue-bound.ts';
 import { queuedOnce } from './queued-once.ts';
 import { releasedMessages } from './released-messages.ts';
 import { restoredSubscriptions } from './restored-subscriptions.ts';
+import { retainedLookUp } from './retained-look-up.ts';
 import { retainedMessages } from './retained-messages.ts';
 import { slowReader } from './slow-reader.ts';
 import { storedSubscriptions } from './stored-subscriptions.ts';
@@ -43,6 +45,8 @@ export const guards: readonly Guard[] = Object.freeze([
   unsubscribeOrder,
   storedSubscriptions,
   restoredSubscriptions,
+  // Next to the persistence: all that the others ask of it goes through here.
+  knownAcknowledgements,
   // Wraps the clearing that unsentMessages corrects, and must see its result.
   queueBound,
   // What this leaves out is not counted.
@@ -53,5 +57,6 @@ export const guards: readonly Guard[] = Object.freeze([
   unqueuedMessages,
   inboundStore,
   retainedMessages,
+  retainedLookUp,
   slowReader,
 ]);

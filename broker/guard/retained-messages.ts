@@ -1,93 +1,99 @@
-import { Readable } from 'node:stream';
-import { matches } from '@fleetgate/shared';
-import type { AedesPublishPacket } from 'aedes';
-import { logQuietly } from '../refusal.ts';
+import { clientKey } from '../client-key.ts';
 import type { Guard } from './guard.ts';
 
-/** Topics looked at in one turn of the event loop: with a hundred filters some three milliseconds. */
-const TOPICS_PER_TURN = 256;
-
 /**
- * Retained messages are bounded, of one client and in all, and looked up once for a SUBSCRIBE, a filter without
- * wildcards directly, with pauses for others. The host goes through all of them for each filter, also one named
- * twice, in one go: with many of either it stops for seconds. A persistence of the user's own is
- * asked for one filter after the other, each once.
+ * Retained messages are bounded, of one client by number and bytes, and in all by number. What is to be kept takes room as
+ * soon as it is allowed, or those behind it in one go would all find the same place; and gives room only by what the store
+ * is told, since what is allowed may never come there, as a repetition of a QoS 2 message does not. A persistence of the
+ * user's own is not counted: what it brings along from before has no owner.
  */
 export const retainedMessages: Guard = {
-  name: 'retained messages are bounded, and looking them up stops nothing',
-  install({ broker: { persistence, opts }, limits, log }) {
-    const { createRetainedStreamCombi, storeRetained } = persistence;
-    if (opts.persistence !== undefined) {
-      const inTurns = async function* (filters: ReadonlySet<string>) {
-        for (const filter of filters) {
-          yield* createRetainedStreamCombi.call(persistence, [filter]);
-          await new Promise(setImmediate);
-        }
-      };
-      persistence.createRetainedStreamCombi = (filters) =>
-        // The host listens to no error of it.
-        Readable.from(inTurns(new Set(filters))).on('error', (error) => logQuietly(log, error));
-      return undefined;
-    }
+  name: 'retained messages are bounded',
+  install({ broker: { persistence, opts }, limits, sessions }) {
+    if (opts.persistence !== undefined) return undefined;
+    const { storeRetained } = persistence;
+    const places = createPlaces();
 
-    const kept = new Map<string, AedesPublishPacket>();
-    /** Whose message each topic keeps, as soon as it is allowed: those behind it in one go are counted with it. */
-    const owners = new Map<string, string>();
-    const counts = new Map<string, number>();
-
-    function disown(topic: string): void {
-      const owner = owners.get(topic);
-      if (owner === undefined) return;
-      owners.delete(topic);
-      const left = (counts.get(owner) ?? 0) - 1;
-      if (left > 0) counts.set(owner, left);
-      else counts.delete(owner);
-    }
-
-    persistence.storeRetained = async (packet) => {
+    persistence.storeRetained = (packet) => {
       const { topic, payload } = packet;
-      if (payload.length === 0) kept.delete(topic);
-      else kept.set(topic, Object.assign({}, packet));
-      await storeRetained.call(persistence, packet);
+      const place = places.of(topic);
+      if (payload.length === 0) places.clear(topic);
+      else if (place !== undefined) places.take(topic, place.owner, bytesOf(topic, payload.length));
+      return storeRetained.call(persistence, packet);
     };
-    persistence.createRetainedStreamCombi = (filters) => Readable.from(lookUp(kept, new Set(filters)));
 
     return {
-      retain({ id }, topic, bytes) {
-        if (bytes === 0) disown(topic);
-        if (bytes === 0 || owners.get(topic) === id) return undefined;
-        const isFull = !owners.has(topic) && owners.size >= limits.maxRetainedMessages;
-        const count = counts.get(id) ?? 0;
-        if (isFull || count >= limits.maxRetainedMessagesPerClient) return 'too_many_retained';
-        disown(topic);
-        owners.set(topic, id);
-        counts.set(id, count + 1);
+      retain(client, topic, payloadBytes) {
+        if (payloadBytes === 0) return undefined;
+        const session = sessions.byClient.get(client);
+        if (session === undefined) return 'not_authenticated';
+        const owner = clientKey(session.principal);
+        const before = places.of(topic);
+        const own = before?.owner === owner ? before : undefined;
+        const used = places.usedBy(owner);
+        // A smaller one in its place gives room when it is there.
+        const bytes = Math.max(before?.bytes ?? 0, bytesOf(topic, payloadBytes));
+        if (
+          (before === undefined && places.size >= limits.maxRetainedMessages) ||
+          (own === undefined && used.messages >= limits.maxRetainedMessagesPerClient) ||
+          used.bytes - (own?.bytes ?? 0) + bytes > limits.maxRetainedBytesPerClient
+        ) {
+          return 'too_many_retained';
+        }
+        places.take(topic, owner, bytes);
         return undefined;
       },
     };
   },
 };
 
-async function* lookUp(
-  kept: ReadonlyMap<string, AedesPublishPacket>,
-  filters: ReadonlySet<string>,
-): AsyncGenerator<AedesPublishPacket> {
-  const wild: string[] = [];
-  const found = new Set<string>();
-  for (const filter of filters) {
-    if (filter.includes('+') || filter.includes('#')) wild.push(filter);
-    else if (kept.has(filter)) found.add(filter);
+function bytesOf(topic: string, payloadBytes: number): number {
+  return topic.length + payloadBytes;
+}
+
+interface Place {
+  /** Of a client, whatever its MQTT client id. */
+  readonly owner: string;
+  readonly bytes: number;
+}
+
+interface Use {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+const nothing: Use = Object.freeze({ messages: 0, bytes: 0 });
+
+/** Whose message each topic keeps, and what each owner has of them. */
+function createPlaces() {
+  const byTopic = new Map<string, Place>();
+  const byOwner = new Map<string, Use>();
+
+  function add(owner: string, messages: number, bytes: number): void {
+    const used = byOwner.get(owner) ?? nothing;
+    const left = { messages: used.messages + messages, bytes: used.bytes + bytes };
+    if (left.messages > 0) byOwner.set(owner, left);
+    else byOwner.delete(owner);
   }
-  for (const topic of found) {
-    const packet = kept.get(topic);
-    if (packet !== undefined) yield packet;
+
+  function clear(topic: string): void {
+    const place = byTopic.get(topic);
+    if (place === undefined) return;
+    byTopic.delete(topic);
+    add(place.owner, -1, -place.bytes);
   }
-  if (wild.length === 0) return;
-  let looked = 0;
-  for (const [topic, packet] of kept) {
-    looked += 1;
-    if (looked % TOPICS_PER_TURN === 0) await new Promise(setImmediate);
-    // [MQTT-3.3.1-6]: one that several filters match once, as the host sends it for each, is enough.
-    if (!found.has(topic) && wild.some((filter) => matches(filter, topic))) yield packet;
-  }
+
+  return {
+    get size() {
+      return byTopic.size;
+    },
+    of: (topic: string) => byTopic.get(topic),
+    usedBy: (owner: string) => byOwner.get(owner) ?? nothing,
+    take(topic: string, owner: string, bytes: number) {
+      clear(topic);
+      byTopic.set(topic, { owner, bytes });
+      add(owner, 1, bytes);
+    },
+    clear,
+  };
 }

@@ -219,6 +219,7 @@ const limits = Type.Object(
       1_000_000,
       'retained messages one client may have published',
     ),
+    max_retained_bytes_per_client: limit(16_777_216, 1_073_741_824, 'bytes of those messages'),
     max_retained_messages: limit(100_000, 10_000_000, 'retained messages in all'),
     max_keepalive_seconds: limit(1200, 65_535, 'keepalive a client may ask for; 0 is refused'),
     connect_timeout_seconds: limit(10, 300, 'time from the connection to an accepted CONNECT'),

@@ -1,7 +1,7 @@
 import { parsePolicy } from '@fleetgate/broker';
 import { expect, test } from 'vitest';
 import type { AuditEvent } from '../../broker/audit.ts';
-import { publishPacket, startTestBroker, subscribe } from '../support/broker-fixture.ts';
+import { publishPacket, startTestBroker, subscribe, until } from '../support/broker-fixture.ts';
 
 const jtiOf = (token: string): string =>
   JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()).jti;
@@ -75,6 +75,33 @@ test('and what else there is: a session that expires, a will, a packet that brea
     'session_ended',
     'connect_accepted',
     'packet_refused',
+  ]);
+});
+
+test('what is refused again and again is a bounded number of events, and a count of the rest', async () => {
+  const { broker, events } = await start();
+  const client = await broker.session('device-1');
+  const other = await broker.session('device-2');
+  await subscribe(
+    client,
+    Array.from({ length: 200 }, (_, n) => `other/${n}`),
+  );
+  await subscribe(other, ['other/x']);
+  await broker.auth.revoke(broker.issuer.name, { kind: 'key', keyId: broker.issuer.kid });
+  await until(() => events.some(({ event }) => event === 'refused_more'));
+  const of = (clientId: string) => events.filter(({ client_id: id }) => id === clientId);
+  expect(of('device-1').filter(({ event }) => event === 'subscribe_refused')).toHaveLength(50);
+  expect(of('device-1').at(-1)).toEqual({
+    at: expect.any(String),
+    event: 'refused_more',
+    client_id: 'device-1',
+    count: 150,
+  });
+  expect(of('device-1').filter(({ event }) => event === 'session_ended')).toHaveLength(1);
+  expect(of('device-2').map(({ event }) => event)).toEqual([
+    'connect_accepted',
+    'subscribe_refused',
+    'session_ended',
   ]);
 });
 

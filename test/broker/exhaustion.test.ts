@@ -1,9 +1,8 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parsePolicy } from '@fleetgate/broker';
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import { MAX_INBOUND_PER_SESSION } from '../../broker/guard/inbound-store.ts';
-import { MAX_LINES_PER_SECOND } from '../../broker/refusal.ts';
+import { MAX_LINES_PER_SECOND } from '../../broker/line-rate.ts';
 import {
   attack,
   messageId,
@@ -15,15 +14,6 @@ import {
   type TestBroker,
   until,
 } from '../support/broker-fixture.ts';
-
-/** How long the longest turn of the event loop was while `act` ran, in milliseconds. */
-async function longestTurnMs(act: () => Promise<void>): Promise<number> {
-  const loop = monitorEventLoopDelay({ resolution: 1 });
-  loop.enable();
-  await act();
-  loop.disable();
-  return loop.max / 1e6;
-}
 
 interface Store {
   incomingGetPacket(client: { id: string }, packet: { messageId: number }): Promise<{ payload: Buffer }>;
@@ -71,78 +61,6 @@ describe('a client that does not read', () => {
       });
     },
   );
-});
-
-describe('retained messages', () => {
-  const retained = (topic: string, payload = 'kept') =>
-    publishPacket(topic, payload, { retain: true, qos: 1 });
-
-  test('of one client are bounded; one it has may be replaced, and a cleared one gives room', async () => {
-    const broker = await startTestBroker({
-      limits: { maxRetainedMessagesPerClient: 2 },
-      deniedPublish: 'drop',
-    });
-    const client = await broker.session('device-1');
-    const other = await broker.session('device-2');
-    const topics = ['devices/device-1/a', 'devices/device-1/b', 'devices/device-1/c'];
-    for (const topic of topics) {
-      client.send(retained(topic));
-      await client.next('puback');
-    }
-    expect(await broker.refusal({ reason: 'too_many_retained' })).toMatchObject({ topic: topics[2] });
-    client.send(retained('devices/device-1/a', 'replaced'));
-    await client.next('puback');
-    client.send(retained('devices/device-1/b', ''), retained('devices/device-1/c', 'has room'));
-    await client.next('puback');
-    await client.next('puback');
-    other.send(retained('devices/device-2/a'));
-    await other.next('puback');
-    const scope = ['mqtt:subscribe:devices/#'];
-    const reader = await broker.session('reader', {}, broker.token('reader', { scope }));
-    await subscribe(reader, ['devices/#']);
-    await until(() => payloads(reader.received).length === 3);
-    await reader.settle();
-    expect(payloads(reader.received).sort()).toEqual(['has room', 'kept', 'replaced']);
-  });
-
-  attack('in all are bounded', { limits: { maxRetainedMessages: 2 } }, async (broker) => {
-    const client = await broker.session('device-1');
-    client.send(
-      retained('devices/device-1/a'),
-      retained('devices/device-1/b'),
-      retained('devices/device-1/c'),
-    );
-    await client.closed;
-    expect(await broker.refusal({ action: 'publish' })).toMatchObject({ reason: 'too_many_retained' });
-  });
-
-  attack('are sent once for a filter named often, and looking them up stops nothing', {}, async (broker) => {
-    const scope = ['mqtt:publish:many/#', 'mqtt:subscribe:many/#'];
-    const client = await broker.session('device-1', {}, broker.token('device-1', { scope }));
-    const count = 9_000;
-    for (let at = 0; at < count; at += 1000) {
-      client.send(
-        ...Array.from({ length: 1000 }, (_, n) => publishPacket(`many/${at + n}`, 'x', { retain: true })),
-      );
-      await client.settle();
-    }
-    const ms = await longestTurnMs(async () => {
-      await subscribe(
-        client,
-        Array.from({ length: 1000 }, () => 'many/none/+'),
-      );
-      await subscribe(client, [
-        'many/7',
-        'many/7',
-        'many/+/none',
-        ...Array.from({ length: 90 }, (_, n) => `many/+/${n}`),
-      ]);
-      await until(() => payloads(client.received).length > 0);
-    });
-    await client.settle();
-    expect(payloads(client.received)).toEqual(['x']);
-    expect(ms).toBeLessThan(300);
-  });
 });
 
 describe('QoS 2 without PUBREL', () => {

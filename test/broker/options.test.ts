@@ -25,6 +25,7 @@ test('the defaults are those of the documentation', () => {
     maxQueuedBytesPerClient: 16_777_216,
     maxUnreadBytesPerClient: 8_388_608,
     maxRetainedMessagesPerClient: 10_000,
+    maxRetainedBytesPerClient: 16_777_216,
     maxRetainedMessages: 100_000,
     maxKeepaliveSeconds: 1_200,
     connectTimeoutSeconds: 10,

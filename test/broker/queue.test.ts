@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { IPublishPacket } from 'mqtt-packet';
+import { generate, type IPublishPacket, type Packet } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import {
   attack,
@@ -8,6 +8,7 @@ import {
   startTestBroker,
   subscribe,
   type TestBroker,
+  until,
 } from '../support/broker-fixture.ts';
 import type { RawClient } from '../support/broker-raw-client.ts';
 
@@ -136,4 +137,56 @@ test('of a QoS 2 message that was published nothing is kept but its identifier',
   await client.next('pubrec');
   const stored = await storeOf(broker).incomingGetPacket({ id: 'device-1' }, { messageId: 7 });
   expect({ topic: stored.topic, bytes: stored.payload.length }).toEqual({ topic: '', bytes: 0 });
+});
+
+describe('acknowledgements of nothing, in one go', () => {
+  const topic = 'devices/device-1/x';
+  const COUNT = 10_000;
+
+  for (const cmd of ['puback', 'pubrec', 'pubcomp'] as const) {
+    attack(`are as quick (${cmd}) with a long queue as with none`, {}, async (broker) => {
+      const client = await broker.session('device-1', { clean: false });
+      await subscribe(client, [topic]);
+      const flood = Buffer.concat(Array.from({ length: COUNT }, () => generate({ cmd, messageId: 65_535 })));
+      /** The best of three: others use the machine too. */
+      const bestMs = async () => {
+        let best = Number.POSITIVE_INFINITY;
+        for (let n = 0; n < 3; n += 1) {
+          const startMs = performance.now();
+          client.write(flood);
+          await client.settle();
+          best = Math.min(best, performance.now() - startMs);
+        }
+        return best;
+      };
+      const emptyMs = await bestMs();
+      for (let sent = 1000; sent <= 9000; sent += 1000) {
+        client.send(...Array.from({ length: 1000 }, () => publishPacket(topic, 'x', { qos: 1 })));
+        await until(() => client.received.filter((packet) => packet.cmd === 'puback').length === sent);
+      }
+      await client.settle();
+      // Looked for, they take ten times as long.
+      expect(await bestMs()).toBeLessThan(4 * emptyMs);
+    });
+  }
+
+  attack('and a PUBREC again and again take nothing from the queue', {}, async (broker) => {
+    const client = await broker.session('device-1', { clean: false });
+    await subscribe(client, [topic], 2);
+    client.send(publishPacket(topic, 'first', { qos: 1 }), publishPacket(topic, 'second', { qos: 2 }));
+    const sent = [await client.next('publish'), await client.next('publish')] as IPublishPacket[];
+    const ids = sent.map(({ messageId: id }) => id as number);
+    const unused = [1, 2, 3, 4, 5].filter((id) => !ids.includes(id));
+    for (const messageId of unused) {
+      client.send({ cmd: 'puback', messageId }, { cmd: 'pubrec', messageId }, { cmd: 'pubcomp', messageId });
+    }
+    const released = ids[sent.findIndex(({ qos }) => qos === 2)] as number;
+    client.send(...Array.from({ length: 3 }, (): Packet => ({ cmd: 'pubrec', messageId: released })));
+    await client.settle();
+    await client.end();
+    const again = await broker.session('device-1', { clean: false });
+    await again.settle();
+    expect(payloads(again.received)).toEqual(['first']);
+    expect(again.received.filter(({ cmd }) => cmd === 'pubrel')).toMatchObject([{ messageId: released }]);
+  });
 });

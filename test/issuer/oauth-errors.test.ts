@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { connect as connectTls } from 'node:tls';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { publicRoutes } from '../../issuer/http/public.ts';
@@ -14,6 +15,7 @@ import {
   temporaryDirectory,
 } from '../support/issuer-fixture.ts';
 import { exchange, openTo, type RawAnswer, rawPost } from '../support/raw-http.ts';
+import { tlsIssuer } from '../support/tls-issuer.ts';
 
 let fixture: IssuerFixture;
 let client: RegisteredClient;
@@ -404,6 +406,39 @@ test.each([
   ['/oauth/revoke', 401, 'invalid_client'],
 ] as const)('%s refuses an empty form with %d %s', async (path, status, error) => {
   expectError(await answerTo(rawPost(path, [formType], '')), status, error);
+});
+
+test.each(endpoints)('%s answers and refuses over TLS as in the clear', async (path, parameters) => {
+  const { authority, issuer, register } = await tlsIssuer();
+  client = await register({ client_id: 'dev-1' });
+  const open = () => connectTls({ port: issuer.port, host: '127.0.0.1', ca: authority.cert });
+  const good = formOf({ ...parameters, ...credentials() });
+  const wrong = formOf({ ...parameters, ...credentials(), client_secret: 'x' });
+  const keepAlive = (body: string) =>
+    `POST ${path} HTTP/1.1\r\nhost: x\r\n${formType}\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  const cases: [Uint8Array | string, number, string][] = [
+    [rawPost(path, [formType], wrong), 401, 'invalid_client'],
+    [rawPost(path, [formType], formOf(parameters)), 401, 'invalid_client'],
+    [rawPost(path, [formType], `${good}&client_id=dev-1`), 400, 'invalid_request'],
+    [rawPost(path, [formType, authorizationOf()], good), 400, 'invalid_request'],
+    [rawPost(`${path}?client_secret=x`, [formType], good), 400, 'invalid_request'],
+    [rawPost(path, ['content-type: text/plain'], good), 415, 'invalid_request'],
+    [rawPost(path, [jsonType], '{"__proto__":{}}'), 400, 'invalid_request'],
+    [`GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`, 405, 'invalid_request'],
+    [
+      `POST ${path} HTTP/1.1\r\nhost: x\r\n${formType}\r\ncontent-length: 65537\r\n\r\n`,
+      413,
+      'invalid_request',
+    ],
+    ['nonsense\r\n\r\n', 400, 'invalid_request'],
+  ];
+  for (const [bytes, status, error] of cases) {
+    const [answer] = await exchange(open, bytes);
+    expectError(answer as RawAnswer, status, error);
+  }
+  const last = rawPost(path, [formType], good).toString();
+  const answers = await exchange(open, keepAlive(good) + keepAlive(wrong) + last);
+  expect(answers.map((answer) => answer.status)).toEqual([200, 401, 200]);
 });
 
 describe('curl', () => {

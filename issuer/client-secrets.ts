@@ -2,6 +2,7 @@ import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { administrativeActs } from './administrative-act.ts';
 import type { AuditEvent } from './audit.ts';
 import { checkChosenSecret } from './chosen-secret.ts';
+import { usesSecret } from './client-auth/methods.ts';
 import type { Administrator } from './clients.ts';
 import type { Registry } from './registry/registry.ts';
 import type { OwnedSecret, SecretPosition } from './registry/secret-registry.ts';
@@ -93,7 +94,7 @@ export function openClientSecrets(
     checkRotation(request, atMs);
     const client = isIdentifier(clientId) ? await registry.findClient(clientId) : undefined;
     if (client === undefined) throw unknownClient();
-    if (!client.authMethod.startsWith('client_secret_')) {
+    if (!usesSecret(client.authMethod)) {
       throw new FleetgateError(
         'not_supported',
         `this client authenticates by ${client.authMethod} and has no secret`,

@@ -1,16 +1,19 @@
-/** `npm run bench -- broker [options]`: measures against peers in one run. */
+/** `npm run bench -- broker|issuer [options]`: measures against peers in one run. */
 import { parseArgs } from 'node:util';
 import { benchBroker } from './broker/bench.ts';
+import { benchIssuer } from './issuer/bench.ts';
 
-const usage = `Usage: npm run bench -- broker [options]
+const usage = `Usage: npm run bench -- broker|issuer [options]
 
   --rounds N        measurements of each kind; the median counts (default 5)
-  --seconds S       time of each connect measurement (default 2)
-  --only a,b        of connect_first, connect_seen, qos0, qos1, fanout, memory
-  --subjects a,b    of bare, naive, fleetgate, mosquitto, rabbitmq
+  --seconds S       time of each connect or token measurement (default 2)
+  --only a,b        broker: of connect_first, connect_seen, qos0, qos1, fanout, memory
+                    issuer: of basic_es256, basic_eddsa, basic_es256_many
+  --subjects a,b    broker: of bare, naive, fleetgate, mosquitto, rabbitmq
+  --clients N       issuer: how many clients are many (default 20000; the goal is set for 1000000)
 
-Prints a table of medians and ratios to bare Aedes, with the goals beside them, and as its last line one JSON object of
-the ratios. A missed goal is a figure, not a failure; exit 1 when a subject fails or loses a message.
+Prints a table of medians and ratios, with the goals beside them, and as its last line one JSON object of the ratios.
+A missed goal is a figure, not a failure; exit 1 when a subject fails or loses a message.
 mosquitto and rabbitmq are measured where Debian's packages mosquitto and rabbitmq-server are installed.
 `;
 
@@ -21,20 +24,23 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '2' },
     only: { type: 'string' },
     subjects: { type: 'string' },
+    clients: { type: 'string', default: '20000' },
     help: { type: 'boolean', short: 'h' },
   },
 });
 const [subject] = positionals;
-if (values.help === true || subject !== 'broker' || positionals.length > 1) {
-  const isHelp = values.help === true;
-  (isHelp ? process.stdout : process.stderr).write(
-    isHelp ? usage : `bench: 'broker' is what can be measured so far\n\n${usage}`,
-  );
-  process.exit(isHelp ? 0 : 2);
-}
-await benchBroker({
+const common = {
   rounds: Number(values.rounds),
   seconds: Number(values.seconds),
   only: values.only?.split(','),
-  subjects: values.subjects?.split(','),
-});
+};
+if (values.help === true) {
+  process.stdout.write(usage);
+} else if (subject === 'broker' && positionals.length === 1) {
+  await benchBroker({ ...common, subjects: values.subjects?.split(',') });
+} else if (subject === 'issuer' && positionals.length === 1) {
+  await benchIssuer({ ...common, clients: Number(values.clients) });
+} else {
+  process.stderr.write(`bench: name what to measure, broker or issuer\n\n${usage}`);
+  process.exit(2);
+}

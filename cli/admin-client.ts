@@ -1,4 +1,5 @@
 import { FleetgateError, type Revocation } from '@fleetgate/shared';
+import { type ApiKeyClient, apiKeyClient } from './api-key-client.ts';
 import { type SecretClient, secretClient } from './secret-client.ts';
 
 /** Milliseconds an admin request may take. Ours: the API answers in milliseconds, so a longer wait is a fault. */
@@ -15,6 +16,9 @@ export interface ClientView {
   labels?: Record<string, string>;
   metadata?: Record<string, unknown>;
   token_lifetime_seconds?: number | null;
+  state?: 'active' | 'quarantined';
+  quarantined_at?: string;
+  quarantine_reason?: string;
   created_at: string;
   updated_at?: string;
   client_secret?: string;
@@ -38,6 +42,25 @@ export interface NewClient {
   token_lifetime_seconds?: number;
 }
 
+/** A merge patch (RFC 7396) on what is registered: null takes a field back to its default. */
+export interface ClientPatch {
+  name?: string | null;
+  scope?: string | null;
+  audience?: string[] | null;
+  auth_method?: string | null;
+  group?: string | null;
+  labels?: Record<string, string | null> | null;
+  metadata?: Record<string, unknown> | null;
+  token_lifetime_seconds?: number | null;
+}
+
+export interface ClientFilter {
+  group?: string;
+  /** `name=value`. */
+  label?: string;
+  state?: string;
+}
+
 export interface ClientPage {
   clients: ClientView[];
   next_cursor?: string | null;
@@ -58,6 +81,18 @@ export interface RevocationPage {
   next_cursor?: string | null;
 }
 
+/** A signing key as `/v1/keys` shows it; times in RFC 3339. */
+export interface SigningKeyView {
+  kid: string;
+  algorithm: string;
+  state: string;
+  created_at: string;
+  activates_at?: string;
+  activated_at?: string;
+  retired_at?: string;
+  published_until?: string;
+}
+
 /** An app as `/v1/apps` shows it; `admin_key` only in the answer to its creation. */
 export interface AppView {
   app_id: string;
@@ -66,10 +101,17 @@ export interface AppView {
 }
 
 /** The admin API as the fleet commands use it. Every method throws FleetgateError with what to do about it. */
-export interface AdminClient extends SecretClient {
+export interface AdminClient extends ApiKeyClient, SecretClient {
   createClient(client: NewClient): Promise<ClientView>;
-  listClients(query: { limit?: number; cursor?: string }): Promise<ClientPage>;
+  listClients(query: ClientFilter & { limit?: number; cursor?: string }): Promise<ClientPage>;
   getClient(clientId: string): Promise<ClientView>;
+  updateClient(
+    clientId: string,
+    patch: ClientPatch,
+    options?: { revokeTokens?: boolean },
+  ): Promise<ClientView>;
+  quarantineClient(clientId: string, reason: string): Promise<ClientView>;
+  releaseClient(clientId: string): Promise<ClientView>;
   /** Whether there was such a client. */
   deleteClient(clientId: string): Promise<boolean>;
   /**
@@ -78,6 +120,12 @@ export interface AdminClient extends SecretClient {
    */
   revoke(revocation: NewRevocation): Promise<{ revocation: RevocationView; isNew: boolean }>;
   listRevocations(query: { limit?: number; cursor?: string }): Promise<RevocationPage>;
+  /** The one that signs, the next one, then the retired. */
+  listKeys(): Promise<SigningKeyView[]>;
+  /** All keys afterwards, and whether another signs now; else it does when verifiers have it. */
+  rotateKeys(isImmediate: boolean): Promise<{ keys: SigningKeyView[]; isDone: boolean }>;
+  /** All keys afterwards, and whether it was so before. Throws `key_unknown` as well. */
+  retireKey(kid: string, isCompromised: boolean): Promise<{ keys: SigningKeyView[]; isRepeated: boolean }>;
   createApp(appId: string): Promise<AppView>;
   listApps(): Promise<AppView[]>;
   /** Whether there was such an app. */
@@ -105,38 +153,57 @@ export function adminClient(url: string, adminKey: string): AdminClient {
     return { status: response.status, text };
   }
 
-  async function call(method: string, path: string, body?: unknown): Promise<unknown> {
+  /** The answer, `null` for one without a body; unset where the error is `absent`, which the caller expects. */
+  async function call(method: string, path: string, body?: unknown, absent?: string): Promise<unknown> {
     const { status, text } = await send(method, path, body);
+    if (absent !== undefined && codeOf(text) === absent) return undefined;
     if (status >= 400) refused(base, status, text);
-    return text === '' ? undefined : JSON.parse(text);
+    return text === '' ? null : JSON.parse(text);
+  }
+
+  /** An act on one client. */
+  async function callClient(
+    method: string,
+    clientId: string,
+    more: string,
+    body?: unknown,
+  ): Promise<ClientView> {
+    const path = `/v1/clients/${encodeURIComponent(clientId)}${more}`;
+    const client = await call(method, path, body, 'client_unknown');
+    if (client !== undefined) return client as ClientView;
+    throw new FleetgateError(
+      'client_unknown',
+      `no client '${clientId}' is registered; 'fleetgate client list' shows those that are`,
+    );
   }
 
   return {
+    ...apiKeyClient(call),
     ...secretClient(call),
-    createClient: async (client) => (await call('POST', '/v1/clients', client)) as ClientView,
-    listClients: async ({ limit, cursor }) => {
-      const query = new URLSearchParams();
-      if (limit !== undefined) query.set('limit', String(limit));
-      if (cursor !== undefined) query.set('cursor', cursor);
-      return (await call('GET', `/v1/clients?${query}`)) as ClientPage;
+    createClient: async (client) => {
+      const created = await call('POST', '/v1/clients', client, 'registry_conflict');
+      if (created !== undefined) return created as ClientView;
+      throw new FleetgateError(
+        'registry_conflict',
+        `client '${client.client_id}' is registered already; choose another --id, change it with ` +
+          "'fleetgate client update', or delete it first with 'fleetgate client delete'",
+      );
     },
-    getClient: async (clientId) => {
-      const { status, text } = await send('GET', `/v1/clients/${encodeURIComponent(clientId)}`);
-      if (isUnknownClient(status, text)) {
-        throw new FleetgateError(
-          'client_unknown',
-          `no client '${clientId}' is registered; 'fleetgate client list' shows those that are`,
-        );
+    listClients: async (query) => {
+      const text = new URLSearchParams();
+      for (const [name, value] of Object.entries(query)) {
+        if (value !== undefined) text.set(name, String(value));
       }
-      if (status >= 400) refused(base, status, text);
-      return JSON.parse(text) as ClientView;
+      return (await call('GET', `/v1/clients?${text}`)) as ClientPage;
     },
-    deleteClient: async (clientId) => {
-      const { status, text } = await send('DELETE', `/v1/clients/${encodeURIComponent(clientId)}`);
-      if (isUnknownClient(status, text)) return false;
-      if (status >= 400) refused(base, status, text);
-      return true;
-    },
+    getClient: (clientId) => callClient('GET', clientId, ''),
+    updateClient: (clientId, patch, { revokeTokens = false } = {}) =>
+      callClient('PATCH', clientId, revokeTokens ? '?revoke_tokens=true' : '', patch),
+    quarantineClient: (clientId, reason) => callClient('POST', clientId, '/quarantine', { reason }),
+    releaseClient: (clientId) => callClient('POST', clientId, '/release'),
+    deleteClient: async (clientId) =>
+      (await call('DELETE', `/v1/clients/${encodeURIComponent(clientId)}`, undefined, 'client_unknown')) !==
+      undefined,
     revoke: async (revocation) => {
       const { status, text } = await send('POST', '/v1/revocations', revocation);
       if (['client_unknown', 'key_unknown'].includes(String(codeOf(text)))) notFound(text);
@@ -149,14 +216,24 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       if (cursor !== undefined) query.set('cursor', cursor);
       return (await call('GET', `/v1/revocations?${query}`)) as RevocationPage;
     },
+    listKeys: async () => ((await call('GET', '/v1/keys')) as { keys: SigningKeyView[] }).keys,
+    rotateKeys: async (isImmediate) => {
+      const { status, text } = await send('POST', '/v1/keys/rotate', { now: isImmediate });
+      if (status >= 400) refused(base, status, text);
+      return { ...(JSON.parse(text) as { keys: SigningKeyView[] }), isDone: status === 200 };
+    },
+    retireKey: async (kid, isCompromised) => {
+      const path = `/v1/keys/${encodeURIComponent(kid)}/retire`;
+      const { status, text } = await send('POST', path, { compromised: isCompromised });
+      if (codeOf(text) === 'key_unknown') notFound(text);
+      if (status >= 400) refused(base, status, text);
+      const { keys, repeated } = JSON.parse(text) as { keys: SigningKeyView[]; repeated: boolean };
+      return { keys, isRepeated: repeated };
+    },
     createApp: async (appId) => (await call('POST', '/v1/apps', { app_id: appId })) as AppView,
     listApps: async () => ((await call('GET', '/v1/apps')) as { apps: AppView[] }).apps,
-    deleteApp: async (appId) => {
-      const { status, text } = await send('DELETE', `/v1/apps/${encodeURIComponent(appId)}`);
-      if (status === 404 && codeOf(text) === 'app_unknown') return false;
-      if (status >= 400) refused(base, status, text);
-      return true;
-    },
+    deleteApp: async (appId) =>
+      (await call('DELETE', `/v1/apps/${encodeURIComponent(appId)}`, undefined, 'app_unknown')) !== undefined,
     issuerUrl: async () => ((await call('GET', '/v1/issuer')) as { issuer: string }).issuer,
   };
 }
@@ -182,22 +259,22 @@ function notFound(text: string): never {
 }
 
 function refused(base: string, status: number, text: string): never {
-  const hint = ['secret_unknown', 'secret_limit_reached'].includes(String(codeOf(text)))
-    ? ''
-    : status === 401
-      ? `; ${base} does not take this admin key: check --admin-key-file`
-      : codeOf(text) === 'app_unknown'
-        ? "; 'fleetgate app list' shows those there are"
-        : status === 404 && codeOf(text) !== 'client_unknown'
-          ? `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`
-          : codeOf(text) === 'registry_conflict'
-            ? "; choose another --id, or delete it first with 'fleetgate client delete'"
-            : '';
-  throw new FleetgateError('invalid_request', `${describe(text) ?? `HTTP ${status}`}${hint}`);
+  throw new FleetgateError(
+    'invalid_request',
+    `${describe(text) ?? `HTTP ${status}`}${hintFor(base, status, codeOf(text))}`,
+  );
 }
 
-function isUnknownClient(status: number, text: string): boolean {
-  return status === 404 && codeOf(text) === 'client_unknown';
+function hintFor(base: string, status: number, code: unknown): string {
+  if (status === 401) return `; ${base} does not take this admin key: check --admin-key-file`;
+  if (status === 403) return '; name the file of such a key with --admin-key-file';
+  if (code === 'app_unknown') return "; 'fleetgate app list' shows those there are";
+  if (code === 'api_key_unknown') return "; 'fleetgate api-key list' shows those there are";
+  // Of an API that knows the path every 404 says what is not there.
+  if (status === 404 && (code === undefined || code === 'invalid_request' || code === 'not_found')) {
+    return `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`;
+  }
+  return '';
 }
 
 function describe(text: string): string | undefined {

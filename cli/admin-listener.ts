@@ -1,6 +1,11 @@
 import type { AddressInfo } from 'node:net';
 import { FleetgateError } from '@fleetgate/shared';
-import Fastify, { type FastifyPluginAsync, LogController } from 'fastify';
+import Fastify, {
+  type FastifyPluginAsync,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 
@@ -37,6 +42,7 @@ export async function startAdmin(options: AdminOptions): Promise<RunningAdmin> {
     bodyLimit: MAX_ADMIN_BODY_BYTES,
     forceCloseConnections: 'idle',
     requestTimeout: 30_000,
+    frameworkErrors: refuseUrl,
   });
   app.get('/livez', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
@@ -63,4 +69,11 @@ export async function startAdmin(options: AdminOptions): Promise<RunningAdmin> {
   }
   const { port: actualPort } = app.server.address() as AddressInfo;
   return { url: `http://${host.includes(':') ? `[${host}]` : host}:${actualPort}`, close: () => app.close() };
+}
+
+/** Answers a URL that is malformed, or too long in a part. Fastify's own answer would quote it. */
+function refuseUrl(error: { statusCode?: number }, _request: FastifyRequest, reply: FastifyReply): void {
+  reply
+    .code(error.statusCode ?? 400)
+    .send({ error: 'invalid_request', error_description: 'the URL is malformed or too long' });
 }

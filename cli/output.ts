@@ -1,6 +1,12 @@
+import { formatCsv } from './csv.ts';
+
 /** How a command prints its data on stdout. */
 export type Format = 'table' | 'json';
 export const formats: readonly Format[] = ['table', 'json'];
+
+/** The same for a command whose data are rows. */
+export type RowFormat = Format | 'csv';
+export const rowFormats: readonly RowFormat[] = ['table', 'json', 'csv'];
 
 export type Row = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
@@ -22,6 +28,15 @@ export function formatRecord(record: Row): string {
   const entries = Object.entries(record).filter(([, value]) => value !== undefined);
   const width = Math.max(...entries.map(([key]) => key.length));
   return entries.map(([key, value]) => `${key.padEnd(width)}  ${cell(value)}\n`).join('');
+}
+
+/** Rows as a table or CSV; of a table the columns that fit a terminal. */
+export function formatRows(
+  format: Exclude<RowFormat, 'json'>,
+  rows: readonly Row[],
+  columns: { readonly table: readonly string[]; readonly csv: readonly string[] },
+): string {
+  return format === 'csv' ? formatCsv(columns.csv, rows) : formatTable(columns.table, rows);
 }
 
 /** Any value as JSON, indented, ending in a newline. */

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { addApiKeyCommands } from './commands/api-key-program.ts';
 import { addAppCommands } from './commands/app-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
+import { addKeysCommands } from './commands/keys-program.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
 import { addRevokeCommands } from './commands/revoke-program.ts';
 import { addServeCommands } from './commands/serve.ts';
@@ -43,8 +45,10 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addServeCommands(program);
   addClientCommands(program);
   addAppCommands(program);
+  addApiKeyCommands(program);
   addTokenCommands(program);
   addRevokeCommands(program);
+  addKeysCommands(program);
   addPolicyCommands(program);
   addCompletionCommand(program);
   inheritSettings(program);

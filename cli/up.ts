@@ -17,6 +17,7 @@ import {
   writeRuntime,
 } from './data-directory.ts';
 import { embeddedRevocations } from './embedded-revocations.ts';
+import { keyEncryptionKey } from './key-encryption-key.ts';
 import { asListenError } from './listen-error.ts';
 import { createMetrics } from './metrics.ts';
 import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
@@ -124,12 +125,13 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
     http: issuerHttpOptions(issuer.http, issuerLog),
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
     databaseFile: isAbsolute(file) ? file : join(directory.path, file),
-    keyEncryptionKeyFile: directory.keyEncryptionKeyFile,
+    ...keyEncryptionKey(config, directory),
     appsDirectory: directory.appsDirectory,
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
     maxTokenLifetimeSeconds: issuer.max_token_lifetime_seconds,
     tokenClaims: issuer.token_claims,
     signingAlgorithm: issuer.signing_algorithm,
+    keyRotationDays: issuer.key_rotation_days,
     defaultAudience: issuer.default_audience,
     log: issuerLog,
   });

@@ -16,6 +16,9 @@ const MAX_API_KEYS = 1000;
 /** How long a key may be taken beside the one that replaced it: a week, to change it everywhere. */
 export const MAX_OVERLAP_SECONDS = 604_800;
 
+/** Longest lifetime of a key that expires. Ours: a later end is a mistake, such as milliseconds for seconds. */
+const MAX_LIFETIME_MS = 10 * 365 * 86_400_000;
+
 /** How often it is written that a key was used. Ours: a write for each request would cost more than the request. */
 const TOUCH_INTERVAL_MS = 60_000;
 
@@ -177,7 +180,11 @@ function digest(secret: string): Uint8Array {
 const unknownKey = () => new FleetgateError('api_key_unknown', 'there is no such API key');
 
 function checkExpiry(expiresAtMs: number | undefined, atMs: number): void {
-  if (expiresAtMs !== undefined && expiresAtMs <= atMs) invalid('expires_at must be in the future');
+  if (expiresAtMs === undefined) return;
+  if (expiresAtMs <= atMs) invalid('expires_at must be in the future');
+  if (expiresAtMs - atMs > MAX_LIFETIME_MS) {
+    invalid('expires_at must be within 10 years, in seconds; a key without one does not expire');
+  }
 }
 
 function invalid(message: string): never {

@@ -24,6 +24,9 @@ export type ClientChange = {
   readonly [Field in Exclude<keyof ClientRegistration, 'clientId'>]?: unknown;
 };
 
+/** A change that is more than a merge: what is to be registered, from what is. Called again when that has changed. */
+export type ClientReplacement = (current: ClientRecord) => ClientRegistration;
+
 export interface UpdateOptions {
   /** Whether the client is the one that is to be changed. Default: it is. */
   readonly isExpected?: ((client: ClientRecord) => boolean) | undefined;
@@ -39,10 +42,19 @@ export interface ClientChanges {
    */
   update(
     clientId: string,
-    change: ClientChange,
+    change: ClientChange | ClientReplacement,
     by: Administrator,
     options?: UpdateOptions,
   ): Promise<ClientRecord>;
+  /**
+   * Deletes the client, if it is the one that is to be deleted, and revokes its tokens.
+   * @throws FleetgateError `client_unknown`, `precondition_failed`
+   */
+  deleteExpected(
+    clientId: string,
+    isExpected: (client: ClientRecord) => boolean,
+    by: Administrator,
+  ): Promise<void>;
   /**
    * Revokes its tokens and issues it no more. Outside it is as if it were unknown.
    * @throws FleetgateError `client_unknown`, `invalid_request`
@@ -69,15 +81,13 @@ export function openClientChanges(
 
   async function update(
     clientId: string,
-    change: ClientChange,
+    change: ClientChange | ClientReplacement,
     by: Administrator,
     { isExpected = () => true, revokesTokens = false }: UpdateOptions,
   ): Promise<ClientRecord> {
     for (let tries = 0; tries < MAX_UPDATE_TRIES; tries += 1) {
       const current = await find(clientId);
-      if (!isExpected(current)) {
-        throw new FleetgateError('precondition_failed', 'the client is not as If-Match names it');
-      }
+      if (!isExpected(current)) throw notAsExpected();
       const next = changed(current, change, now(), settings);
       const done = event(by, 'client.update', clientId);
       if (next === current && !revokesTokens) {
@@ -95,6 +105,16 @@ export function openClientChanges(
   return {
     update: (clientId, change, by, options = {}) =>
       recorded('client.update', clientId, by, () => update(clientId, change, by, options)),
+    deleteExpected: (clientId, isExpected, by) =>
+      recorded('client.delete', clientId, by, async () => {
+        const current = await find(clientId);
+        const done = event(by, 'client.delete', clientId);
+        const isDeleted =
+          isExpected(current) &&
+          (await registry.deleteClient(ofAllTokens(clientId, done.atMs), done, current));
+        if (!isDeleted) throw notAsExpected();
+        onRevoked();
+      }),
     quarantine: (clientId, reason, by) =>
       recorded('client.quarantine', clientId, by, async () => {
         checkText('reason', reason, MAX_REASON_LENGTH);
@@ -114,15 +134,21 @@ export function openClientChanges(
   };
 }
 
+const notAsExpected = () =>
+  new FleetgateError('precondition_failed', 'the client is not as If-Match names it');
+
 /** The client with the change; itself when that changes nothing. */
 function changed(
   current: ClientRecord,
-  change: ClientChange,
+  change: ClientChange | ClientReplacement,
   atMs: number,
   settings: RegistrationSettings,
 ): ClientRecord {
   const before = registered(current);
-  const registration = mergePatch(before, change as JsonObject) as ClientRegistration;
+  const registration =
+    typeof change === 'function'
+      ? change(current)
+      : (mergePatch(before, change as JsonObject) as ClientRegistration);
   checkRegistration(registration, settings);
   const after = registered(registration);
   return isDeepStrictEqual(before, after) ? current : { ...current, ...after, updatedAtMs: atMs };

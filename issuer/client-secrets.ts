@@ -1,6 +1,7 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { administrativeActs } from './administrative-act.ts';
 import type { AuditEvent } from './audit.ts';
+import { checkChosenSecret } from './chosen-secret.ts';
 import type { Administrator } from './clients.ts';
 import type { Registry } from './registry/registry.ts';
 import type { OwnedSecret, SecretPosition } from './registry/secret-registry.ts';
@@ -27,6 +28,8 @@ export interface RotationRequest {
   readonly untilNewIsUsed?: boolean | undefined;
   /** When the new secret ends. Default: no end. */
   readonly expiresAtMs?: number | undefined;
+  /** One that was made elsewhere; see {@link checkChosenSecret}. Default: one is made. */
+  readonly clientSecret?: string | undefined;
   /** Whether to revoke all tokens of the client too; only with an overlap of 0. Default no. */
   readonly revokeTokens?: boolean | undefined;
 }
@@ -98,7 +101,7 @@ export function openClientSecrets(
     }
     const { untilNewIsUsed = false, revokeTokens = false, expiresAtMs } = request;
     const overlapSeconds = request.overlapSeconds ?? (untilNewIsUsed ? undefined : DEFAULT_OVERLAP_SECONDS);
-    const clientSecret = generateSecret();
+    const clientSecret = request.clientSecret ?? generateSecret();
     const secret = unusedSecret(clientSecret, { createdAtMs: atMs, expiresAtMs });
     const atSeconds = Math.floor(atMs / 1000);
     const rotated = await registry.rotateSecret(
@@ -158,7 +161,11 @@ export function openClientSecrets(
   };
 }
 
-function checkRotation({ overlapSeconds, expiresAtMs, revokeTokens }: RotationRequest, atMs: number): void {
+function checkRotation(
+  { overlapSeconds, expiresAtMs, revokeTokens, clientSecret }: RotationRequest,
+  atMs: number,
+): void {
+  if (clientSecret !== undefined) checkChosenSecret(clientSecret);
   if (overlapSeconds !== undefined && !isOverlap(overlapSeconds)) {
     invalid(`overlap_seconds must be a whole number from 0 to ${MAX_OVERLAP_SECONDS}`);
   }

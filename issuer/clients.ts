@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { type AuditAction, type AuditEvent, adminActor, auditEvent, type Caller } from './audit.ts';
+import { checkChosenSecret } from './chosen-secret.ts';
 import { DEFAULT_AUTH_METHOD, usesSecret } from './client-auth/methods.ts';
 import {
   type ClientAuthRegistration,
@@ -29,6 +30,7 @@ const MAX_AUDIENCE_LENGTH = 256;
 const MAX_LABELS = 64;
 const MAX_LABEL_LENGTH = 256;
 const MAX_METADATA_LENGTH = 8192;
+const MAX_SUPERTOKENS_LENGTH = 8192;
 
 /** What is asked to be registered. Whatever is unset has a default. */
 export interface ClientRegistration extends ClientAuthRegistration {
@@ -50,6 +52,8 @@ export interface ClientRegistration extends ClientAuthRegistration {
   readonly supertokens?: JsonObject | undefined;
   /** When its secret ends, in milliseconds since 1970. Default: no end. */
   readonly secretExpiresAtMs?: number | undefined;
+  /** One that was made elsewhere; see {@link checkChosenSecret}. Default: one is made. */
+  readonly clientSecret?: string | undefined;
 }
 
 export interface ClientPage {
@@ -136,11 +140,14 @@ export function openClients(
     try {
       checkRegistration(registration, settings);
       checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
-      const { authMethod = DEFAULT_AUTH_METHOD } = registration;
-      const clientSecret = usesSecret(authMethod) ? generateSecret() : undefined;
-      if (clientSecret === undefined && registration.secretExpiresAtMs !== undefined) {
-        invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
+      const { authMethod = DEFAULT_AUTH_METHOD, clientSecret: chosen } = registration;
+      if (!usesSecret(authMethod)) {
+        if (chosen !== undefined) invalid(`auth_method ${authMethod} has no secret`);
+        if (registration.secretExpiresAtMs !== undefined) {
+          invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
+        }
       }
+      const clientSecret = usesSecret(authMethod) ? (chosen ?? generateSecret()) : undefined;
       const client = newClient(registration, clientSecret, now());
       return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
     } catch (error) {
@@ -266,6 +273,10 @@ export function checkRegistration(registration: ClientRegistration, settings: Re
     invalid(`metadata must be at most ${MAX_METADATA_LENGTH} characters of JSON`);
   }
   if (metadata !== undefined) checkClaimMetadata(metadata, settings.tokenClaims);
+  if (JSON.stringify(registration.supertokens ?? {}).length > MAX_SUPERTOKENS_LENGTH) {
+    invalid(`the fields of other grants must be at most ${MAX_SUPERTOKENS_LENGTH} characters of JSON`);
+  }
+  if (registration.clientSecret !== undefined) checkChosenSecret(registration.clientSecret);
   checkTokenLifetime(registration.tokenLifetimeSeconds, settings);
 }
 

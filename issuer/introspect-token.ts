@@ -34,6 +34,11 @@ export interface TokenIntrospector {
    * @throws OAuthError `invalid_client`, `invalid_request`, `server_error`, `temporarily_unavailable`
    */
   introspectToken(request: IntrospectTokenRequest): Promise<TokenIntrospection>;
+  /**
+   * The same of any token, for administrators.
+   * @throws FleetgateError `registry_unavailable`
+   */
+  inspectToken(token: string): Promise<TokenIntrospection>;
 }
 
 export interface IntrospectTokenContext extends RefusalContext {
@@ -49,13 +54,14 @@ const inactive: TokenIntrospection = Object.freeze({ active: false });
 
 export function tokenIntrospector(context: IntrospectTokenContext): TokenIntrospector {
   return {
+    inspectToken: (token) => introspect(token, () => true, context),
     async introspectToken(request) {
       const { caller, token } = request;
       const claimed = claimedClient(request);
       try {
         const client = await authenticateClient(request, claimed, context.clientAuth);
         if (token === undefined) throw new OAuthError('invalid_request', 'token is missing');
-        return await introspect(client, token, context);
+        return await introspect(token, (known) => maySee(client, known, context.grants), context);
       } catch (error) {
         const { clientId } = claimed;
         return await recordRefusal(error, { action: 'token.introspect', caller, clientId }, context);
@@ -65,12 +71,12 @@ export function tokenIntrospector(context: IntrospectTokenContext): TokenIntrosp
 }
 
 async function introspect(
-  client: ClientRecord,
   text: string,
-  { tokens, grants, registry }: IntrospectTokenContext,
+  isVisible: (token: OwnToken) => boolean,
+  { tokens, registry }: IntrospectTokenContext,
 ): Promise<TokenIntrospection> {
   const token = await readToken(tokens, text);
-  if (token === undefined || !maySee(client, token, grants)) return inactive;
+  if (token === undefined || !isVisible(token)) return inactive;
   return (await registry.isRevoked(token)) ? inactive : describeToken(token.claims);
 }
 

@@ -17,9 +17,10 @@ import {
 } from './client-auth/authenticate.ts';
 import type { ClientAuthContext } from './client-auth/client-auth.ts';
 import { type Grant, type GrantSettings, grantFor } from './grant.ts';
-import type { SigningKeys } from './keys.ts';
+import type { SignedClaims, SigningKeys } from './keys/signing-keys.ts';
 import { recordRefusal } from './refusal.ts';
 import type { ClientRecord, Registry, TokenRecorded } from './registry/registry.ts';
+import { MAX_ISSUED_AHEAD_SECONDS } from './token-lifetime.ts';
 import type { TokenRequest } from './token-request.ts';
 
 export interface IssueContext {
@@ -49,20 +50,13 @@ export interface TokenIssuer {
   refuse(error: unknown, caller: Caller, action?: AuditAction): Promise<never>;
 }
 
-interface SignedToken {
-  readonly token: string;
+interface SignedToken extends SignedClaims {
   readonly tokenId: string;
   /** `iat`. */
   readonly issuedAtSeconds: number;
 }
 
-/**
- * How far `iat` may lie ahead of the clock because of a revocation. Ours: such a token is accepted nowhere before
- * that moment, and a client that is told so asks again.
- */
-const MAX_ISSUED_AHEAD_SECONDS = 60;
-
-/** Revocations and changes of one client that one request for a token gives way to. */
+/** Revocations and changes of one client, and keys retired meanwhile, that one request for a token gives way to. */
 const MAX_ISSUE_TRIES = 5;
 
 /** Issues tokens: authenticate, grant, sign, record, in this order. */
@@ -120,6 +114,11 @@ async function signAndRecord(
     if (recorded.outcome === 'recorded') return signed;
     if (recorded.outcome === 'registration_changed') return undefined;
     if (recorded.outcome === 'registration_ended') throw clientRefused();
+    if (recorded.outcome === 'key_retired') {
+      // By another process, a moment ago.
+      await context.keys.reload();
+      continue;
+    }
     issuedAtSeconds = recorded.validFromSeconds;
     if (issuedAtSeconds * 1000 - atMs > MAX_ISSUED_AHEAD_SECONDS * 1000) break;
   }
@@ -156,19 +155,19 @@ function sign(
     // RFC 8705 §3: good only with the certificate it was asked for by.
     ...(client.certificateThumbprint && { cnf: { 'x5t#S256': client.certificateThumbprint } }),
   };
-  const token = keys.sign(claims);
+  const { token, keyId } = keys.sign(claims);
   if (token.length > MAX_TOKEN_LENGTH) {
     throw new OAuthError(
       'invalid_scope',
       `the token would be longer than ${MAX_TOKEN_LENGTH} characters, which no one accepts; ask for fewer scopes`,
     );
   }
-  return { token, tokenId, issuedAtSeconds };
+  return { token, keyId, tokenId, issuedAtSeconds };
 }
 
 function record(
   client: ClientRecord,
-  { tokenId, issuedAtSeconds }: SignedToken,
+  { tokenId, issuedAtSeconds, keyId }: SignedToken,
   at: { readonly atMs: number; readonly caller: Caller },
   { registry }: IssueContext,
 ): Promise<TokenRecorded> {
@@ -180,7 +179,7 @@ function record(
     target: clientId,
     tokenId,
   });
-  return registry.recordIssuedToken(client, issuedAtSeconds, event);
+  return registry.recordIssuedToken(client, issuedAtSeconds, event, keyId);
 }
 
 function respond({ token }: SignedToken, { scopes, lifetimeSeconds }: Grant): TokenResponse {

@@ -8,7 +8,9 @@ import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
-import { openSigningKeys } from './keys.ts';
+import { type KeyAdministration, keyAdministration } from './keys/key-administration.ts';
+import { openKeyEncryption } from './keys/key-encryption.ts';
+import { openSigningKeys } from './keys/signing-keys.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ownTokens } from './own-token.ts';
 import { openSqliteRegistry } from './registry/sqlite/registry.ts';
@@ -23,6 +25,7 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly secrets: ClientSecrets;
   readonly apiKeys: ApiKeys;
   readonly revocations: Revocations;
+  readonly signingKeys: KeyAdministration;
   readonly revocationFeed: RevocationFeed;
   /** Access to what the issuer itself serves. */
   readonly access: BearerAccess;
@@ -49,15 +52,21 @@ export async function openIssuer(
   options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed' | 'appsDirectory'>,
   issuerUrl: () => string,
 ): Promise<Issuer> {
-  const { databaseFile, keyEncryptionKeyFile, signingAlgorithm, defaultAudience, log, now } = options;
+  const { databaseFile, keyEncryptionKey, defaultAudience, log, now } = options;
   const registry = await openSqliteRegistry(databaseFile);
   try {
-    const keys = await openSigningKeys({ registry, keyEncryptionKeyFile, algorithm: signingAlgorithm, now });
+    const policy = options.keyRotation;
+    const keys = await openSigningKeys({
+      registry,
+      openEncryption: (isNeeded) => openKeyEncryption(keyEncryptionKey, isNeeded),
+      algorithm: options.signingAlgorithm,
+      policy,
+      now,
+      log,
+    });
     const revocationFeed = openRevocationFeed({ registry, now, log });
     const onRevoked = () => revocationFeed.wake();
-    revocationFeed.subscribe((revocation) => {
-      if (revocation.kind === 'key') keys.withdraw(revocation.keyId);
-    });
+    const signingKeys = keyAdministration({ keys, registry, policy, now, onRevoked });
     const tokens = ownTokens({ keys, issuerUrl, now });
     const clientAuth = { registry, clientKeys: openClientKeys({ log }), issuerUrl, now };
     return {
@@ -68,7 +77,8 @@ export async function openIssuer(
       clientChanges: openClientChanges(registry, now, onRevoked, options),
       secrets: openClientSecrets(registry, now, onRevoked),
       apiKeys: openApiKeys(registry, now),
-      revocations: openRevocations(registry, now, onRevoked),
+      revocations: openRevocations(registry, now, onRevoked, signingKeys),
+      signingKeys,
       revocationFeed,
       access: bearerAccess(tokens, registry),
       defaultAudience,
@@ -81,6 +91,7 @@ export async function openIssuer(
       recordEvent: (event) => registry.recordEvent(event),
       isReady: () => registry.isReadable(),
       async close() {
+        await keys.close();
         await revocationFeed.close();
         await registry.close();
       },

@@ -1,6 +1,8 @@
 import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import type { TlsMaterial } from './http/tls.ts';
+import type { EncryptionKeySource } from './keys/key-encryption.ts';
+import type { RotationPolicy } from './keys/lifecycle.ts';
 import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 
@@ -25,8 +27,13 @@ export interface IssuerOptions {
   readonly url?: string;
   /** SQLite file; made, with mode 0600, if it is missing. */
   readonly databaseFile: string;
-  /** File of 32 bytes that encrypt the signing keys; made, with mode 0600, when the database is new. */
-  readonly keyEncryptionKeyFile: string;
+  /**
+   * File, mode 0600, of the 32 bytes that encrypt the signing keys: as they are, or as base64. Made when it is missing
+   * and the database is new. Either this or `keyEncryptionKey`.
+   */
+  readonly keyEncryptionKeyFile?: string;
+  /** Those bytes as base64, for who gets secrets by the environment. */
+  readonly keyEncryptionKey?: string;
   /** Directory of the apps (`/appid-<id>`), made with mode 0700. Default: none, and no app can be made. */
   readonly appsDirectory?: string;
   /** Lifetime of tokens of clients registered without one. Default 900. */
@@ -37,6 +44,13 @@ export interface IssuerOptions {
   readonly tokenClaims?: readonly string[];
   /** Default ES256. */
   readonly signingAlgorithm?: SigningAlgorithm;
+  /** Age in days at which the signing key is replaced, over 0. Default 30. */
+  readonly keyRotationDays?: number;
+  /**
+   * How long a signing key is published before it signs, in seconds, over 0. Default 900: more than the ten minutes
+   * for which verifiers keep a key set by default.
+   */
+  readonly keyPublishAheadSeconds?: number;
   /** Audience of tokens of clients registered without one. Default `['mqtt']`. */
   readonly defaultAudience?: readonly string[];
   /** How `GET /revocations` is served. */
@@ -59,16 +73,24 @@ const optionNames = [
   'url',
   'databaseFile',
   'keyEncryptionKeyFile',
+  'keyEncryptionKey',
   'appsDirectory',
   'tokenLifetimeSeconds',
   'maxTokenLifetimeSeconds',
   'tokenClaims',
   'signingAlgorithm',
+  'keyRotationDays',
+  'keyPublishAheadSeconds',
   'defaultAudience',
   'revocationFeed',
   'log',
   'now',
 ];
+
+const DAY_MS = 86_400_000;
+
+/** Ten years: a key that is to stay for longer is not rotated at all. */
+const MAX_ROTATION_DAYS = 3650;
 
 /** Longest heartbeat of the feed. Proxies cut what is silent for a minute, and so does our own listener. */
 const MAX_HEARTBEAT_SECONDS = 60;
@@ -78,12 +100,13 @@ export interface ResolvedOptions {
   readonly http: HttpOptions;
   readonly url: string | undefined;
   readonly databaseFile: string;
-  readonly keyEncryptionKeyFile: string;
+  readonly keyEncryptionKey: EncryptionKeySource;
   readonly appsDirectory: string | undefined;
   readonly tokenLifetimeSeconds: number;
   readonly maxTokenLifetimeSeconds: number;
   readonly tokenClaims: readonly string[];
   readonly signingAlgorithm: SigningAlgorithm;
+  readonly keyRotation: RotationPolicy;
   readonly defaultAudience: readonly string[];
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
   readonly log: Logger | undefined;
@@ -137,16 +160,42 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     http: { ...options.http },
     url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
     databaseFile: options.databaseFile,
-    keyEncryptionKeyFile: options.keyEncryptionKeyFile,
+    keyEncryptionKey: keySourceOf(options),
     appsDirectory: options.appsDirectory,
     tokenLifetimeSeconds,
     maxTokenLifetimeSeconds,
     tokenClaims: Object.freeze(Array.from(new Set(tokenClaims))),
     signingAlgorithm,
+    keyRotation: rotationPolicyOf(options),
     defaultAudience: Object.freeze([...defaultAudience]),
     revocationFeed: Object.freeze(revocationFeed),
     log: options.log,
     now: options.now ?? Date.now,
+  });
+}
+
+function keySourceOf({
+  keyEncryptionKeyFile: file,
+  keyEncryptionKey: key,
+}: IssuerOptions): EncryptionKeySource {
+  if (key !== undefined && file === undefined) return { key };
+  if (key === undefined && file !== undefined) return { file };
+  return invalid('give either keyEncryptionKeyFile or keyEncryptionKey');
+}
+
+function rotationPolicyOf({
+  keyRotationDays = 30,
+  keyPublishAheadSeconds = 900,
+}: IssuerOptions): RotationPolicy {
+  if (!(keyRotationDays > 0 && keyRotationDays <= MAX_ROTATION_DAYS)) {
+    invalid(`key_rotation_days must be over 0 and at most ${MAX_ROTATION_DAYS}`);
+  }
+  if (!(keyPublishAheadSeconds > 0 && Number.isFinite(keyPublishAheadSeconds))) {
+    invalid('keyPublishAheadSeconds must be over 0');
+  }
+  return Object.freeze({
+    rotationMs: keyRotationDays * DAY_MS,
+    publishAheadMs: keyPublishAheadSeconds * 1000,
   });
 }
 

@@ -1,5 +1,5 @@
 import { type AccessTokenClaims, MAX_TOKEN_LENGTH, TokenError } from '@fleetgate/shared';
-import type { SigningKeys } from './keys.ts';
+import type { SigningKeys } from './keys/signing-keys.ts';
 import type { RevocableToken } from './revocation.ts';
 
 /** A token this issuer made, that has not expired. */

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from './registry/registry.ts';
+import { repeat } from './repeat.ts';
 import type { RecordedRevocation } from './revocation.ts';
 
 /**
@@ -178,21 +179,5 @@ function createAlarm() {
         signal.addEventListener('abort', wake);
       });
     },
-  };
-}
-
-/** Does it now and then again; never twice at once. What it gives back ends that and waits for the last one. */
-function repeat(intervalMs: number, act: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> | undefined;
-  const run = () => {
-    running ??= act().finally(() => {
-      running = undefined;
-    });
-  };
-  const timer = setInterval(run, intervalMs).unref();
-  run();
-  return async () => {
-    clearInterval(timer);
-    await running;
   };
 }

@@ -1,6 +1,7 @@
-import { FleetgateError, isIdentifier, isKeyId, isTokenId, OAuthError } from '@fleetgate/shared';
+import { FleetgateError, isIdentifier, isTokenId, OAuthError } from '@fleetgate/shared';
 import { type AuditAction, type AuditEvent, adminActor, auditEvent } from './audit.ts';
 import type { Administrator } from './clients.ts';
+import type { KeyAdministration } from './keys/key-administration.ts';
 import type { Registry } from './registry/registry.ts';
 import { expiring, type RecordedRevocation, type RevocationTarget } from './revocation.ts';
 
@@ -34,19 +35,26 @@ export interface Revocations {
   list(page: { readonly after?: string | undefined; readonly limit: number }): Promise<RevocationPage>;
 }
 
-const actions: Readonly<Record<RevocationTarget['kind'], AuditAction>> = {
+const actions: Readonly<Record<DirectTarget['kind'], AuditAction>> = {
   token: 'token.revoke',
   client: 'client.revoke',
   issued_before: 'issued_before.revoke',
-  key: 'key.revoke',
 };
 
 /** The result in the audit trail of an act that was done before. */
 export const REVOKED_ALREADY = 'revoked_already';
 
+/** What is revoked in the registry itself; keys are in more hands. */
+type DirectTarget = Exclude<RevocationTarget, { kind: 'key' }>;
+
 /** @param onRevoked called after an act that revoked tokens */
-export function openRevocations(registry: Registry, now: () => number, onRevoked: () => void): Revocations {
-  async function revoke(target: RevocationTarget, event: AuditEvent): Promise<RevocationMade> {
+export function openRevocations(
+  registry: Registry,
+  now: () => number,
+  onRevoked: () => void,
+  { revoke: revokeKey }: Pick<KeyAdministration, 'revoke'>,
+): Revocations {
+  async function revoke(target: DirectTarget, event: AuditEvent): Promise<RevocationMade> {
     const nowSeconds = Math.floor(event.atMs / 1000);
     checkTarget(target, nowSeconds);
     const recorded = await registry.revoke(expiring(target, nowSeconds), event);
@@ -58,12 +66,16 @@ export function openRevocations(registry: Registry, now: () => number, onRevoked
         await registry.recordEvent({ ...event, result: REVOKED_ALREADY });
         return { revocation: recorded.revocation, isRepeated: true };
       default:
-        throw refusals[recorded.outcome]();
+        throw new FleetgateError(
+          'client_unknown',
+          'there is no such client; the tokens of a client that was deleted were revoked with it',
+        );
     }
   }
 
   return {
     async revoke(request, by) {
+      if (request.kind === 'key') return revokeKey(request.keyId, by);
       const atMs = now();
       const target = request.kind === 'client' ? { ...request, atSeconds: Math.floor(atMs / 1000) } : request;
       const event = eventOf(target, atMs, by);
@@ -85,41 +97,22 @@ export function openRevocations(registry: Registry, now: () => number, onRevoked
   };
 }
 
-const refusals = {
-  client_unknown: () =>
-    new FleetgateError(
-      'client_unknown',
-      'there is no such client; the tokens of a client that was deleted were revoked with it',
-    ),
-  key_unknown: () => new FleetgateError('key_unknown', 'there is no signing key with this kid'),
-  key_active: () =>
-    new FleetgateError(
-      'not_supported',
-      'this is the active signing key, and keys do not rotate yet: start the issuer once with another ' +
-        'signing_algorithm, which makes a new key, and then revoke this one',
-    ),
-} as const;
-
-function eventOf(target: RevocationTarget, atMs: number, by: Administrator): AuditEvent {
+function eventOf(target: DirectTarget, atMs: number, by: Administrator): AuditEvent {
   // A wrong id is told to the caller; the audit holds none that could not exist.
   const clientId = 'clientId' in target && isIdentifier(target.clientId) ? target.clientId : undefined;
-  const keyId = target.kind === 'key' && isKeyId(target.keyId) ? target.keyId : undefined;
   return auditEvent({
     atMs,
     actor: adminActor(by.keyName),
     action: actions[target.kind],
     caller: by,
-    target: clientId ?? keyId,
+    target: clientId,
     tokenId: target.kind === 'token' && isTokenId(target.tokenId) ? target.tokenId : undefined,
   });
 }
 
-function checkTarget(target: RevocationTarget, nowSeconds: number): void {
+function checkTarget(target: DirectTarget, nowSeconds: number): void {
   if (target.kind === 'token' && !isTokenId(target.tokenId)) {
     invalid('jti must be 1 to 256 visible ASCII characters');
-  }
-  if (target.kind === 'key' && !isKeyId(target.keyId)) {
-    invalid('kid must be 1 to 256 visible ASCII characters');
   }
   if ('clientId' in target && target.clientId !== undefined && !isIdentifier(target.clientId)) {
     invalid('client_id must match [A-Za-z0-9._-]{1,64}');

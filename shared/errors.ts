@@ -102,6 +102,7 @@ export const faultCodes = [
   'app_unknown',
   'app_not_empty',
   'key_unknown',
+  'key_conflict',
   'api_key_invalid',
   'api_key_unknown',
   'role_insufficient',

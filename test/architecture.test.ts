@@ -92,7 +92,7 @@ const homes: readonly {
 }[] = [
   {
     library: 'jose',
-    files: ['issuer/keys.ts', /^issuer\/client-auth\//, 'cli/commands/token.ts'],
+    files: ['issuer/keys/key-pair.ts', /^issuer\/client-auth\//, 'cli/commands/token.ts'],
   },
   { library: 'aedes', files: ['broker/server.ts'], types: [/^broker\//] },
   { library: 'mqtt', files: ['agent/connection.ts'] },

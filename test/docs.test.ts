@@ -3,6 +3,8 @@ import { join, resolve } from 'node:path';
 import { faultCodes, oauthErrorCodes, reasonCodes, tokenErrorCodes } from '@fleetgate/shared';
 import { describe, expect, test } from 'vitest';
 import { configSchema } from '../cli/config/schema.ts';
+import { apiDocument } from './support/api-document.ts';
+import { apiPage } from './support/api-page.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -53,6 +55,10 @@ test('docs/configuration.md has each key of the schema with its default, and no 
     value === undefined ? undefined : JSON.stringify(value),
   ]);
   expect(rows).toEqual(keys);
+});
+
+test('docs/http-api.md is what npm run docs:api makes of the routes', async () => {
+  expect(read('docs/http-api.md')).toBe(apiPage(await apiDocument()));
 });
 
 test('a relative link in the documents leads to a file', () => {

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import type { Format } from '../output.ts';
+import type { Format, RowFormat } from '../output.ts';
 import { createApp, formatApp, formatApps } from './app.ts';
 import { type ConnectionOptions, connect, withServer } from './connection.ts';
-import { formatOption } from './format-option.ts';
+import { formatOption, rowFormatOption } from './format-option.ts';
 
 interface AppFlags extends ConnectionOptions {
   format: Format;
@@ -51,9 +51,9 @@ Examples:
     .summary('list the apps')
     .description('List the apps, ordered by id; not the one without a prefix.')
     .option('-q, --quiet', 'print ids only')
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText('after', '\nExamples:\n  fleetgate app list\n  fleetgate app list -q')
-    .action(async (flags: AppFlags & { quiet?: boolean }) => {
+    .action(async (flags: ConnectionOptions & { format: RowFormat; quiet?: boolean }) => {
       const apps = await connect(flags).admin.listApps();
       process.stdout.write(
         flags.quiet ? apps.map(({ app_id }) => `${app_id}\n`).join('') : formatApps(apps, flags.format),

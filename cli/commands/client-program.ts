@@ -1,16 +1,19 @@
 import type { Policy } from '@fleetgate/broker';
 import { isIdentifier } from '@fleetgate/shared';
-import type { Command } from 'commander';
-import type { NewClient } from '../admin-client.ts';
+import { type Command, Option } from 'commander';
+import type { ClientFilter, NewClient } from '../admin-client.ts';
 import { loadConfig } from '../config/load.ts';
+import { formatCsv } from '../csv.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
-import { type Format, formatJson } from '../output.ts';
+import { formatJson, type RowFormat } from '../output.ts';
 import { policyPath } from '../policy-file.ts';
 import { createClient, formatClient, formatClients, listClients, parseLabels } from './client.ts';
 import { type ClientAuthFlags, planClientAuth, withClientAuth } from './client-auth.ts';
+import { lifetimeSeconds } from './client-changes.ts';
+import { addClientChangeCommands } from './client-changes-program.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
-import { formatOption } from './format-option.ts';
+import { rowFormatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { scopeNotes } from './scope-notes.ts';
 import { addSecretCommands } from './secret-program.ts';
@@ -24,26 +27,34 @@ interface CreateFlags extends ConnectionOptions, ClientAuthFlags {
   label?: string[];
   tokenLifetimeSeconds?: string;
   brokerUrl?: string;
-  format: Format;
+  format: RowFormat;
 }
 
 interface ListFlags extends ConnectionOptions {
-  format: Format;
+  format: RowFormat;
   quiet?: boolean;
 }
 
-/** `fleetgate client create|list|show|delete`. */
+interface FilterFlags {
+  group?: string;
+  label?: string;
+  state?: string;
+}
+
+/** `fleetgate client create|list|show|update|quarantine|release|delete`. */
 export function addClientCommands(program: Command): void {
   const client = program
     .command('client')
-    .summary('register machines, list and delete them')
-    .description('Register machines, list and delete them.')
+    .summary('register machines, list, change and delete them')
+    .description('Register machines, list, change and delete them.')
     .addHelpText(
       'after',
       `
 Examples:
   fleetgate client create --id sensor-1 --scope telemetry.write --out sensor-1.json
-  fleetgate client list
+  fleetgate client list --group plant-7
+  fleetgate client update sensor-1 --scope "telemetry.write commands.read"
+  fleetgate client quarantine sensor-1 --reason "seen at another address"
   fleetgate client delete sensor-1`,
     );
 
@@ -59,7 +70,7 @@ Examples:
     .option('--token-lifetime-seconds <seconds>', "lifetime of its tokens (default: the issuer's)")
     .option('--broker-url <url>', 'broker written into the credentials file (default: the running one)')
     .option('--out <file>', 'write a credentials file (0600) instead of printing the secret')
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
@@ -90,14 +101,17 @@ Examples:
   withConnection(client.command('list'))
     .summary('list the machines')
     .description('List the machines, ordered by client id.')
+    .option('--group <group>', 'only those of this group')
+    .option('--label <name=value>', 'only those with this label')
+    .addOption(new Option('--state <state>', 'only those in this state').choices(['active', 'quarantined']))
     .option('-q, --quiet', 'print client ids only')
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  fleetgate client list\n  fleetgate client list --format json | jq length',
+      '\nExamples:\n  fleetgate client list\n  fleetgate client list --state quarantined\n  fleetgate client list --format csv > fleet.csv',
     )
-    .action(async (flags: ListFlags) => {
-      const clients = await Array.fromAsync(listClients(connect(flags).admin));
+    .action(async (flags: ListFlags & FilterFlags) => {
+      const clients = await Array.fromAsync(listClients(connect(flags).admin, filterOf(flags)));
       if (flags.quiet) process.stdout.write(clients.map(({ client_id }) => `${client_id}\n`).join(''));
       else process.stdout.write(formatClients(clients, flags.format));
     });
@@ -105,7 +119,7 @@ Examples:
   withConnection(client.command('show <client-id>'))
     .summary('show one machine')
     .description('Show one machine; its secret is never shown again.')
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       '\nExamples:\n  fleetgate client show sensor-1\n  fleetgate client show sensor-1 --format json | jq -r .scope',
@@ -119,7 +133,7 @@ Examples:
     .description(
       'Delete machines. Their next token request is refused, and the tokens they have are revoked.',
     )
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       '\nExamples:\n  fleetgate client delete sensor-1\n  fleetgate client list -q | grep ^test- | xargs fleetgate client delete',
@@ -133,6 +147,7 @@ Examples:
         if (!deleted) process.stderr.write(`no client '${clientId}' is registered; nothing to delete\n`);
       }
       if (flags.format === 'json') process.stdout.write(formatJson(results));
+      else if (flags.format === 'csv') process.stdout.write(formatCsv(['client_id', 'deleted'], results));
       else
         process.stdout.write(
           results
@@ -142,6 +157,15 @@ Examples:
         );
     });
   addSecretCommands(client);
+  addClientChangeCommands(client);
+}
+
+function filterOf({ group, label, state }: FilterFlags): ClientFilter {
+  return {
+    ...(group === undefined ? {} : { group }),
+    ...(label === undefined ? {} : { label }),
+    ...(state === undefined ? {} : { state }),
+  };
 }
 
 /** What is legal and probably not meant. */
@@ -177,10 +201,6 @@ function newClient(flags: CreateFlags): NewClient {
   if (flags.id !== undefined && !isIdentifier(flags.id)) {
     throw new UsageError(`--id takes [A-Za-z0-9._-]{1,64}, not '${flags.id}'`);
   }
-  const lifetime = flags.tokenLifetimeSeconds === undefined ? undefined : Number(flags.tokenLifetimeSeconds);
-  if (lifetime !== undefined && !(Number.isSafeInteger(lifetime) && lifetime > 0)) {
-    throw new UsageError('--token-lifetime-seconds takes a whole number of seconds');
-  }
   return {
     ...(flags.id === undefined ? {} : { client_id: flags.id }),
     ...(flags.name === undefined ? {} : { name: flags.name }),
@@ -188,7 +208,9 @@ function newClient(flags: CreateFlags): NewClient {
     ...(flags.audience === undefined ? {} : { audience: flags.audience }),
     ...(flags.group === undefined ? {} : { group: flags.group }),
     ...(flags.label === undefined ? {} : { labels: parseLabels(flags.label) }),
-    ...(lifetime === undefined ? {} : { token_lifetime_seconds: lifetime }),
+    ...(flags.tokenLifetimeSeconds === undefined
+      ? {}
+      : { token_lifetime_seconds: lifetimeSeconds(flags.tokenLifetimeSeconds) }),
   };
 }
 

@@ -1,8 +1,8 @@
-import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { type Credentials, type CredentialsAuth, FleetgateError, formatCredentials } from '@fleetgate/shared';
-import type { AdminClient, ClientView, NewClient } from '../admin-client.ts';
+import type { AdminClient, ClientFilter, ClientView, NewClient } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
-import { type Format, formatJson, formatRecord, formatTable, type Row } from '../output.ts';
+import { intoNewFile } from '../new-file.ts';
+import { formatJson, formatRecord, formatRows, type Row, type RowFormat } from '../output.ts';
 
 /** Clients one request for the list may bring; the API's own limit. */
 const PAGE_SIZE = 500;
@@ -16,48 +16,67 @@ export interface CreateOptions {
   brokerUrl?: string;
 }
 
-/**
- * Registers a client; the file of its credentials is opened before, so that a secret which cannot be kept is
- * never made. Answers the client, with its secret only where no file holds it.
- */
+/** Registers a client. Answers it with its secret only where no file holds that. */
 export async function createClient(admin: AdminClient, options: CreateOptions): Promise<ClientView> {
   if (options.out === undefined) return admin.createClient(options.client);
-  const file = openNew(options.out);
-  try {
+  return intoNewFile(options.out, async () => {
     const issuer = await admin.issuerUrl();
-    const { client_secret, ...client } = await admin.createClient(options.client);
+    const { client_secret, ...answer } = await admin.createClient(options.client);
     const auth = options.auth ?? secretAuth(client_secret);
-    writeSync(file, formatCredentials(credentialsOf(client, auth, issuer, options.brokerUrl)));
-    fsyncSync(file);
-    return client;
-  } catch (error) {
-    rmSync(options.out, { force: true });
-    throw error;
-  } finally {
-    closeSync(file);
-  }
+    return { content: formatCredentials(credentialsOf(answer, auth, issuer, options.brokerUrl)), answer };
+  });
 }
 
 /** Every client, page by page. */
-export async function* listClients(admin: AdminClient): AsyncGenerator<ClientView> {
+export async function* listClients(
+  admin: AdminClient,
+  filter: ClientFilter = {},
+): AsyncGenerator<ClientView> {
   let cursor: string | undefined;
   do {
-    const page = await admin.listClients({ limit: PAGE_SIZE, ...(cursor === undefined ? {} : { cursor }) });
+    const page = await admin.listClients({
+      ...filter,
+      limit: PAGE_SIZE,
+      ...(cursor === undefined ? {} : { cursor }),
+    });
     yield* page.clients;
     cursor = page.next_cursor ?? undefined;
   } while (cursor !== undefined);
 }
 
 /** The client as `--format` asks. */
-export function formatClient(client: ClientView, format: Format): string {
+export function formatClient(client: ClientView, format: RowFormat): string {
+  if (format === 'csv') return formatClients([client], format);
   return format === 'json' ? formatJson(client) : formatRecord(row(client));
 }
 
 /** The clients as `--format` asks. */
-export function formatClients(clients: readonly ClientView[], format: Format): string {
+export function formatClients(clients: readonly ClientView[], format: RowFormat): string {
   if (format === 'json') return formatJson(clients);
-  return formatTable(['client_id', 'group', 'auth_method', 'scope', 'created_at'], clients.map(row));
+  const hasSecret = clients.some(({ client_secret }) => client_secret !== undefined);
+  return formatRows(format, clients.map(row), {
+    table: ['client_id', 'group', 'state', 'auth_method', 'scope', 'created_at'],
+    csv: hasSecret ? [...fields, 'client_secret'] : fields,
+  });
 }
+
+/** All that is shown of a client. */
+const fields: readonly (keyof ClientView)[] = [
+  'client_id',
+  'name',
+  'scope',
+  'audience',
+  'auth_method',
+  'group',
+  'labels',
+  'metadata',
+  'token_lifetime_seconds',
+  'state',
+  'quarantined_at',
+  'quarantine_reason',
+  'created_at',
+  'updated_at',
+];
 
 /** `NAME=VALUE` options as a record; a UsageError for any that is not. */
 export function parseLabels(labels: readonly string[]): Record<string, string> {
@@ -94,16 +113,6 @@ export function credentialsOf(
     ...(audience === undefined ? {} : { audience }),
     ...(brokerUrl === undefined ? {} : { broker: { url: brokerUrl } }),
   };
-}
-
-function openNew(path: string): number {
-  try {
-    return openSync(path, 'wx', 0o600);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const mend = code === 'EEXIST' ? 'remove it or name another file' : 'name a file that can be written';
-    throw new UsageError(`cannot write ${path} (${code}); ${mend} with --out`);
-  }
 }
 
 function row(client: ClientView): Row {

@@ -3,8 +3,8 @@ import { Argument, type Command, Option } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { EXIT_FAILED, UsageError } from '../exit.ts';
-import { type Format, formatJson } from '../output.ts';
-import { formatOption } from './format-option.ts';
+import { type Format, formatJson, type RowFormat } from '../output.ts';
+import { formatOption, rowFormatOption } from './format-option.ts';
 import { explainAttempt, formatMatrix, loadPolicy, matrixOf } from './policy.ts';
 import { decodeToken, readToken } from './token.ts';
 
@@ -31,7 +31,7 @@ interface MatrixFlags {
   clientId?: string;
   group?: string;
   claim: string[];
-  format: Format;
+  format: RowFormat;
 }
 
 /** `fleetgate policy check|explain|matrix`. */
@@ -132,7 +132,7 @@ Examples:
     .option('--client-id <id>', 'value of {client_id}')
     .option('--group <group>', 'value of {group}')
     .option('--claim <name=value>', 'value of {claim:NAME}; may be given again', collect, [])
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
@@ -148,7 +148,7 @@ Example:
         ...(clientId === undefined ? {} : { clientId }),
         ...(group === undefined ? {} : { group }),
       });
-      process.stdout.write(flags.format === 'json' ? formatJson(matrix) : formatMatrix(matrix));
+      process.stdout.write(flags.format === 'json' ? formatJson(matrix) : formatMatrix(matrix, flags.format));
     });
 }
 

@@ -14,7 +14,7 @@ import {
 } from '@fleetgate/broker';
 import { isIdentifier, parseScope } from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
-import { formatTable, type Row } from '../output.ts';
+import { formatRows, type Row, type RowFormat } from '../output.ts';
 
 /**
  * The policy in a file.
@@ -81,8 +81,8 @@ export function matrixOf(policy: Policy, given: Omit<ExplainSubject, 'scope' | '
   });
 }
 
-/** The same as text, a line for each rule. */
-export function formatMatrix(matrix: PolicyMatrix): string {
+/** The same as a table or CSV, a line for each rule. */
+export function formatMatrix(matrix: PolicyMatrix, format: Exclude<RowFormat, 'json'> = 'table'): string {
   const columns = ['scope', 'action', 'filter', 'options', 'denies', 'example', 'outcome'];
   const rows = matrix.flatMap(({ scope, publish, subscribe }) => {
     const lines = [
@@ -91,7 +91,7 @@ export function formatMatrix(matrix: PolicyMatrix): string {
     ];
     return lines.length === 0 ? [{ scope, action: 'none' }] : lines;
   });
-  return formatTable(columns, rows);
+  return formatRows(format, rows, { table: columns, csv: columns });
 }
 
 function ruleCells({ filter, options, denies, example }: MatrixRule): Row {

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { NewRevocation } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
-import type { Format } from '../output.ts';
+import type { RowFormat } from '../output.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
-import { formatOption } from './format-option.ts';
+import { rowFormatOption } from './format-option.ts';
 import {
   formatRevocations,
   formatRevoked,
@@ -15,7 +15,7 @@ import {
 } from './revoke.ts';
 
 interface RevokeFlags extends ConnectionOptions {
-  format: Format;
+  format: RowFormat;
 }
 
 /** `fleetgate revoke token|client|issued-before|key|list`. */
@@ -43,7 +43,7 @@ forgotten when no token it could hit is alive.`,
     .description('Revoke one token, by its jti or by the token itself read from a file.')
     .option('--jti <jti>', 'jti of the token')
     .option('--token-file <file>', "file that holds the token; '-' is standard input")
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
@@ -65,7 +65,7 @@ Examples:
   withConnection(revoke.command('client <client-id...>'))
     .summary('all tokens that clients have now')
     .description('Revoke all tokens that were issued to clients so far. They may fetch new ones.')
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
@@ -80,7 +80,7 @@ Examples:
       const { revoked, exitCode } = await revokeClients(admin, clientIds, note);
       for (const one of revoked) noteRepeated(one);
       const views = revoked.map(({ revocation }) => revocation);
-      if (views.length > 0 || flags.format === 'json') {
+      if (views.length > 0 || flags.format !== 'table') {
         process.stdout.write(formatRevocations(views, flags.format));
       }
       process.exitCode = exitCode;
@@ -90,7 +90,7 @@ Examples:
     .summary('all tokens issued before a moment')
     .description('Revoke all tokens that were issued before a moment, of one client or of all.')
     .option('--client <client-id>', 'of this client only')
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
@@ -110,15 +110,20 @@ Examples:
 
   withConnection(revoke.command('key <kid>'))
     .summary('all tokens signed with a key')
-    .description('Revoke all tokens signed with a key, and publish it no longer. The active key is refused.')
-    .addOption(formatOption())
-    .addHelpText('after', '\nThe kid of a token is in its header: fleetgate token inspect --file token.jwt')
+    .description(
+      'Revoke all tokens signed with a key, and publish it no longer. Another signs if it was the active one.',
+    )
+    .addOption(rowFormatOption())
+    .addHelpText(
+      'after',
+      '\nThe same as: fleetgate keys retire KID --compromised\nThe kid of a token is in its header: fleetgate token inspect --file token.jwt',
+    )
     .action(async (kid: string, flags: RevokeFlags) => revokeOne(flags, { kind: 'key', kid }));
 
   withConnection(revoke.command('list'))
     .summary('what is revoked')
     .description('List the revocations that have not expired, in the order they were made.')
-    .addOption(formatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       '\nExamples:\n  fleetgate revoke list\n  fleetgate revoke list --format json | jq length',

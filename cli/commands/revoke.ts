@@ -1,7 +1,7 @@
 import { FleetgateError, isTokenId } from '@fleetgate/shared';
 import type { AdminClient, NewRevocation, RevocationView } from '../admin-client.ts';
 import { EXIT_DONE, EXIT_FAILED, EXIT_PARTLY_DONE, UsageError } from '../exit.ts';
-import { type Format, formatJson, formatRecord, formatTable, type Row } from '../output.ts';
+import { formatJson, formatRecord, formatRows, type Row, type RowFormat } from '../output.ts';
 import { decodeToken, readToken } from './token.ts';
 
 /** Revocations one request for the list may bring; the API's own limit is 1,000. */
@@ -77,14 +77,16 @@ export async function* listRevocations(admin: AdminClient): AsyncGenerator<Revoc
 }
 
 /** One revocation as `--format` asks. */
-export function formatRevoked({ revocation }: Revoked, format: Format): string {
+export function formatRevoked({ revocation }: Revoked, format: RowFormat): string {
+  if (format === 'csv') return formatRevocations([revocation], format);
   return format === 'json' ? formatJson(revocation) : formatRecord(row(revocation));
 }
 
 /** Revocations as `--format` asks. */
-export function formatRevocations(revocations: readonly RevocationView[], format: Format): string {
+export function formatRevocations(revocations: readonly RevocationView[], format: RowFormat): string {
   if (format === 'json') return formatJson(revocations);
-  return formatTable(['kind', 'target', 'at', 'created_at', 'expires_at'], revocations.map(row));
+  const columns = ['kind', 'target', 'at', 'created_at', 'expires_at'];
+  return formatRows(format, revocations.map(row), { table: columns, csv: columns });
 }
 
 function row(revocation: RevocationView): Row {

@@ -1,17 +1,11 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { parseDuration } from '../duration.ts';
 import { UsageError } from '../exit.ts';
+import type { RowFormat } from '../output.ts';
 import type { Rotation, SecretQuery } from '../secret-client.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
-import {
-  formatRotated,
-  formatSecrets,
-  listSecrets,
-  overlapNote,
-  rotateSecret,
-  type SecretFormat,
-  secretFormats,
-} from './secret.ts';
+import { rowFormatOption } from './format-option.ts';
+import { formatRotated, formatSecrets, listSecrets, overlapNote, rotateSecret } from './secret.ts';
 
 interface RotateFlags extends ConnectionOptions {
   overlap?: string;
@@ -20,13 +14,13 @@ interface RotateFlags extends ConnectionOptions {
   revokeTokens?: boolean;
   out?: string;
   brokerUrl?: string;
-  format: SecretFormat;
+  format: RowFormat;
 }
 
 interface SecretsFlags extends ConnectionOptions {
   neverUsed?: boolean;
   expiring?: string;
-  format: SecretFormat;
+  format: RowFormat;
 }
 
 /** `fleetgate client rotate-secret|secrets|end-secret`. */
@@ -40,7 +34,7 @@ export function addSecretCommands(client: Command): void {
     .option('--revoke-tokens', 'revoke the tokens it has too; needs --overlap 0')
     .option('--out <file>', 'rewrite a credentials file, or make one (0600), instead of printing the secret')
     .option('--broker-url <url>', 'broker for a credentials file that is new (default: the running one)')
-    .addOption(secretFormatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
@@ -75,7 +69,7 @@ Examples:
     )
     .option('--never-used', 'of all machines those that were never used, the oldest first')
     .option('--expiring <duration>', 'of all machines those that end within this time, the next first')
-    .addOption(secretFormatOption())
+    .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
@@ -134,10 +128,6 @@ function queryOf({ neverUsed, expiring }: SecretsFlags): SecretQuery | undefined
   if (neverUsed === true) return { state: 'never_used' };
   if (expiring === undefined) return undefined;
   return { state: 'expiring', within_seconds: parseDuration('--expiring', expiring) };
-}
-
-function secretFormatOption(): Option {
-  return new Option('--format <format>', 'table, json or csv').choices(secretFormats).default('table');
 }
 
 function note(line: string): void {

@@ -3,16 +3,13 @@ import { type Credentials, FleetgateError, formatCredentials, parseCredentials }
 import type { AdminClient } from '../admin-client.ts';
 import { formatCsv } from '../csv.ts';
 import { UsageError } from '../exit.ts';
-import { formatJson, formatRecord, formatTable, type Row } from '../output.ts';
+import { formatJson, formatRecord, formatTable, type Row, type RowFormat } from '../output.ts';
 import { openReplacedFile, type ReplacedFile } from '../replaced-file.ts';
 import type { RotatedSecretView, Rotation, SecretQuery, SecretView } from '../secret-client.ts';
 import { credentialsOf, secretAuth } from './client.ts';
 
 /** Secrets one request for the list may bring; the API's own limit is 1,000. */
 const PAGE_SIZE = 500;
-
-export const secretFormats = ['table', 'json', 'csv'] as const;
-export type SecretFormat = (typeof secretFormats)[number];
 
 export interface RotateOptions {
   clientId: string;
@@ -58,13 +55,13 @@ export async function* listSecrets(admin: AdminClient, query: SecretQuery): Asyn
 }
 
 /** What was made as `--format` asks. */
-export function formatRotated(rotated: RotatedSecretView, format: SecretFormat): string {
+export function formatRotated(rotated: RotatedSecretView, format: RowFormat): string {
   if (format === 'csv') return formatCsv(Object.keys(rotated), [rotated as unknown as Row]);
   return format === 'json' ? formatJson(rotated) : formatRecord(rotated as unknown as Row);
 }
 
 /** The secrets as `--format` asks; with the client where they are of many. */
-export function formatSecrets(secrets: readonly SecretView[], format: SecretFormat, ofMany: boolean): string {
+export function formatSecrets(secrets: readonly SecretView[], format: RowFormat, ofMany: boolean): string {
   if (format === 'json') return formatJson(secrets);
   const columns = ['secret_id', 'state', 'created_at', 'expires_at', 'first_used_at', 'last_used_on'];
   const rows = secrets as readonly unknown[] as readonly Row[];

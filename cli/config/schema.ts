@@ -69,6 +69,9 @@ const issuer = Type.Object(
       default: 30,
       description: 'age at which a signing key is replaced',
     }),
+    key_encryption_key_file: file(
+      'the 32 bytes that encrypt the signing keys, mode 0600; default: key-encryption.key in the data directory',
+    ),
     default_audience: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       maxItems: 16,

@@ -7,6 +7,7 @@ import { guardAdminRoutes } from './admin-access.ts';
 import { apiKeyRoutes } from './api-key-routes.ts';
 import { appRoutes } from './app-routes.ts';
 import { clientRoutes } from './client-routes.ts';
+import { keyRoutes } from './key-routes.ts';
 import { answer, refusal, serveOpenApi } from './openapi.ts';
 import { sendProblem } from './problem.ts';
 import { revocationRoutes } from './revocation-routes.ts';
@@ -41,6 +42,7 @@ function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPl
     issuerRoute(app, issuer);
     clientRoutes(app, issuer);
     secretRoutes(app, issuer);
+    keyRoutes(app, issuer);
     revocationRoutes(app, issuer);
     apiKeyRoutes(app, issuer);
     if (apps !== undefined) appRoutes(app, apps);

@@ -1,4 +1,4 @@
-import { FleetgateError, OAuthError } from '@fleetgate/shared';
+import { FleetgateError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { MAX_OVERLAP_SECONDS } from '../api-keys.ts';
@@ -6,7 +6,7 @@ import type { Issuer } from '../open-issuer.ts';
 import type { ApiKeyRecord } from '../registry/api-keys.ts';
 import { roles } from '../roles.ts';
 import { administratorOf } from './admin-access.ts';
-import { parseMoment } from './moment.ts';
+import { readMoment } from './moment.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 
@@ -17,7 +17,11 @@ const NewApiKey = Type.Object(
   {
     name: Type.String({ description: '`[A-Za-z0-9._-]{1,64}`; stands in the audit trail' }),
     role,
-    expires_at: Type.Optional(Type.String({ description: 'RFC 3339. Default: it does not expire' })),
+    expires_at: Type.Optional(
+      Type.Union([Type.Integer(), Type.String()], {
+        description: 'seconds since 1970, or RFC 3339. Default: it does not expire',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -25,8 +29,9 @@ const NewApiKey = Type.Object(
 const Rotation = Type.Object(
   {
     expires_at: Type.Optional(
-      Type.String({
-        description: 'RFC 3339. Default: as long from now as the old key had from when it was made',
+      Type.Union([Type.Integer(), Type.String()], {
+        description:
+          'seconds since 1970, or RFC 3339. Default: as long from now as the old key had from when it was made',
       }),
     ),
     overlap_seconds: Type.Optional(
@@ -52,10 +57,13 @@ const ApiKey = Type.Object(
   },
   { $id: 'ApiKey' },
 );
-const MadeApiKey = Type.Object({
-  ...ApiKey.properties,
-  api_key: Type.String({ description: 'the key, shown this once' }),
-});
+const MadeApiKey = Type.Object(
+  {
+    ...ApiKey.properties,
+    api_key: Type.String({ description: 'the key, shown this once' }),
+  },
+  { $id: 'MadeApiKey' },
+);
 
 const tags = ['API keys'];
 const params = Type.Object({ name: Type.String() });
@@ -63,6 +71,7 @@ const params = Type.Object({ name: Type.String() });
 /** `/v1/api-keys`. The key in `admin.key` is none of them: it opens an empty registry, and is changed on disk. */
 export function apiKeyRoutes(app: FastifyInstance, issuer: Issuer): void {
   app.addSchema(ApiKey);
+  app.addSchema(MadeApiKey);
   addRoute(app, '/api-keys', { POST: createKey(issuer), GET: listKeys(issuer) });
   addRoute(app, '/api-keys/:name', { GET: showKey(issuer), DELETE: deleteKey(issuer) });
   addRoute(app, '/api-keys/:name/rotate', { POST: rotateKey(issuer) });
@@ -77,7 +86,10 @@ function createKey(issuer: Issuer): MethodRoute {
         operationId: 'createApiKey',
         summary: 'Make an API key',
         body: NewApiKey,
-        response: { 201: answer('Made', MadeApiKey, { location: 'path of the key' }), default: refusal },
+        response: {
+          201: answer('Made', { $ref: 'MadeApiKey#' }, { location: 'path of the key' }),
+          default: refusal,
+        },
       },
     },
     async handler(request, reply) {
@@ -146,7 +158,7 @@ function rotateKey(issuer: Issuer): MethodRoute {
         summary: 'Replace an API key by a new one of the same name and role',
         params,
         body: Rotation,
-        response: { 200: answer('The new key', MadeApiKey), default: refusal },
+        response: { 200: answer('The new key', { $ref: 'MadeApiKey#' }), default: refusal },
       },
     },
     async handler(request) {
@@ -193,11 +205,7 @@ function view(key: ApiKeyRecord): Static<typeof ApiKey> {
   };
 }
 
-function readExpiry(expiresAt: string | undefined): number | undefined {
-  if (expiresAt === undefined) return undefined;
-  const ms = parseMoment(expiresAt);
-  if (ms !== undefined) return ms;
-  throw new OAuthError('invalid_request', 'expires_at must be a time such as 2026-01-31T12:00:00Z');
-}
+const readExpiry = (at: number | string | undefined) =>
+  at === undefined ? undefined : readMoment('expires_at', at) * 1000;
 
 const nameOf = ({ params }: FastifyRequest) => (params as { name: string }).name;

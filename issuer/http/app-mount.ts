@@ -37,6 +37,11 @@ export function appMounts({ routesOf, apps, path, log }: MountOptions): AppMount
     if (known !== undefined) return known;
     const mounted = mount(routesOf(app), appPath(app.appId), log?.child({ app: app.appId }));
     mounts.set(app, mounted);
+    mounted.catch((error: unknown) => {
+      mounts.delete(app);
+      // The listener's own line of this request is silent, as the app writes one.
+      log?.error({ err: error, app: app.appId }, 'an app cannot be served');
+    });
     return mounted;
   }
 

@@ -6,19 +6,20 @@ import { administratorOf } from './admin-access.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 
+const AppId = Type.String({ description: '`[a-z0-9-]{1,64}`, but not `public`' });
+
 /** The body of `POST /v1/apps`. */
-const NewApp = Type.Object(
-  { app_id: Type.String({ description: '`[a-z0-9-]{1,64}`; the path of the app is `/appid-<app_id>`' }) },
-  { additionalProperties: false },
-);
+const NewApp = Type.Object({ app_id: AppId }, { additionalProperties: false });
+
 const AppView = Type.Object({
   app_id: Type.String(),
   issuer: Type.String({ description: '`iss` of its tokens' }),
 });
 const CreatedApp = Type.Object({
   ...AppView.properties,
-  admin_key: Type.String({ description: 'of the app alone, shown this once' }),
+  admin_key: Type.String({ description: 'opens its admin API; shown this once' }),
 });
+
 const params = Type.Object({ app_id: Type.String() });
 const tags = ['apps'];
 
@@ -30,14 +31,19 @@ export function appRoutes(routes: FastifyInstance, apps: Apps): void {
 
 function createApp(apps: Apps): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,
         operationId: 'createApp',
         summary: 'Make an app',
-        description: 'An issuer of its own: clients, keys, audit and issuer URL are shared with no other.',
+        description:
+          'An issuer of its own below `/appid-` and its id, on the public and on this listener, with clients, keys, revocations, audit trail and API keys that no other has.',
         body: NewApp,
-        response: { 201: answer('Made', CreatedApp, { location: 'path of the app' }), default: refusal },
+        response: {
+          201: answer('Made', CreatedApp, { location: 'path of the app' }),
+          default: refusal,
+        },
       },
     },
     async handler(request, reply) {
@@ -54,15 +60,13 @@ function createApp(apps: Apps): MethodRoute {
 // No pages: there are few, by the limit on their number.
 function listApps(apps: Apps): MethodRoute {
   return {
+    openTo: ['auditor'],
     options: {
       schema: {
         tags,
         operationId: 'listApps',
-        summary: 'List apps',
-        response: {
-          200: answer('All of them', Type.Object({ apps: Type.Array(AppView) })),
-          default: refusal,
-        },
+        summary: 'List apps, ordered by id',
+        response: { 200: answer('All apps', Type.Object({ apps: Type.Array(AppView) })), default: refusal },
       },
     },
     handler: () => ({ apps: apps.list().map(view) }),
@@ -71,6 +75,7 @@ function listApps(apps: Apps): MethodRoute {
 
 function showApp(apps: Apps): MethodRoute {
   return {
+    openTo: ['auditor'],
     options: {
       schema: {
         tags,
@@ -90,13 +95,15 @@ function showApp(apps: Apps): MethodRoute {
 
 function deleteApp(apps: Apps): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,
         operationId: 'deleteApp',
-        summary: 'Delete an app without clients',
+        summary: 'Delete an app that has no clients',
+        description: 'Its files, with the audit trail, are kept on the disk.',
         params,
-        response: { 204: { description: 'Gone', type: 'null' }, default: refusal },
+        response: { 204: { description: 'Deleted', type: 'null' }, default: refusal },
       },
     },
     async handler(request, reply) {

@@ -1,14 +1,23 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { usesSecret } from '../client-auth/methods.ts';
 import { MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import type { ClientFilter } from '../registry/client-changes.ts';
-import type { ClientRecord } from '../registry/registry.ts';
 import { administratorOf } from './admin-access.ts';
-import { Client, ClientPatch, clientView, NewClient, toChange, toRegistration } from './client-wire.ts';
-import { entityTag, isMatched } from './entity-tag.ts';
+import {
+  clientIdOf,
+  ifMatch,
+  clientParams as params,
+  precondition,
+  showClient,
+  shownClient,
+  clientTags as tags,
+} from './client-answer.ts';
+import { quarantineClient, releaseClient, updateClient } from './client-change-routes.ts';
+import { Client, clientView, NewClient, toRegistration } from './client-wire.ts';
+import { entityTag } from './entity-tag.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 
@@ -36,25 +45,24 @@ const Page = Type.Object(
 );
 type Page = Static<typeof Page>;
 
-const CreatedClient = Type.Object({
-  ...Client.properties,
-  client_secret: Type.Optional(Type.String({ description: 'shown this once' })),
-  notice: Type.Optional(
-    Type.String({ description: 'why there is no secret in the answer to a repeated request' }),
-  ),
-});
-
-const params = Type.Object({ client_id: Type.String() });
-const tags = ['clients'];
-const client = (description: string) =>
-  answer(description, { $ref: 'Client#' }, { etag: 'names this state of the client, for `If-Match`' });
+const CreatedClient = Type.Object(
+  {
+    ...Client.properties,
+    client_secret: Type.Optional(Type.String({ description: 'shown this once' })),
+    notice: Type.Optional(
+      Type.String({ description: 'why there is no secret in the answer to a repeated request' }),
+    ),
+  },
+  { $id: 'CreatedClient' },
+);
 
 /** `/v1/clients`. */
 export function clientRoutes(app: FastifyInstance, issuer: Issuer): void {
   app.addSchema(Client);
+  app.addSchema(CreatedClient);
   addRoute(app, '/clients', { POST: createClient(issuer), GET: listClients(issuer) });
   addRoute(app, '/clients/:client_id', {
-    GET: showClient(issuer),
+    GET: getClient(issuer),
     PATCH: updateClient(issuer),
     DELETE: deleteClient(issuer),
   });
@@ -83,7 +91,11 @@ function createClient(issuer: Issuer): MethodRoute {
         headers,
         body: NewClient,
         response: {
-          201: answer('Registered', CreatedClient, { etag: 'as of GET', location: 'path of the client' }),
+          201: answer(
+            'Registered',
+            { $ref: 'CreatedClient#' },
+            { etag: 'as of GET', location: 'path of the client' },
+          ),
           default: refusal,
         },
       },
@@ -148,7 +160,7 @@ function listClients(issuer: Issuer): MethodRoute {
   };
 }
 
-function showClient(issuer: Issuer): MethodRoute {
+function getClient(issuer: Issuer): MethodRoute {
   return {
     openTo: ['provisioner', 'auditor'],
     options: {
@@ -157,56 +169,12 @@ function showClient(issuer: Issuer): MethodRoute {
         operationId: 'getClient',
         summary: 'Show a client',
         params,
-        response: { 200: client('The client'), default: refusal },
+        response: { 200: shownClient('The client'), default: refusal },
       },
     },
     async handler(request, reply) {
       const found = await issuer.clients.find(clientIdOf(request));
-      return found === undefined ? unknownClient() : show(found, issuer, reply);
-    },
-  };
-}
-
-function updateClient(issuer: Issuer): MethodRoute {
-  return {
-    openTo: ['provisioner'],
-    options: {
-      schema: {
-        tags,
-        operationId: 'updateClient',
-        summary: 'Change a client',
-        description:
-          'A JSON merge patch (RFC 7396): what is left out stays, null takes a field back to its default. It holds for the next token; tokens that were issued keep what they have until they expire, unless they are revoked.',
-        consumes: ['application/merge-patch+json', 'application/json'],
-        params,
-        querystring: Type.Object(
-          {
-            revoke_tokens: Type.Optional(
-              Type.Boolean({ description: 'also revoke its tokens. Default: false' }),
-            ),
-          },
-          { additionalProperties: false },
-        ),
-        headers: Type.Object({
-          'if-match': Type.Optional(
-            Type.String({
-              description: 'the `ETag` of the client as it was read; 412 when it is another now',
-            }),
-          ),
-        }),
-        body: ClientPatch,
-        response: { 200: client('As it is now'), default: refusal },
-      },
-    },
-    async handler(request, reply) {
-      const { revoke_tokens: revokesTokens } = request.query as { revoke_tokens?: boolean };
-      const updated = await issuer.clientChanges.update(
-        clientIdOf(request),
-        toChange(request.body as object),
-        administratorOf(request),
-        { revokesTokens, isExpected: precondition(request, issuer) },
-      );
-      return show(updated, issuer, reply);
+      return found === undefined ? unknownClient() : showClient(found, issuer, reply);
     },
   };
 }
@@ -220,74 +188,18 @@ function deleteClient(issuer: Issuer): MethodRoute {
         operationId: 'deleteClient',
         summary: 'Delete a client and revoke its tokens',
         params,
+        headers: ifMatch,
         response: { 204: { type: 'null', description: 'Deleted' }, default: refusal },
       },
     },
     async handler(request, reply) {
-      const isDeleted = await issuer.clients.delete(clientIdOf(request), administratorOf(request));
-      return isDeleted ? reply.code(204).send() : unknownClient();
+      const isExpected = precondition(request, issuer);
+      const [clientId, by] = [clientIdOf(request), administratorOf(request)];
+      if (isExpected !== undefined) await issuer.clientChanges.deleteExpected(clientId, isExpected, by);
+      else if (!(await issuer.clients.delete(clientId, by))) unknownClient();
+      return reply.code(204).send();
     },
   };
-}
-
-const Quarantine = Type.Object(
-  { reason: Type.String({ minLength: 1, description: 'why; kept with the client' }) },
-  { additionalProperties: false },
-);
-
-function quarantineClient(issuer: Issuer): MethodRoute {
-  return {
-    openTo: ['provisioner'],
-    options: {
-      schema: {
-        tags,
-        operationId: 'quarantineClient',
-        summary: 'Revoke the tokens of a client and issue it no more',
-        description:
-          'Its token requests are refused as `invalid_client`, as if it were unknown, until it is released. Of a client that is in quarantine the reason is replaced.',
-        params,
-        body: Quarantine,
-        response: { 200: client('In quarantine'), default: refusal },
-      },
-    },
-    async handler(request, reply) {
-      const { reason } = request.body as Static<typeof Quarantine>;
-      const by = administratorOf(request);
-      return show(await issuer.clientChanges.quarantine(clientIdOf(request), reason, by), issuer, reply);
-    },
-  };
-}
-
-function releaseClient(issuer: Issuer): MethodRoute {
-  return {
-    openTo: ['provisioner'],
-    options: {
-      schema: {
-        tags,
-        operationId: 'releaseClient',
-        summary: 'Issue tokens again to a client in quarantine',
-        description:
-          'Tokens that were revoked stay so. Of a client that is not in quarantine nothing changes.',
-        params,
-        response: { 200: client('Released'), default: refusal },
-      },
-    },
-    async handler(request, reply) {
-      const by = administratorOf(request);
-      return show(await issuer.clientChanges.release(clientIdOf(request), by), issuer, reply);
-    },
-  };
-}
-
-function show(client: ClientRecord, { defaultAudience }: Issuer, reply: FastifyReply): FastifyReply {
-  const view = clientView(client, defaultAudience);
-  return reply.header('etag', entityTag(view)).send(view);
-}
-
-function precondition({ headers }: FastifyRequest, { defaultAudience }: Issuer) {
-  const ifMatch = headers['if-match'];
-  if (ifMatch === undefined) return undefined;
-  return (client: ClientRecord) => isMatched(ifMatch, entityTag(clientView(client, defaultAudience)));
 }
 
 /** The key, also as the quoted string of the draft. */
@@ -319,8 +231,6 @@ function readCursor(cursor: string): string {
   const after = Buffer.from(cursor, 'base64url').toString('utf8');
   return isIdentifier(after) ? after : invalid('cursor is not one of this list');
 }
-
-const clientIdOf = ({ params }: FastifyRequest) => (params as { client_id: string }).client_id;
 
 function unknownClient(): never {
   throw new FleetgateError('client_unknown', 'there is no such client');

@@ -47,11 +47,15 @@ export const NewClient = Type.Object(
 const nullable = <Schema extends Type.TSchema>(schema: Schema) =>
   Type.Optional(Type.Union([schema, Type.Null()]));
 
+const labelPatch = Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]), {
+  description: 'merged name by name',
+});
+
 /** The body of `PATCH /v1/clients/{client_id}`, a merge patch (RFC 7396). */
 export const ClientPatch = Type.Object(
   {
     ...Object.fromEntries(Object.entries(fields).map(([name, schema]) => [name, nullable(schema)])),
-    labels: nullable(Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]))),
+    labels: nullable(labelPatch),
   },
   { additionalProperties: false },
 );

@@ -18,6 +18,7 @@ const faultStatuses: ReadonlyMap<string, number> = new Map([
   ['secret_unknown', 404],
   ['secret_limit_reached', 409],
   ['key_unknown', 404],
+  ['key_conflict', 409],
   ['api_key_unknown', 404],
   ['api_key_invalid', 401],
   ['role_insufficient', 403],

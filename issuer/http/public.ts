@@ -131,7 +131,7 @@ function isRepeated({ raw }: FastifyRequest, header: string): boolean {
 }
 
 /** What anybody may read and keep for a while, also a page in a browser. */
-function published(read: () => Promise<unknown>): Handler {
+export function published(read: () => Promise<unknown>): Handler {
   return async (_request, reply) =>
     reply
       .headers({

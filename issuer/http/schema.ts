@@ -36,7 +36,12 @@ function problem(schema: TSchema, errors: readonly SchemaError[]): string {
   const [first] = errors;
   if (first === undefined) return 'the request does not fit its schema';
   const field = first.instancePath.slice(1).replaceAll('/', '.');
-  return field === '' ? `the body ${first.message}` : `${field.slice(0, 64)} ${first.message}`;
+  return `${field === '' ? 'the body' : field.slice(0, 64)} ${messageOf(first)}`;
+}
+
+function messageOf({ message, params }: SchemaError): string {
+  const { allowedValues } = params as { allowedValues?: readonly string[] };
+  return allowedValues === undefined ? message : `must be one of ${allowedValues.join(', ')}`;
 }
 
 interface SchemaError {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { OAuthError } from '@fleetgate/shared';
 import Type, { type Static } from 'typebox';
-import type { ClientRegistration } from '../clients.ts';
+import type { ClientReplacement } from '../client-changes.ts';
+import { type ClientRegistration, registered } from '../clients.ts';
 import type { NewClientRecord } from '../registry/registry.ts';
 
 const text = Type.Optional(Type.String());
@@ -59,31 +60,58 @@ export const RecipeClient = Type.Object({
   clientSecret: text,
   scope: text,
   audience: texts,
-  grantTypes: texts,
+  grantTypes: textsOrNull,
   tokenEndpointAuthMethod: text,
-  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  metadata: Type.Optional(Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()])),
   ...echoed,
 });
 export type RecipeClient = Static<typeof RecipeClient>;
 
+/** The same to change one: what is not given stays. */
+export const RecipeClientUpdate = Type.Object({ ...RecipeClient.properties, clientId: Type.String() });
+export type RecipeClientUpdate = Static<typeof RecipeClientUpdate>;
+
 /** @throws OAuthError `invalid_request` for a lifespan that is none */
 export function toRegistration(body: RecipeClient): ClientRegistration {
-  const lifespan = body.clientCredentialsGrantAccessTokenLifespan ?? undefined;
   return {
+    ...given(body),
     clientId: body.clientId ?? `stcl_${randomUUID()}`,
+    clientSecret: body.clientSecret,
+  };
+}
+
+/** @throws OAuthError `invalid_request` for a lifespan that is none */
+export function toReplacement(body: RecipeClientUpdate): ClientReplacement {
+  const { supertokens, ...registration } = given(body);
+  return (current) => ({
+    ...registered(current),
+    ...registration,
+    supertokens: { ...current.supertokens, ...supertokens },
+  });
+}
+
+/** What the body holds, by the core's names; null is what a client has that nothing was given for. */
+function given(body: RecipeClient): Omit<ClientRegistration, 'clientId'> {
+  const { clientCredentialsGrantAccessTokenLifespan: lifespan } = body;
+  const fields = {
     name: body.clientName,
     scope: body.scope,
     audience: body.audience,
     authMethod: body.tokenEndpointAuthMethod,
     grantTypes: body.grantTypes,
     metadata: body.metadata,
-    tokenLifetimeSeconds: lifespan === undefined ? undefined : lifespanSeconds(lifespan),
+    tokenLifetimeSeconds: typeof lifespan === 'string' ? lifespanSeconds(lifespan) : lifespan,
     supertokens: Object.fromEntries(
       Object.keys(echoed)
         .map((field) => [field, body[field as keyof typeof echoed]])
         .filter(([, value]) => value !== undefined),
     ),
   };
+  return Object.fromEntries(
+    Object.entries(fields)
+      .filter(([, value]) => value !== undefined)
+      .map(([field, value]) => [field, value ?? undefined]),
+  );
 }
 
 /** The client as SuperTokens answers it, with each of its fields but the secret. */
@@ -94,6 +122,7 @@ export function recipeView(client: NewClientRecord) {
     scope: client.scope,
     ...defaults,
     ...client.supertokens,
+    clientCredentialsGrantAccessTokenLifespan: lifespanOf(client),
     tokenEndpointAuthMethod: client.authMethod,
     audience: client.audience,
     grantTypes: client.grantTypes,
@@ -101,6 +130,13 @@ export function recipeView(client: NewClientRecord) {
     updatedAt: new Date(client.updatedAtMs).toISOString(),
     metadata: client.metadata,
   };
+}
+
+/** The lifespan as it was written here, if it has not been changed elsewhere since. */
+function lifespanOf({ tokenLifetimeSeconds: seconds, supertokens }: NewClientRecord): string | null {
+  if (seconds === undefined) return null;
+  const { clientCredentialsGrantAccessTokenLifespan: written } = supertokens;
+  return typeof written === 'string' && lifespanSeconds(written) === seconds ? written : `${seconds}s`;
 }
 
 const unitSeconds: ReadonlyMap<string, number> = new Map([

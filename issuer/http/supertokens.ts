@@ -1,12 +1,21 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { checkChosenSecret } from '../chosen-secret.ts';
 import { type Administrator, MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
-import { describe, errorBody, statusOf } from './errors.ts';
+import { describe, errorBody, sendError, statusOf } from './errors.ts';
+import { paths } from './metadata.ts';
+import { published } from './public.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
-import { RecipeClient, recipeView, toRegistration } from './supertokens-client.ts';
+import {
+  RecipeClient,
+  RecipeClientUpdate,
+  recipeView,
+  toRegistration,
+  toReplacement,
+} from './supertokens-client.ts';
 import { readRecipeInput } from './supertokens-input.ts';
 
 /**
@@ -22,6 +31,7 @@ const ClientId = Type.Object({ clientId: Type.String() });
 const Page = Type.Object({
   pageSize: Type.Optional(Type.String()),
   pageToken: Type.Optional(Type.String()),
+  clientName: Type.Optional(Type.String()),
 });
 
 /**
@@ -29,6 +39,21 @@ const Page = Type.Object({
  * is 400 and a wrong key 401, both as text.
  */
 export function supertokensRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
+  return async (app) => {
+    await app.register(keySetRoute(issuer));
+    await app.register(guardedRoutes(issuer, adminKey));
+  };
+}
+
+/** Where backend SDKs look for the keys to verify access tokens with: at the core, and without a key of theirs. */
+function keySetRoute(issuer: Issuer): FastifyPluginAsync {
+  return async (app) => {
+    app.setErrorHandler(sendError);
+    addTolerantRoute(app, paths.jwks, { GET: { handler: published(() => issuer.currentJwks()) } });
+  };
+}
+
+function guardedRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
   return async (app) => {
     guardAdminRoutes(app, issuer, adminKey, ['admin', 'provisioner']);
     readRecipeInput(app);
@@ -40,7 +65,9 @@ export function supertokensRoutes(issuer: Issuer, adminKey: string): FastifyPlug
       return reply.code(status).type('text/plain; charset=utf-8').send(description);
     });
     // The first that an SDK asks, once.
-    addTolerantRoute(app, '/apiversion', { GET: { handler: () => ({ versions: CDI_VERSIONS }) } });
+    addTolerantRoute(app, '/apiversion', {
+      GET: { openTo: ['provisioner', 'auditor'], handler: () => ({ versions: CDI_VERSIONS }) },
+    });
     await app.register(recipeRoutes(issuer), { prefix: '/recipe' });
   };
 }
@@ -48,10 +75,15 @@ export function supertokensRoutes(issuer: Issuer, adminKey: string): FastifyPlug
 function recipeRoutes(issuer: Issuer): FastifyPluginAsync {
   return async (app) => {
     app.setNotFoundHandler((_request, reply) => reply.code(404).type('text/plain').send('Not found'));
-    addTolerantRoute(app, '/oauth/clients', { POST: createClient(issuer), GET: showClient(issuer) });
+    addTolerantRoute(app, '/oauth/clients', {
+      POST: createClient(issuer),
+      GET: showClient(issuer),
+      PUT: updateClient(issuer),
+    });
     addTolerantRoute(app, '/oauth/clients/list', { GET: listClients(issuer) });
     addTolerantRoute(app, '/oauth/clients/remove', { POST: removeClient(issuer) });
     addTolerantRoute(app, '/oauth/tokens/revoke', { POST: revokeTokens(issuer) });
+    addTolerantRoute(app, '/oauth/introspect', { POST: introspectToken(issuer) });
   };
 }
 
@@ -71,12 +103,6 @@ function createClient(issuer: Issuer): MethodRoute {
       const body = request.body as RecipeClient;
       const registration = toRegistration(body);
       return orOauthError(async () => {
-        if (body.clientSecret !== undefined) {
-          throw new FleetgateError(
-            'not_supported',
-            'clientSecret cannot be chosen; the answer holds a new one',
-          );
-        }
         const { client, clientSecret } = await issuer.clients.create(registration, administratorOf(request));
         return { status: 'OK', ...recipeView(client), ...(clientSecret && { clientSecret }) };
       });
@@ -84,8 +110,30 @@ function createClient(issuer: Issuer): MethodRoute {
   };
 }
 
+function updateClient(issuer: Issuer): MethodRoute {
+  return {
+    options: { schema: { body: RecipeClientUpdate } },
+    handler: (request) => {
+      const body = request.body as RecipeClientUpdate;
+      const replacement = toReplacement(body);
+      const { clientId, clientSecret } = body;
+      const by = administratorOf(request);
+      return orOauthError(async () => {
+        // Before anything is changed: these are two acts.
+        if (clientSecret !== undefined) checkChosenSecret(clientSecret);
+        const client = await issuer.clientChanges.update(clientId, replacement, by);
+        if (clientSecret === undefined) return { status: 'OK', ...recipeView(client) };
+        // As in SuperTokens the old one ends at once.
+        await issuer.secrets.rotate(clientId, { clientSecret, overlapSeconds: 0 }, by);
+        return { status: 'OK', ...recipeView(client), clientSecret };
+      });
+    },
+  };
+}
+
 function showClient(issuer: Issuer): MethodRoute {
   return {
+    openTo: ['provisioner', 'auditor'],
     options: { schema: { querystring: ClientId } },
     async handler(request) {
       const { clientId } = request.query as Static<typeof ClientId>;
@@ -97,12 +145,15 @@ function showClient(issuer: Issuer): MethodRoute {
 
 function listClients(issuer: Issuer): MethodRoute {
   return {
+    openTo: ['provisioner', 'auditor'],
     options: { schema: { querystring: Page } },
     async handler(request) {
-      const { pageSize, pageToken } = request.query as Static<typeof Page>;
+      const { pageSize, pageToken, clientName } = request.query as Static<typeof Page>;
       const { clients, nextAfter } = await issuer.clients.list({
         limit: readPageSize(pageSize),
         after: pageToken === undefined ? undefined : readPageToken(pageToken),
+        // An empty one is none, as in SuperTokens.
+        filter: clientName ? { name: clientName } : undefined,
       });
       return {
         status: 'OK',
@@ -136,6 +187,18 @@ function revokeTokens(issuer: Issuer): MethodRoute {
   };
 }
 
+/** Of any token. A scope that it is to have is the caller's to compare. */
+function introspectToken(issuer: Issuer): MethodRoute {
+  return {
+    openTo: ['provisioner', 'auditor'],
+    options: { schema: { body: Type.Object({ token: Type.String() }) } },
+    async handler(request) {
+      const { token } = request.body as { token: string };
+      return { status: 'OK', ...(await issuer.inspectToken(token)) };
+    },
+  };
+}
+
 async function revokeTokensOf(issuer: Issuer, clientId: string, by: Administrator): Promise<object> {
   try {
     await issuer.revocations.revoke({ kind: 'client', clientId }, by);
@@ -155,6 +218,7 @@ async function orOauthError(act: () => Promise<object>): Promise<object> {
     return await act();
   } catch (error) {
     if (!(error instanceof FleetgateError) || statusOf(error) >= 500) throw error;
+    if (error.code === 'client_unknown') return clientNotFound;
     return {
       status: 'OAUTH_ERROR',
       error: error.code === 'scope_malformed' ? 'invalid_scope' : 'invalid_request',

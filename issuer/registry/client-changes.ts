@@ -5,6 +5,8 @@ import type { ClientRecord, NewClientRecord } from './registry.ts';
 /** Which clients a list holds: those that fit all that is set. */
 export interface ClientFilter {
   readonly group?: string | undefined;
+  /** The whole name. */
+  readonly name?: string | undefined;
   readonly label?: { readonly name: string; readonly value: string } | undefined;
   readonly isQuarantined?: boolean | undefined;
 }

@@ -1,4 +1,3 @@
-import type { SigningAlgorithm } from '@fleetgate/shared';
 import type { AuditEvent, RecordedAuditEvent } from '../audit.ts';
 import type { ClientAuthParameters } from '../client-auth/parameters.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
@@ -7,6 +6,7 @@ import type { ApiKeyRegistry } from './api-keys.ts';
 import type { AssertionRegistry } from './assertions.ts';
 import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
 import type { SecretRegistry } from './secret-registry.ts';
+import type { SigningKeyRegistry } from './signing-key-registry.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -41,17 +41,6 @@ export interface ClientRecord extends ClientAuthParameters {
 
 export type NewClientRecord = Omit<ClientRecord, 'registration' | 'revision' | 'quarantine'>;
 
-/** A signing key. The private half is encrypted before it comes here. */
-export interface StoredSigningKey {
-  readonly kid: string;
-  readonly algorithm: SigningAlgorithm;
-  readonly publicJwk: JsonObject;
-  readonly encryptedPrivateJwk: Uint8Array;
-  /** At most one key is active; a retired one is still published. */
-  readonly state: 'active' | 'retired';
-  readonly createdAtMs: number;
-}
-
 /** What became of a token that was to be recorded. */
 export type TokenRecorded =
   | { readonly outcome: 'recorded' }
@@ -59,6 +48,8 @@ export type TokenRecorded =
   | { readonly outcome: 'registration_ended' }
   /** The client was changed since it was read, or put into quarantine. */
   | { readonly outcome: 'registration_changed' }
+  /** The key it was signed with is active no longer. */
+  | { readonly outcome: 'key_retired' }
   /** A revocation that is recorded already would hit the token: no `iat` before this one will do. */
   | { readonly outcome: 'revoked_already'; readonly validFromSeconds: number };
 
@@ -67,7 +58,7 @@ export type RevocationRecorded =
   | { readonly outcome: 'recorded'; readonly revocation: RecordedRevocation }
   /** One that takes back as much was there already. */
   | { readonly outcome: 'already'; readonly revocation: RecordedRevocation }
-  | { readonly outcome: 'client_unknown' | 'key_unknown' | 'key_active' };
+  | { readonly outcome: 'client_unknown' };
 
 /**
  * What the issuer remembers. One method is one act: all of it is durable when its promise resolves, together with its
@@ -75,7 +66,12 @@ export type RevocationRecorded =
  *
  * Every method rejects with FleetgateError `registry_unavailable` when the store cannot be read or written.
  */
-export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyRegistry, AssertionRegistry {
+export interface Registry
+  extends ClientChangesRegistry,
+    SecretRegistry,
+    ApiKeyRegistry,
+    AssertionRegistry,
+    SigningKeyRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {
@@ -85,20 +81,32 @@ export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyR
   }): Promise<ClientRecord[]>;
   /** Whether it was registered; `false`, with nothing written, when the id is taken. */
   createClient(client: NewClientRecord, event: AuditEvent): Promise<boolean>;
-  /** Deletes the client and revokes its tokens. Whether there was such a client; `false` with nothing written. */
-  deleteClient(revocation: NewRevocation & { kind: 'client' }, event: AuditEvent): Promise<boolean>;
+  /**
+   * Deletes the client and revokes its tokens; given `only`, if that is the record that is kept. Whether there was
+   * such a client; `false` with nothing written.
+   */
+  deleteClient(
+    revocation: NewRevocation & { kind: 'client' },
+    event: AuditEvent,
+    only?: Pick<ClientRecord, 'registration' | 'revision'>,
+  ): Promise<boolean>;
   /**
    * Records that a token with this `iat` was issued to this registration. Whatever but `recorded` means that nothing
-   * was written: the audit never shows a token issued after its client was deleted or put into quarantine,
-   * nor one that an earlier revocation hits.
+   * was written: the audit never shows a token issued after its client was deleted or put into quarantine, nor one
+   * that an earlier revocation hits; nor, where `keyId` is given, one that a key signed which another process has
+   * retired.
    */
-  recordIssuedToken(client: ClientRecord, issuedAtSeconds: number, event: AuditEvent): Promise<TokenRecorded>;
+  recordIssuedToken(
+    client: ClientRecord,
+    issuedAtSeconds: number,
+    event: AuditEvent,
+    keyId?: string,
+  ): Promise<TokenRecorded>;
   /**
    * Records a revocation. Of a client it hits all tokens issued to it so far, also one whose `iat` lies ahead of
-   * `atSeconds`. A key that is revoked is published no longer; the active one is refused. Whatever but `recorded`
-   * means that nothing was written.
+   * `atSeconds`. Whatever but `recorded` means that nothing was written. Keys are revoked by `changeSigningKeys`.
    */
-  revoke(revocation: NewRevocation, event: AuditEvent): Promise<RevocationRecorded>;
+  revoke(revocation: Exclude<NewRevocation, { kind: 'key' }>, event: AuditEvent): Promise<RevocationRecorded>;
   /**
    * Revocations that have not expired, in the order they were recorded: those after cursor `after`, or all where it
    * is not given or names none that is remembered.
@@ -118,13 +126,6 @@ export interface Registry extends ClientChangesRegistry, SecretRegistry, ApiKeyR
   recordEvent(event: AuditEvent): Promise<void>;
   /** Audit events in the order they were recorded, those after sequence number `after`. */
   listEvents(page: { readonly after?: number; readonly limit: number }): Promise<RecordedAuditEvent[]>;
-  /** All published keys, the active one first, then from new to old. Not those that were revoked. */
-  signingKeys(): Promise<StoredSigningKey[]>;
-  /**
-   * Makes `key` the active one and retires the one before. `false`, with nothing written, when an active key of the
-   * same algorithm is there already: of two processes that start at once, one key wins.
-   */
-  activateSigningKey(key: Omit<StoredSigningKey, 'state'>, event: AuditEvent): Promise<boolean>;
   /** Whether the store can be read now. Never rejects. */
   isReadable(): Promise<boolean>;
   /** Finishes the acts that wait, then closes. Acts asked for later are rejected. */

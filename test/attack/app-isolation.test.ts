@@ -34,8 +34,12 @@ describe.each(pairs)('of %s, shown to %s,', (from, to) => {
     other = apps[to];
   });
 
-  test('an admin key opens nothing', async () => {
-    const headers = { 'api-key': own.adminKey };
+  test.each([
+    ['an admin key', () => own.adminKey],
+    ['an API key with the role admin', () => own.apiKey('script', 'admin')],
+  ])('%s opens nothing', async (_name, keyOf) => {
+    const headers = { 'api-key': await keyOf() };
+    expect((await own.call('GET', '/v1/clients', undefined, headers)).status).toBe(200);
     for (const [method, path] of [
       ['GET', '/v1/clients'],
       ['POST', '/v1/revocations'],

@@ -45,3 +45,14 @@ test('/metrics is the text format of Prometheus, and wants no key', async () => 
   expect(value('fleetgate_audit_events_lost_total')).toBe(5);
   expect(value('nodejs_eventloop_lag_p99_seconds')).toBeGreaterThanOrEqual(0);
 });
+
+test('a URL that is malformed, or too long in a part, is refused without being quoted', async () => {
+  const admin = await start();
+  for (const path of ['/%zz-canary', `/${'canary'.repeat(1000)}`]) {
+    const response = await fetch(`${admin.url}${path}`);
+    expect([400, 404, 414]).toContain(response.status);
+    const text = await response.text();
+    expect(Object.keys(JSON.parse(text))).toEqual(['error', 'error_description']);
+    expect(text).not.toContain('canary');
+  }
+});

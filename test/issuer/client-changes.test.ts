@@ -26,7 +26,7 @@ function audited(): unknown[] {
   });
   return database
     .prepare<[], { action: string; target: string | null; result: string }>(
-      "SELECT action, target, result FROM audit WHERE action NOT IN ('key.activate', 'client.create') ORDER BY sequence",
+      "SELECT action, target, result FROM audit WHERE action NOT IN ('key.activate', 'key.publish', 'client.create') ORDER BY sequence",
     )
     .all()
     .map(({ action, target, result }) => [action, target, result]);
@@ -235,6 +235,23 @@ describe('an entity tag', () => {
       Array.from({ length: 10 }, (_, i) => patch('a', { name: `n${i}` }, { 'if-match': tag })),
     );
     expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array(9).fill(412)]);
+  });
+
+  test('that is stale refuses to delete, and one that matches lets it pass', async () => {
+    await fixture.register(full);
+    const stale = tagOf(await show('a'));
+    const tag = tagOf(await patch('a', { name: 'n' }));
+    const remove = (one: string, id = 'a') =>
+      fixture.call('DELETE', `/v1/clients/${id}`, undefined, { 'api-key': adminKey, 'if-match': one });
+    await refused(await remove(stale), 412, 'precondition_failed');
+    await refused(await remove(tag, 'ghost'), 404, 'client_unknown');
+    expect((await remove(tag)).status).toBe(204);
+    expect((await show('a')).status).toBe(404);
+    expect(audited().slice(-3)).toEqual([
+      ['client.delete', 'a', 'precondition_failed'],
+      ['client.delete', 'ghost', 'client_unknown'],
+      ['client.delete', 'a', 'ok'],
+    ]);
   });
 
   test('is not needed: changes of different fields at once are all kept', async () => {

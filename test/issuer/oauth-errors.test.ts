@@ -377,7 +377,12 @@ test.each(endpoints)(
       await issuer.close();
     });
     await server.app.register(
-      publicRoutes(issuer, { configuredUrl: undefined, now: Date.now, ...options.revocationFeed }),
+      publicRoutes(issuer, {
+        configuredUrl: undefined,
+        byCertificate: [],
+        now: Date.now,
+        ...options.revocationFeed,
+      }),
     );
     const port = await server.listen({ host: '127.0.0.1', port: 0 });
     const body = formOf({ ...parameters, client_id: 'nobody', client_secret: 'x' });

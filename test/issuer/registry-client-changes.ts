@@ -82,6 +82,19 @@ export function clientChangesContract(name: string, open: () => Promise<OpenedRe
       expect(await revocations()).toMatchObject([ofClient('a')]);
     });
 
+    test('a deletion of the client as it was read is refused when it is another now', async () => {
+      const first = await register('a');
+      const remove = (only: ClientRecord) =>
+        registry.deleteClient(ofClient('a'), event('client.delete', 'a'), only);
+      await update({ ...first, name: 'n' });
+      expect(await remove(first)).toBe(false);
+      expect(await revocations()).toEqual([]);
+      expect(await remove(await find('a'))).toBe(true);
+      const again = await register('a');
+      expect(await remove(first)).toBe(false);
+      expect(await remove(again)).toBe(true);
+    });
+
     test('no token is recorded for a client that was changed or put into quarantine since it was read', async () => {
       const record = (one: ClientRecord) =>
         registry.recordIssuedToken(one, NOW + 5, event('token.issue', 'a'));
@@ -162,12 +175,14 @@ export function clientChangesContract(name: string, open: () => Promise<OpenedRe
     test('a list with filters is the whole list, filtered, in each page size', async () => {
       const one = fc.record({
         group: fc.constantFrom(undefined, 'g', 'h'),
+        name: fc.constantFrom(undefined, 'n', 'N'),
         labels: fc.dictionary(fc.constantFrom('hw', 'line'), fc.constantFrom('1', '2')),
         isQuarantined: fc.boolean(),
         isChanged: fc.boolean(),
       });
       const filter = fc.record<ClientFilter>({
         group: fc.constantFrom(undefined, 'g'),
+        name: fc.constantFrom(undefined, 'n'),
         label: fc.constantFrom(undefined, { name: 'hw', value: '1' }),
         isQuarantined: fc.constantFrom(undefined, true, false),
       });
@@ -178,16 +193,17 @@ export function clientChangesContract(name: string, open: () => Promise<OpenedRe
           fc.integer({ min: 1, max: 9 }),
           async (all, by, limit) => {
             const fits: string[] = [];
-            for (const [i, { group, labels, isQuarantined, isChanged }] of all.entries()) {
+            for (const [i, { group, name, labels, isQuarantined, isChanged }] of all.entries()) {
               const id = `c${i}`;
               const made = await register(
                 id,
-                isChanged ? { group: 'g', labels: { hw: '1' } } : { group, labels },
+                isChanged ? { group: 'g', name: 'n', labels: { hw: '1' } } : { group, name, labels },
               );
-              if (isChanged) await update({ ...made, group, labels });
+              if (isChanged) await update({ ...made, group, name, labels });
               if (isQuarantined) await quarantine(id);
               const isFit =
                 (by.group === undefined || by.group === group) &&
+                (by.name === undefined || by.name === name) &&
                 (by.label === undefined || labels['hw'] === '1') &&
                 (by.isQuarantined === undefined || by.isQuarantined === isQuarantined);
               if (isFit) fits.push(id);

@@ -8,8 +8,9 @@ import { temporaryDirectory } from '../support/issuer-fixture.ts';
 import { apiKeysContract } from './registry-api-keys.ts';
 import { clientChangesContract } from './registry-client-changes.ts';
 import { registryContract } from './registry-contract.ts';
+import { signingKeyContract } from './signing-key-contract.ts';
 
-for (const contract of [registryContract, clientChangesContract, apiKeysContract]) {
+for (const contract of [registryContract, clientChangesContract, apiKeysContract, signingKeyContract]) {
   contract('SQLite', async () => {
     const file = join(await temporaryDirectory(), 'registry.db');
     const registry = await openSqliteRegistry(file);
@@ -67,7 +68,7 @@ test('a database of the first schema is brought to the newest with what is in it
   expect(
     await registry.listClients({ limit: 1, filter: { label: { name: 'hw', value: 'rev-a' } } }),
   ).toHaveLength(1);
-  expect((await registry.signingKeys()).map(({ kid }) => kid)).toEqual(['k1']);
+  expect((await registry.signingKeys()).keys.map(({ kid }) => kid)).toEqual(['k1']);
   const now = { nowSeconds: 0, limit: 1 };
   const revocation = { kind: 'client', clientId: 'a', atSeconds: 5, expiresAtSeconds: 9 } as const;
   await registry.revoke(revocation, auditEvent({ atMs: 5000, actor: 'issuer', action: 'client.revoke' }));

@@ -1,10 +1,14 @@
 import Sqlite from 'better-sqlite3';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { openIssuer } from '../../issuer/open-issuer.ts';
+import { resolveOptions } from '../../issuer/options.ts';
 import {
   basic,
   type IssuerFixture,
   issuerFixture,
+  issuerOptions,
   type RegisteredClient,
+  temporaryDirectory,
 } from '../support/issuer-fixture.ts';
 
 const START = Date.UTC(2026, 0, 31, 12);
@@ -172,6 +176,13 @@ describe('a rotation', () => {
     await refused(await fixture.call('POST', `/v1/clients/${id}/secrets`), 404, 'client_unknown');
   });
 
+  test('of a client that authenticates without a secret is refused naming how it does', async () => {
+    const database = new Sqlite(fixture.databaseFile);
+    database.exec("UPDATE clients SET auth_method = 'tls_client_auth'");
+    database.close();
+    expect(await refused(await post(), 400, 'not_supported')).toContain('tls_client_auth');
+  });
+
   test('is in the audit trail, done or refused, without the secret', async () => {
     const rotated = await rotate();
     await post();
@@ -231,6 +242,30 @@ describe('an ended secret', () => {
     expect(await status(device)).toBe(200);
     expect(of('secret.first_use')).toHaveLength(1);
   });
+});
+
+test('no token is issued for a secret after it was ended, also to a request that had proven it before', async () => {
+  const options = resolveOptions(issuerOptions(await temporaryDirectory(), { now: () => nowMs }));
+  const core = await openIssuer(options, () => 'http://127.0.0.1');
+  onTestFinished(() => core.close());
+  const by = { keyName: 'default', address: undefined, requestId: undefined };
+  const { clientSecret } = await core.clients.create({ clientId: 'device' }, by);
+  const issue = () =>
+    core.issue({
+      caller: by,
+      grantType: 'client_credentials',
+      clientId: 'device',
+      clientSecret,
+      authorization: undefined,
+      scope: undefined,
+      audience: [],
+    });
+  await issue();
+  const [{ secretId } = { secretId: '' }] = await core.secrets.of('device');
+  // It reads the client at once, and its token comes to be recorded behind the end of the secret.
+  const [issued, ended] = await Promise.allSettled([issue(), core.secrets.end('device', secretId, by)]);
+  expect(ended).toMatchObject({ status: 'fulfilled' });
+  expect(issued).toMatchObject({ status: 'rejected', reason: { code: 'invalid_client' } });
 });
 
 test('ending a secret is 204, also when it had ended, and 404 where there is none', async () => {

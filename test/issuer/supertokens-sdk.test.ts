@@ -34,7 +34,7 @@ describe.each(['', '/appid-x'])(
       core = `${fixture.admin}${prefix}`;
     });
 
-    test('creates a client that gets a token, finds it, lists it, revokes its tokens and deletes it', async () => {
+    test('creates a client that gets a token, changes it, finds it, lists it, revokes its tokens and deletes it', async () => {
       const given = {
         clientId: 'calendar',
         clientName: 'Calendar',
@@ -52,21 +52,50 @@ describe.each(['', '/appid-x'])(
       } as RegisteredClient);
       expect(await token.json()).toMatchObject({ expires_in: 1800, scope: 'event.create event.view' });
 
-      const [found, listed, revoked, removed, gone, empty] = await sdk(
+      const [updated, found, listed, revoked, removed, gone, empty] = await sdk(
         core,
         app.adminKey,
+        ['updateOAuth2Client', { clientId: 'calendar', scope: 'event.view', metadata: { team: 'x' } }],
         ['getOAuth2Client', 'calendar'],
-        ['getOAuth2Clients', { pageSize: 10 }],
+        ['getOAuth2Clients', { pageSize: 10, clientName: 'Calendar' }],
         ['revokeTokensByClientId', 'calendar'],
         ['deleteOAuth2Client', { clientId: 'calendar' }],
         ['getOAuth2Client', 'calendar'],
         ['getOAuth2Clients', {}],
       );
-      expect(found).toEqual({ status: 'OK', client });
-      expect(listed).toEqual({ status: 'OK', clients: [client] });
+      const changed = {
+        ...client,
+        scope: 'event.view',
+        metadata: { team: 'x' },
+        updatedAt: expect.any(String),
+      };
+      expect(updated).toEqual({ status: 'OK', client: changed });
+      expect(found).toEqual(updated);
+      expect(listed).toEqual({ status: 'OK', clients: [updated.client] });
       expect([revoked, removed]).toEqual([{ status: 'OK' }, { status: 'OK' }]);
       expect(gone).toMatchObject({ status: 'ERROR', error: 'invalid_request' });
       expect(empty).toEqual({ status: 'OK', clients: [] });
+    });
+
+    test('verifies tokens by the key set of its core, and asks it whether they were revoked', async () => {
+      const token = await app.token({ client_id: 'calendar', scope: 'event.create', audience: ['event'] });
+      const needs = { clientId: 'calendar', scopes: ['event.create'], audience: 'event' };
+      const foreign = await (await createApp(fixture, 'other')).token();
+      const answers = await sdk(
+        core,
+        app.adminKey,
+        ['validateOAuth2AccessToken', token, needs, true],
+        ['validateOAuth2AccessToken', token, { scopes: ['event.delete'] }],
+        ['validateOAuth2AccessToken', foreign],
+      );
+      expect(answers).toMatchObject([
+        { status: 'OK', payload: { client_id: 'calendar', iss: app.url } },
+        { thrown: 'The token is missing some required scopes' },
+        { thrown: 'no applicable key found in the JSON Web Key Set' },
+      ]);
+      await app.call('POST', '/v1/revocations', { kind: 'client', client_id: 'calendar' });
+      const [revoked] = await sdk(core, app.adminKey, ['validateOAuth2AccessToken', token, needs, true]);
+      expect(revoked).toEqual({ thrown: 'The token is expired, invalid or has been revoked' });
     });
 
     test('follows the pages', async () => {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type AppFixture, createApp, defaultApp } from '../support/app-fixture.ts';
 import { adminKey, issuerFixture, json, type RegisteredClient } from '../support/issuer-fixture.ts';
@@ -120,7 +121,8 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       ['an id that is taken', { clientId: 'taken' }, 'invalid_request', 409],
       ['an id that is none', { clientId: 'a/b' }, 'invalid_request', 400],
       ['a malformed scope', { scope: 'a  b' }, 'invalid_scope', 400],
-      ['a secret of its own', { clientSecret: 'chosen' }, 'invalid_request', 400],
+      ['a secret a person made up', { clientSecret: 'chosen' }, 'invalid_request', 400],
+      ['more than is kept', { logoUri: 'x'.repeat(9000) }, 'invalid_request', 400],
       [
         'a method that does not exist',
         { tokenEndpointAuthMethod: 'client_secret_jwt' },
@@ -139,6 +141,14 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
         statusCode,
       });
     });
+  });
+
+  test('a client may bring the random secret it has', async () => {
+    const clientSecret = randomBytes(20).toString('base64url').slice(0, 26);
+    const { body } = await create({ clientId: 'a', clientSecret });
+    expect(body).toMatchObject({ status: 'OK', clientSecret });
+    expect((await tokenFor(body)).status).toBe(200);
+    expect((await show('a')).text).not.toContain(clientSecret);
   });
 
   test('a client for other grants only gets no token', async () => {
@@ -198,9 +208,112 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       expect(pages).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
     });
 
+    test('is of those with a name, the whole name', async () => {
+      for (const clientId of ['a', 'b', 'c']) await create({ clientId, clientName: 'Press' });
+      await create({ clientId: 'd', clientName: 'Presses' });
+      await create({ clientId: 'e' });
+      const ids = async (query: Record<string, string>) =>
+        (await list(query)).body.clients.map((client: { clientId: string }) => client.clientId);
+      expect(await ids({ clientName: 'Press' })).toEqual(['a', 'b', 'c']);
+      expect(await ids({ clientName: 'press' })).toEqual([]);
+      expect(await ids({ clientName: '' })).toEqual(['a', 'b', 'c', 'd', 'e']);
+      const { nextPaginationToken: pageToken } = (await list({ clientName: 'Press', pageSize: '2' })).body;
+      expect(await ids({ clientName: 'Press', pageSize: '2', pageToken })).toEqual(['c']);
+    });
+
     test('takes a page that is larger than any as the largest', async () => {
       await create({ clientId: 'a' });
       expect((await list({ pageSize: '999999999' })).body).toMatchObject({ clients: [{ clientId: 'a' }] });
+    });
+  });
+
+  describe('a change', () => {
+    const change = (body: unknown) => ask('PUT', '/recipe/oauth/clients', body);
+
+    test('replaces what is given, field by field, and leaves the rest', async () => {
+      const { body: before } = await create({
+        clientId: 'a',
+        clientName: 'A',
+        scope: 'x y',
+        audience: ['one', 'two'],
+        metadata: { team: { name: 'x' }, site: 1 },
+        redirectUris: ['https://example.com/'],
+        clientCredentialsGrantAccessTokenLifespan: '1h',
+      });
+      const given = {
+        scope: 'z',
+        audience: ['three'],
+        metadata: { team: {} },
+        clientCredentialsGrantAccessTokenLifespan: '30m',
+        tokenEndpointAuthMethod: 'client_secret_post',
+        logoUri: 'https://example.com/logo',
+      };
+      const { status, body } = await change({ clientId: 'a', ...given });
+      const { clientSecret: _secret, ...shown } = before;
+      expect([status, body]).toEqual([200, { ...shown, ...given, ...times }]);
+      expect((await show('a')).body).toEqual(body);
+      const token = (await (await tokenFor(before)).json()) as Record<string, unknown>;
+      expect(token).toMatchObject({ expires_in: 1800, scope: 'z' });
+    });
+
+    test('by null takes back what a client has that nothing was given for', async () => {
+      await create({
+        clientId: 'a',
+        redirectUris: ['https://example.com/'],
+        grantTypes: ['authorization_code'],
+        metadata: { team: 'x' },
+        clientCredentialsGrantAccessTokenLifespan: '1h',
+      });
+      const { body } = await change({
+        clientId: 'a',
+        redirectUris: null,
+        grantTypes: null,
+        metadata: null,
+        clientCredentialsGrantAccessTokenLifespan: null,
+      });
+      expect(body).toEqual({ ...defaults, clientId: 'a', ...times });
+    });
+
+    test('of the secret ends the old one at once, and is answered this once', async () => {
+      const { body: before } = await create({ clientId: 'a' });
+      const clientSecret = randomBytes(32).toString('base64url');
+      const { body } = await change({ clientId: 'a', clientSecret });
+      expect(body).toEqual({ ...defaults, clientId: 'a', clientSecret, ...times });
+      expect((await tokenFor(before)).status).toBe(401);
+      expect((await tokenFor({ clientId: 'a', clientSecret })).status).toBe(200);
+      expect((await show('a')).text).not.toContain(clientSecret);
+    });
+
+    test('of the lifetime elsewhere is seen here', async () => {
+      await create({ clientId: 'a', clientCredentialsGrantAccessTokenLifespan: '1h' });
+      const patch = { 'api-key': app.adminKey, 'content-type': 'application/merge-patch+json' };
+      const patched = await app.call('PATCH', '/v1/clients/a', { token_lifetime_seconds: 60 }, patch);
+      expect(patched.status).toBe(200);
+      expect((await show('a')).body).toMatchObject({ clientCredentialsGrantAccessTokenLifespan: '60s' });
+    });
+
+    test('of a client that is not there is told', async () => {
+      for (const clientId of ['nobody', 'a/b', '']) {
+        const { status, body } = await change({ clientId, scope: 'a' });
+        expect([status, body]).toEqual([200, { status: 'CLIENT_NOT_FOUND_ERROR' }]);
+      }
+    });
+
+    test.each<[string, Record<string, unknown>, string]>([
+      ['a malformed scope', { scope: 'a  b' }, 'invalid_scope'],
+      ['a method that does not exist', { tokenEndpointAuthMethod: 'secret_handshake' }, 'invalid_request'],
+      ['a lifespan over a day', { clientCredentialsGrantAccessTokenLifespan: '25h' }, 'invalid_request'],
+      ['a secret a person made up', { scope: 'z', clientSecret: 'chosen' }, 'invalid_request'],
+    ])('to %s is refused and changes nothing', async (_name, given, error) => {
+      await create({ clientId: 'a', scope: 'x' });
+      const before = (await show('a')).body;
+      expect((await change({ clientId: 'a', ...given })).body).toEqual({
+        status: 'OAUTH_ERROR',
+        error,
+        errorDescription: expect.any(String),
+        statusCode: 400,
+      });
+      expect((await show('a')).body).toEqual(before);
     });
   });
 
@@ -225,6 +338,37 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
       expect((await revoke(id)).body).toEqual({ status: 'CLIENT_NOT_FOUND_ERROR' });
   });
 
+  test('a token is introspected for whoever has a key, with what RFC 7662 says of it', async () => {
+    const introspect = (token: string) => ask('POST', '/recipe/oauth/introspect', { token });
+    const token = await app.token({ client_id: 'a', scope: 'x y', audience: ['api'] });
+    expect((await introspect(token)).body).toEqual({
+      status: 'OK',
+      active: true,
+      client_id: 'a',
+      sub: 'a',
+      iss: app.url,
+      aud: ['api'],
+      scope: 'x y',
+      token_type: 'Bearer',
+      jti: expect.any(String),
+      exp: expect.any(Number),
+      iat: expect.any(Number),
+      nbf: expect.any(Number),
+    });
+    await create({ client_id: 'a' }, '/recipe/oauth/tokens/revoke');
+    for (const bad of [token, 'none', '']) {
+      expect((await introspect(bad)).body).toEqual({ status: 'OK', active: false });
+    }
+    const refused = await app.call('POST', '/recipe/oauth/introspect', { token }, {});
+    expect(refused.status).toBe(401);
+  });
+
+  test('the key set is there for whoever has no key', async () => {
+    const published = await app.call('GET', '/.well-known/jwks.json', undefined, {});
+    expect(published.status).toBe(200);
+    expect(await published.json()).toEqual(await (await fetch(`${app.url}/.well-known/jwks.json`)).json());
+  });
+
   test('the versions of the driver interface are told to whoever has a key', async () => {
     expect((await ask('GET', '/apiversion?apiDomain=a&websiteDomain=b')).body).toEqual({
       versions: ['5.2', '5.3', '5.4'],
@@ -240,6 +384,32 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
     expect((await app.call('GET', path, undefined, headers(app.adminKey))).status).toBe(200);
     const refused = await app.call('GET', path, undefined, headers('x'.repeat(43)));
     expect([refused.status, await refused.text()]).toEqual([401, 'Invalid API key']);
+  });
+
+  test('an auditor may read and a provisioner change; who may not is 403, as text', async () => {
+    const [auditor, provisioner] = [await app.apiKey('a', 'auditor'), await app.apiKey('p', 'provisioner')];
+    const statuses = (key: string) =>
+      Promise.all(
+        (
+          [
+            ['GET', '/apiversion'],
+            ['GET', '/recipe/oauth/clients?clientId=a'],
+            ['GET', '/recipe/oauth/clients/list'],
+            ['POST', '/recipe/oauth/introspect', { token: 'none' }],
+            ['POST', '/recipe/oauth/clients', {}],
+            ['PUT', '/recipe/oauth/clients', { clientId: 'a' }],
+            ['POST', '/recipe/oauth/clients/remove', { clientId: 'a' }],
+            ['POST', '/recipe/oauth/tokens/revoke', { client_id: 'a' }],
+          ] as const
+        ).map(async ([method, path, body]) => {
+          const answer = await app.call(method, path, body, { 'api-key': key });
+          return answer.status === 200 || /^text/.test(answer.headers.get('content-type') ?? '')
+            ? answer.status
+            : 'not text';
+        }),
+      );
+    expect(await statuses(auditor)).toEqual([200, 200, 200, 200, 403, 403, 403, 403]);
+    expect(await statuses(provisioner)).toEqual(Array(8).fill(200));
   });
 
   describe('malformed input is told in the words of SuperTokens', () => {
@@ -258,6 +428,8 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
         "Field name 'clientId' is invalid in JSON input",
       ],
       ['POST', '/recipe/oauth/tokens/revoke', {}, "Field name 'client_id' is invalid in JSON input"],
+      ['PUT', '/recipe/oauth/clients', {}, "Field name 'clientId' is invalid in JSON input"],
+      ['PUT', '/recipe/oauth/clients', '{', 'Invalid Json Input'],
       ['GET', '/recipe/oauth/clients', undefined, "Field name 'clientId' is missing in GET request"],
       [
         'GET',
@@ -288,6 +460,7 @@ describe.each(['', '/appid-x'])('at %j', (prefix) => {
     ['POST', '/recipe/oauth/clients/'],
     ['GET', '/recipe/oauth/clients/list/'],
     ['GET', '/recipe/oauth/clients/?clientId=a'],
+    ['PUT', '/recipe/oauth/clients/'],
     ['POST', '/recipe/oauth/clients/remove/'],
     ['POST', '/recipe/oauth/tokens/revoke/'],
     ['GET', '/apiversion/'],

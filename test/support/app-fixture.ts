@@ -5,6 +5,8 @@ export interface AppFixture extends Pick<IssuerFixture, 'call' | 'register' | 'r
   /** `iss`. */
   readonly url: string;
   readonly adminKey: string;
+  /** Another API key of the app. */
+  apiKey(name: string, role: 'admin' | 'provisioner' | 'auditor'): Promise<string>;
   /** An access token of a client that is registered for it. */
   token(client?: Record<string, unknown>): Promise<string>;
 }
@@ -45,6 +47,10 @@ function appAt(fixture: IssuerFixture, prefix: string, url: string, adminKey: st
     register,
     requestToken,
     tokenFor,
+    async apiKey(name, role) {
+      const answer = await call('POST', '/v1/api-keys', { name, role });
+      return ((await answer.json()) as { api_key: string }).api_key;
+    },
     async token(client = {}) {
       const answer = await tokenFor(await register(client));
       return ((await answer.json()) as { access_token: string }).access_token;

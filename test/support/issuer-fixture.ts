@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { IssuerOptions } from '@fleetgate/issuer';
 import { type RunningIssuer, startIssuer } from '@fleetgate/issuer';
-import { fastify } from 'fastify';
+import { fastify, type RouteOptions } from 'fastify';
 import { onTestFinished } from 'vitest';
 
 /** An admin key as the issuer would make one. */
@@ -12,6 +12,8 @@ export const adminKey = 'test-admin-key-0123456789-0123456789-0123456';
 export interface IssuerFixture {
   readonly issuer: RunningIssuer;
   readonly admin: string;
+  /** Every route of the admin listener, as it was added. */
+  readonly adminRoutes: readonly RouteOptions[];
   readonly directory: string;
   readonly databaseFile: string;
   readonly keyFile: string;
@@ -39,7 +41,10 @@ export async function temporaryDirectory(): Promise<string> {
 }
 
 /** Options of an issuer whose files are in `directory`. */
-export function issuerOptions(directory: string, options: Partial<IssuerOptions> = {}): IssuerOptions {
+export function issuerOptions(
+  directory: string,
+  options: Partial<IssuerOptions> = {},
+): IssuerOptions & { keyEncryptionKeyFile: string } {
   return {
     http: { host: '127.0.0.1', port: 0 },
     databaseFile: join(directory, 'fleetgate.db'),
@@ -55,6 +60,10 @@ export async function issuerFixture(options: Partial<IssuerOptions> = {}): Promi
   const resolved = issuerOptions(directory, options);
   const issuer = await startIssuer(resolved);
   const app = fastify();
+  const adminRoutes: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => {
+    adminRoutes.push(route);
+  });
   await app.register(issuer.adminRoutes({ adminKey }));
   const admin = await app.listen({ host: '127.0.0.1', port: 0 });
   onTestFinished(async () => {
@@ -81,6 +90,7 @@ export async function issuerFixture(options: Partial<IssuerOptions> = {}): Promi
   return {
     issuer,
     admin,
+    adminRoutes,
     directory,
     databaseFile: resolved.databaseFile,
     keyFile: resolved.keyEncryptionKeyFile,

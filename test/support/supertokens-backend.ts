@@ -6,6 +6,7 @@
 import { createInterface } from 'node:readline';
 import supertokens from 'supertokens-node';
 import OAuth2Provider from 'supertokens-node/recipe/oauth2provider/index.js';
+import Session from 'supertokens-node/recipe/session/index.js';
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const nextLine = async () => (await lines.next()).value as string | undefined;
@@ -17,7 +18,8 @@ supertokens.init({
     apiDomain: 'http://127.0.0.1:3001',
     websiteDomain: 'http://127.0.0.1:3000',
   },
-  recipeList: [OAuth2Provider.init()],
+  // The second, as the one that verifies tokens looks for its settings there.
+  recipeList: [OAuth2Provider.init(), Session.init({ getTokenTransferMethod: () => 'header' })],
 });
 
 const recipe = OAuth2Provider as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;

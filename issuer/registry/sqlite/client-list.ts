@@ -24,17 +24,19 @@ export function clientList(database: Database, select: string): (page: ClientPag
       after,
       limit,
       ...(filter.group === undefined ? {} : { group: filter.group }),
+      ...(filter.name === undefined ? {} : { clientName: filter.name }),
       ...(filter.label === undefined ? {} : { name: filter.label.name, value: filter.label.value }),
     });
   };
 }
 
-function listConditions({ group, label, isQuarantined }: ClientFilter): string {
+function listConditions({ group, name, label, isQuarantined }: ClientFilter): string {
   // The label leads where there is one: its index holds the ids in order.
   const order = label === undefined ? 'clients.client_id' : 'label.client_id';
   const conditions = [
     `${order} > @after`,
     ...(group === undefined ? [] : ['clients.client_group = @group']),
+    ...(name === undefined ? [] : ['clients.name = @clientName']),
     ...(isQuarantined === undefined
       ? []
       : [`clients.quarantined_at_ms IS ${isQuarantined ? 'NOT NULL' : 'NULL'}`]),

@@ -162,4 +162,42 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX used_assertions_by_time ON used_assertions (forget_at);
   `,
+  // Clients by their name, as SuperTokens' list asks for them.
+  `
+  CREATE INDEX clients_by_name ON clients (name, client_id) WHERE name IS NOT NULL;
+  `,
+  // Signing keys that are published before they sign, and leave the set when what they signed has expired.
+  `
+  CREATE TABLE published_keys (
+    kid TEXT PRIMARY KEY,
+    algorithm TEXT NOT NULL,
+    public_jwk TEXT NOT NULL,
+    encrypted_private_jwk BLOB CHECK ((encrypted_private_jwk IS NULL) = (state = 'retired')),
+    state TEXT NOT NULL CHECK (state IN ('next', 'active', 'retired')),
+    created_at_ms INTEGER NOT NULL,
+    published_at_ms INTEGER NOT NULL,
+    is_wanted INTEGER NOT NULL CHECK (is_wanted IN (0, 1)),
+    activated_at_ms INTEGER CHECK ((activated_at_ms IS NULL) = (state = 'next')),
+    retired_at_ms INTEGER CHECK ((retired_at_ms IS NOT NULL) = (state = 'retired')),
+    published_until_ms INTEGER CHECK ((published_until_ms IS NOT NULL) = (state = 'retired'))
+  ) STRICT;
+  -- The longest lifetime of a token, a minute that its iat may lie ahead, and five that a verifier's clock may.
+  INSERT INTO published_keys
+    SELECT kid, algorithm, public_jwk, CASE state WHEN 'active' THEN encrypted_private_jwk END, state, created_at_ms,
+      created_at_ms, 0, created_at_ms,
+      CASE state WHEN 'retired' THEN ifnull(retired_at_ms, created_at_ms) END,
+      CASE state WHEN 'retired' THEN ifnull(retired_at_ms, created_at_ms) + 86760000 END
+    FROM signing_keys WHERE revoked_at_ms IS NULL;
+  DROP TABLE signing_keys;
+  ALTER TABLE published_keys RENAME TO signing_keys;
+  -- Two processes on one database never make two of these.
+  CREATE UNIQUE INDEX one_active_signing_key ON signing_keys (state) WHERE state = 'active';
+  CREATE UNIQUE INDEX one_next_signing_key ON signing_keys (state) WHERE state = 'next';
+
+  CREATE TABLE signing_key_revision (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    revision INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO signing_key_revision VALUES (1, 0);
+  `,
 ];

@@ -3,6 +3,7 @@ import { FleetgateError } from '@fleetgate/shared';
 import type { AuditEvent } from '../../audit.ts';
 import type { NewRevocation } from '../../revocation.ts';
 import type { Registry, RevocationRecorded, TokenRecorded } from '../registry.ts';
+import type { SigningKeyChange, SigningKeysChanged } from '../signing-key-registry.ts';
 import type { Acts } from './acts.ts';
 import { apiKeyActs } from './api-keys.ts';
 import { auditStatements } from './audit-events.ts';
@@ -45,12 +46,13 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
 
   // Of this process, whose clock may have been set back since; other processes are known by the audit's last row.
   let latestIssueMs = 0;
+  const lastIssueMs = () => Math.max(latestIssueMs, audit.lastAtMs());
 
   /** The revocation so that it hits all the client was issued so far; unset for no such client. */
   function reachingAll<One extends NewRevocation & { kind: 'client' }>(revocation: One): One | undefined {
     const issuedAhead = clients.issuedAhead(revocation.clientId);
     if (issuedAhead === undefined) return undefined;
-    const lastIssued = Math.max(issuedAhead, Math.floor(Math.max(latestIssueMs, audit.lastAtMs()) / 1000));
+    const lastIssued = Math.max(issuedAhead, Math.floor(lastIssueMs() / 1000));
     const more = Math.max(0, lastIssued - revocation.atSeconds);
     return {
       ...revocation,
@@ -66,22 +68,37 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     return true;
   }
 
-  function revoke(asked: NewRevocation, event: AuditEvent): RevocationRecorded {
+  function revoke(asked: Exclude<NewRevocation, { kind: 'key' }>, event: AuditEvent): RevocationRecorded {
     const revocation = asked.kind === 'client' ? reachingAll(asked) : asked;
     if (revocation === undefined) return { outcome: 'client_unknown' };
     if (revocation.kind === 'issued_before' && revocation.clientId !== undefined) {
       if (clients.issuedAhead(revocation.clientId) === undefined) return { outcome: 'client_unknown' };
     }
-    if (revocation.kind === 'key') {
-      const state = keys.state(revocation.keyId);
-      if (state === undefined) return { outcome: 'key_unknown' };
-      if (state === 'active') return { outcome: 'key_active' };
-      keys.revoke(revocation.keyId, event.atMs);
-    }
     const already = revocations.find(revocation);
     if (already !== undefined) return { outcome: 'already', revocation: already };
     audit.insert(event);
     return { outcome: 'recorded', revocation: revocations.insert(revocation, event.atMs) };
+  }
+
+  function changeKeys(change: SigningKeyChange): SigningKeysChanged {
+    const { revision, atMs, put, removed, revocation, events } = change;
+    const already = revocation && revocations.find(revocation);
+    if (already !== undefined) return { outcome: 'already', revocation: already };
+    if (keys.revision() !== revision) return { outcome: 'outdated' };
+    if (revocation !== undefined && !keys.exists(revocation.keyId)) return { outcome: 'key_unknown' };
+    const setBackMs = Math.max(0, lastIssueMs() - atMs);
+    const lasting = put.map((key) =>
+      key.publishedUntilMs === undefined
+        ? key
+        : { ...key, publishedUntilMs: key.publishedUntilMs + setBackMs },
+    );
+    keys.change(lasting, removed);
+    for (const event of events) audit.insert(event);
+    return {
+      outcome: 'changed',
+      set: keys.set(),
+      revocation: revocation && revocations.insert(revocation, atMs),
+    };
   }
 
   return {
@@ -96,18 +113,20 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
         audit.insert(event);
         return true;
       }),
-    deleteClient: (revocation, event) =>
+    deleteClient: (revocation, event, only) =>
       commits.run(() => {
+        if (only !== undefined && clients.revision(only.registration) !== only.revision) return false;
         if (!revokeClient(revocation, event.atMs)) return false;
         clients.remove(revocation.clientId);
         audit.insert(event);
         return true;
       }),
-    recordIssuedToken: ({ registration, revision, clientId }, issuedAtSeconds, event) =>
+    recordIssuedToken: ({ registration, revision, clientId }, issuedAtSeconds, event, keyId) =>
       commits.run((): TokenRecorded => {
         const isRevision = clients.revision(registration);
         if (isRevision === undefined) return { outcome: 'registration_ended' };
         if (isRevision !== revision) return { outcome: 'registration_changed' };
+        if (keyId !== undefined && !keys.isActive(keyId)) return { outcome: 'key_retired' };
         const validFromSeconds = revocations.validFrom(clientId, issuedAtSeconds);
         if (validFromSeconds !== undefined) return { outcome: 'revoked_already', validFromSeconds };
         latestIssueMs = Math.max(latestIssueMs, event.atMs);
@@ -122,13 +141,9 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     pruneRevocations: (nowSeconds) => commits.run(() => revocations.prune(nowSeconds)),
     recordEvent: (event) => commits.run(() => audit.insert(event)),
     listEvents: ({ after = 0, limit }) => read(() => audit.list(after, limit)),
-    signingKeys: () => read(() => keys.list()),
-    activateSigningKey: (key, event) =>
-      commits.run(() => {
-        if (!keys.activate(key, event.atMs)) return false;
-        audit.insert(event);
-        return true;
-      }),
+    signingKeys: () => read(() => keys.set()),
+    signingKeyRevision: () => read(() => keys.revision()),
+    changeSigningKeys: (change) => commits.run(() => changeKeys(change)),
     useAssertion: (assertion, nowSeconds) => commits.run(() => assertions.use(assertion, nowSeconds)),
     async isReadable() {
       try {

@@ -1,0 +1,43 @@
+import type { SigningAlgorithm } from '@fleetgate/shared';
+
+/** What is measured of a subject, one after the other. */
+export interface Measure {
+  readonly name: string;
+  readonly algorithm: SigningAlgorithm;
+  /** Whether the requests come from one client, or from any of many. */
+  readonly clients: 'one' | 'many';
+  /** Who takes part. */
+  readonly subjects: readonly SubjectName[];
+}
+
+export const subjectNames = ['fleetgate', 'oidc-provider'] as const;
+export type SubjectName = (typeof subjectNames)[number];
+
+/** oidc-provider keeps its clients in memory, so it is measured with one. */
+export const measures: readonly Measure[] = [
+  { name: 'basic_es256', algorithm: 'ES256', clients: 'one', subjects: subjectNames },
+  { name: 'basic_eddsa', algorithm: 'EdDSA', clients: 'one', subjects: subjectNames },
+  { name: 'basic_es256_many', algorithm: 'ES256', clients: 'many', subjects: ['fleetgate'] },
+];
+
+/**
+ * Of each measure: tokens, the slowest hundredth of the requests, the server's time on a processor for each token, which
+ * a busy machine changes least, and its memory behind them.
+ */
+export const figureNames = ['per_second', 'p99_ms', 'cpu_us', 'resident_bytes'] as const;
+export type FigureName = (typeof figureNames)[number];
+
+export interface Goal {
+  /** Key of the ratios. */
+  readonly ratio: string;
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+/** What Fleetgate's figures are to be, as ratios within one run. */
+export const goals: readonly Goal[] = [
+  { ratio: 'per_second.basic_es256.fleetgate/oidc-provider', atLeast: 3 },
+  { ratio: 'per_second.basic_eddsa.fleetgate/oidc-provider', atLeast: 2 },
+  { ratio: 'per_second.fleetgate.basic_es256_many/basic_es256', atLeast: 0.9 },
+  { ratio: 'resident_bytes.basic_es256.fleetgate/oidc-provider', atMost: 0.7 },
+];

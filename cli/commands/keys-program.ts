@@ -1,0 +1,71 @@
+import type { Command } from 'commander';
+import type { Format } from '../output.ts';
+import { type ConnectionOptions, connect, withConnection } from './connection.ts';
+import { formatOption } from './format-option.ts';
+import { describeRotation, formatKeys } from './keys.ts';
+
+interface KeysFlags extends ConnectionOptions {
+  format: Format;
+}
+
+/** `fleetgate keys list|rotate|retire`. */
+export function addKeysCommands(program: Command): void {
+  const keys = program
+    .command('keys')
+    .summary('list signing keys, rotate and retire them')
+    .description('List the keys that tokens are signed with, rotate and retire them.')
+    .addHelpText(
+      'after',
+      `
+Keys rotate by themselves, every issuer.key_rotation_days. What to use when that does not do:
+  sign with another key            fleetgate keys rotate
+  a key was seen by others         fleetgate keys retire KID --compromised`,
+    );
+
+  withConnection(keys.command('list'))
+    .summary('list the published keys')
+    .description(
+      'List the published keys: the one that signs, the next one, and those whose tokens may be alive.',
+    )
+    .addOption(formatOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  fleetgate keys list\n  fleetgate keys list --format json | jq -r .[0].kid',
+    )
+    .action(async (flags: KeysFlags) => {
+      process.stdout.write(formatKeys(await connect(flags).admin.listKeys(), flags.format));
+    });
+
+  withConnection(keys.command('rotate'))
+    .summary('sign with the next key')
+    .description('Sign with the next key, at once if verifiers have it, else as soon as they have.')
+    .option('--now', 'do not wait for verifiers; some may refuse new tokens until they read the keys again')
+    .addOption(formatOption())
+    .addHelpText('after', '\nExamples:\n  fleetgate keys rotate\n  fleetgate keys rotate --now')
+    .action(async (flags: KeysFlags & { now?: boolean }) => {
+      const { keys: after, isDone } = await connect(flags).admin.rotateKeys(flags.now === true);
+      process.stderr.write(`${describeRotation(after, isDone)}\n`);
+      process.stdout.write(formatKeys(after, flags.format));
+    });
+
+  withConnection(keys.command('retire <kid>'))
+    .summary('let a key sign no more')
+    .description('Let a key sign no more. What it has signed stays good, unless it is compromised.')
+    .option('--compromised', 'somebody else has it: remove it at once, and revoke all it has signed')
+    .addOption(formatOption())
+    .addHelpText(
+      'after',
+      `
+With --compromised a new key signs at once if it was the one that signs, and the next key is replaced as well.
+
+Examples:
+  fleetgate keys retire "$(fleetgate keys list --format json | jq -r .[0].kid)"
+  fleetgate keys retire 2q7Vd9rXbB1oLxkTtqk0yqHq3o8gk0m3kq1bQvS9a4E --compromised`,
+    )
+    .action(async (kid: string, flags: KeysFlags & { compromised?: boolean }) => {
+      const { admin } = connect(flags);
+      const { keys: after, isRepeated } = await admin.retireKey(kid, flags.compromised === true);
+      if (isRepeated) process.stderr.write('retired already; nothing to do\n');
+      process.stdout.write(formatKeys(after, flags.format));
+    });
+}

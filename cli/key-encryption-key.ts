@@ -1,0 +1,32 @@
+import { FleetgateError } from '@fleetgate/shared';
+import type { Config } from './config/schema.ts';
+import type { DataDirectory } from './data-directory.ts';
+
+/** The environment variable that holds the key encryption key as base64. */
+export const KEY_VARIABLE = 'FLEETGATE_KEY_ENCRYPTION_KEY';
+
+/** Where the key is that encrypts the signing keys, as the issuer takes it. */
+export type KeyEncryptionKey =
+  | { readonly keyEncryptionKeyFile: string }
+  | { readonly keyEncryptionKey: string };
+
+/**
+ * The key encryption key of the environment, else the file of the configuration, else the one of the data directory.
+ * @throws FleetgateError `config_invalid` when both of the first are given: one of them would silently not count
+ */
+export function keyEncryptionKey(
+  { issuer }: Config,
+  { keyEncryptionKeyFile }: DataDirectory,
+  environment: NodeJS.ProcessEnv = process.env,
+): KeyEncryptionKey {
+  const key = environment[KEY_VARIABLE];
+  const file = issuer.key_encryption_key_file;
+  if (key === undefined) return { keyEncryptionKeyFile: file ?? keyEncryptionKeyFile };
+  if (file !== undefined) {
+    throw new FleetgateError(
+      'config_invalid',
+      `both ${KEY_VARIABLE} and issuer.key_encryption_key_file name the key encryption key; keep one of them`,
+    );
+  }
+  return { keyEncryptionKey: key };
+}

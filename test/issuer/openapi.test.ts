@@ -1,0 +1,169 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { describe, expect, test } from 'vitest';
+import { type ApiDocument, apiDocument } from '../support/api-document.ts';
+import { adminKey, issuerFixture } from '../support/issuer-fixture.ts';
+
+const document = await apiDocument();
+
+test('the document is valid OpenAPI 3.1', async () => {
+  expect(document.openapi).toBe('3.1.0');
+  expect(await new Validator().validate(document as unknown as Record<string, unknown>)).toEqual({
+    valid: true,
+  });
+});
+
+test('it is served to anybody, and as JSON', async () => {
+  const fixture = await issuerFixture();
+  const response = await fetch(`${fixture.admin}/openapi.json`);
+  expect([response.status, response.headers.get('content-type')]).toEqual([
+    200,
+    expect.stringMatching(/^application\/json/),
+  ]);
+  expect(Object.keys(((await response.json()) as ApiDocument).paths)).toEqual(Object.keys(document.paths));
+});
+
+test('it has every route of /v1, and no other', async () => {
+  const fixture = await issuerFixture();
+  const routes = fixture.adminRoutes
+    .filter(({ method, url }) => typeof method === 'string' && method !== 'HEAD' && url.startsWith('/v1/'))
+    .map(({ method, url }) => `${String(method).toLowerCase()} ${url.replace(/:(\w+)/g, '{$1}')}`);
+  const documented = Object.entries(document.paths).flatMap(([path, operations]) =>
+    Object.keys(operations).map((method) => `${method} ${path}`),
+  );
+  expect(documented.sort()).toEqual(routes.sort());
+});
+
+const operations = Object.entries(document.paths).flatMap(([path, ofPath]) =>
+  Object.entries(ofPath).map(([method, operation]) => [`${method} ${path}`, path, operation] as const),
+);
+
+describe.each(operations)('%s', (_name, path, operation) => {
+  test('has a summary, an id of its own, its roles, and says what is refused', () => {
+    expect(operation.summary).toMatch(/^[A-Z].*[^.]$/);
+    expect(operations.filter(([, , { operationId }]) => operationId === operation.operationId)).toHaveLength(
+      1,
+    );
+    expect(operation.description).toMatch(/Roles: admin/);
+    expect(operation.responses['default']?.content).toHaveProperty(['application/problem+json']);
+  });
+
+  test('describes what is in its path, and nothing that cannot be sent', () => {
+    const inPath = (operation.parameters ?? []).filter((one) => one.in === 'path').map(({ name }) => name);
+    expect(inPath).toEqual(Array.from(path.matchAll(/\{(\w+)\}/g), ([, name]) => name));
+    expect(
+      operation.parameters?.filter(({ name }) => ['api-key', 'authorization'].includes(name)) ?? [],
+    ).toEqual([]);
+  });
+});
+
+test('each answer is as the document has it, with no field that it has not', async () => {
+  const fixture = await issuerFixture();
+  const ajv = new Ajv2020({
+    strict: false,
+    formats: {
+      'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+      date: /^\d{4}-\d\d-\d\d$/,
+    },
+  });
+  ajv.addSchema(closed(document) as object, 'api');
+  const seen = new Set<string>();
+
+  async function ask(
+    method: string,
+    path: string,
+    actual: string,
+    body?: unknown,
+    headers = {},
+  ): Promise<Response> {
+    const response = await fixture.call(method.toUpperCase(), actual, body, {
+      'api-key': adminKey,
+      ...headers,
+    });
+    const { responses } = document.paths[path]?.[method] ?? {};
+    const status = String(response.status) in (responses ?? {}) ? String(response.status) : 'default';
+    const type = response.headers.get('content-type')?.split(';')[0];
+    seen.add(`${method} ${path} ${status}`);
+    if (response.status === 204) {
+      expect(type).toBeUndefined();
+      return response;
+    }
+    const pointer = ['paths', path, method, 'responses', status, 'content', type, 'schema']
+      .map((part) => encodeURIComponent(String(part).replaceAll('~', '~0').replaceAll('/', '~1')))
+      .join('/');
+    const isValid = ajv.validate({ $ref: `api#/${pointer}` }, await response.clone().json());
+    expect([method, actual, response.status, isValid ? [] : ajv.errors]).toEqual([
+      method,
+      actual,
+      response.status,
+      [],
+    ]);
+    return response;
+  }
+
+  const client = '/v1/clients/{client_id}';
+  const full = {
+    client_id: 'a',
+    name: 'n',
+    scope: 'x',
+    group: 'g',
+    labels: { a: 'b' },
+    metadata: { m: [1] },
+    token_lifetime_seconds: 9,
+  };
+  await ask('get', '/v1/issuer', '/v1/issuer');
+  await ask('post', '/v1/clients', '/v1/clients', full, { 'idempotency-key': 'k' });
+  await ask('post', '/v1/clients', '/v1/clients', full, { 'idempotency-key': 'k' });
+  await ask('post', '/v1/clients', '/v1/clients', {});
+  await ask('post', '/v1/clients', '/v1/clients', { client_id: 'a' });
+  await ask('get', '/v1/clients', '/v1/clients?limit=1');
+  await ask('get', client, '/v1/clients/a');
+  await ask('get', client, '/v1/clients/ghost');
+  await ask('patch', client, '/v1/clients/a', { name: null });
+  await ask('patch', client, '/v1/clients/a', { name: 'm' }, { 'if-match': '"x"' });
+  await ask('post', `${client}/quarantine`, '/v1/clients/a/quarantine', { reason: 'r' });
+  await ask('post', `${client}/quarantine`, '/v1/clients/a/quarantine', {});
+  await ask('get', client, '/v1/clients/a');
+  await ask('post', `${client}/release`, '/v1/clients/a/release');
+  await ask('post', `${client}/secrets`, '/v1/clients/a/secrets', { overlap_seconds: 60 });
+  const listed = await ask('get', `${client}/secrets`, '/v1/clients/a/secrets');
+  const { secrets } = (await listed.json()) as { secrets: { secret_id: string }[] };
+  await ask('get', '/v1/secrets', '/v1/secrets?state=never_used&limit=1');
+  await ask('get', '/v1/secrets', '/v1/secrets?state=expiring');
+  await ask('delete', `${client}/secrets/{secret_id}`, `/v1/clients/a/secrets/${secrets[0]?.secret_id}`);
+  await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'client', client_id: 'a' });
+  await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'token', jti: 'j-1' });
+  await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'token', jti: 'j-1' });
+  await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'issued_before', at: 1 });
+  await ask('get', '/v1/revocations', '/v1/revocations?limit=1');
+  await ask('delete', client, '/v1/clients/a');
+  await ask('post', '/v1/api-keys', '/v1/api-keys', { name: 'ci', role: 'auditor', expires_at: soon() });
+  await ask('post', '/v1/api-keys/{name}/rotate', '/v1/api-keys/ci/rotate', { overlap_seconds: 60 });
+  await ask('get', '/v1/api-keys', '/v1/api-keys');
+  await ask('get', '/v1/api-keys/{name}', '/v1/api-keys/ci');
+  await ask('delete', '/v1/api-keys/{name}', '/v1/api-keys/ci');
+  await ask('post', '/v1/apps', '/v1/apps', { app_id: 'shop' });
+  await ask('get', '/v1/apps', '/v1/apps');
+  await ask('get', '/v1/apps/{app_id}', '/v1/apps/shop');
+  await ask('delete', '/v1/apps/{app_id}', '/v1/apps/shop');
+
+  const done = Object.entries(document.paths).flatMap(([path, ofPath]) =>
+    Object.entries(ofPath).flatMap(([method, { responses }]) =>
+      Object.keys(responses)
+        .filter((status) => status !== 'default')
+        .map((status) => `${method} ${path} ${status}`),
+    ),
+  );
+  expect(done.filter((one) => !seen.has(one))).toEqual([]);
+});
+
+const soon = () => Math.floor(Date.now() / 1000) + 3600;
+
+/** The document so that an object has the properties it lists and no other. */
+function closed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(closed);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).map(([name, member]) => [name, closed(member)] as const);
+  const isObjectSchema = 'properties' in value && !('additionalProperties' in value);
+  return { ...Object.fromEntries(entries), ...(isObjectSchema && { additionalProperties: false }) };
+}

@@ -21,8 +21,8 @@ const MAX_AGE_SECONDS = 60;
 
 interface PublicOptions extends FeedOptions {
   readonly configuredUrl: string | undefined;
-  /** Methods of authentication by certificate that the listener can tell. */
-  readonly byCertificate: readonly string[];
+  /** Methods of authentication by certificate that the listener can tell. Default: none. */
+  readonly byCertificate?: readonly string[];
 }
 
 /** The public listener: token endpoint, keys, revocations, metadata and health. Translates, and decides nothing. */

@@ -1,4 +1,3 @@
-import { isAbsolute, join } from 'node:path';
 import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
 import { prometheusObserver } from '@fleetgate/broker/metrics';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
@@ -16,6 +15,7 @@ import {
   removeRuntime,
   writeRuntime,
 } from './data-directory.ts';
+import { databaseFile } from './database-file.ts';
 import { embeddedRevocations } from './embedded-revocations.ts';
 import { keyEncryptionKey } from './key-encryption-key.ts';
 import { asListenError } from './listen-error.ts';
@@ -119,12 +119,11 @@ export async function up(
 
 function openIssuer(config: Config, directory: DataDirectory, log: Logger): Promise<RunningIssuer> {
   const { issuer } = config;
-  const file = issuer.database.slice('sqlite:'.length);
   const issuerLog = log.child({ component: 'issuer' });
   return startIssuer({
     http: issuerHttpOptions(issuer.http, issuerLog),
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
-    databaseFile: isAbsolute(file) ? file : join(directory.path, file),
+    databaseFile: databaseFile(config, directory),
     ...keyEncryptionKey(config, directory),
     appsDirectory: directory.appsDirectory,
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,

@@ -16,6 +16,7 @@ import {
   removeRuntime,
   writeRuntime,
 } from './data-directory.ts';
+import { databaseFile } from './database-file.ts';
 import { embeddedRevocations } from './embedded-revocations.ts';
 import { keyEncryptionKey } from './key-encryption-key.ts';
 import { asListenError } from './listen-error.ts';

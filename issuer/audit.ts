@@ -20,6 +20,7 @@ export type AuditAction =
   | 'key.activate'
   | 'key.retire'
   | 'key.remove'
+  | 'key.reencrypt'
   | 'app.create'
   | 'app.delete'
   | 'api_key.create'

@@ -7,6 +7,8 @@ export { type AuditEventView, fromAuditView, toAuditView } from './audit-wire.ts
 export type { ClientRegistration, Clients, RegisteredClient } from './clients.ts';
 export type { TlsMaterial } from './http/tls.ts';
 export type { TokenIssuer } from './issue.ts';
+export type { EncryptionKeySource } from './keys/key-encryption.ts';
+export { type ReencryptOptions, reencryptSigningKeys } from './keys/reencrypt.ts';
 export { type Issuer, openIssuer } from './open-issuer.ts';
 export type { HttpOptions, IssuerOptions, ResolvedOptions } from './options.ts';
 export type { Registry } from './registry/registry.ts';

@@ -1,4 +1,8 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
+import { dataDirectory } from '../data-directory.ts';
+import { UsageError } from '../exit.ts';
 import type { Format } from '../output.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { formatOption } from './format-option.ts';
@@ -8,7 +12,13 @@ interface KeysFlags extends ConnectionOptions {
   format: Format;
 }
 
-/** `fleetgate keys list|rotate|retire`. */
+interface ReencryptFlags {
+  newKeyFile?: string;
+  config?: string;
+  data?: string;
+}
+
+/** `fleetgate keys list|rotate|retire|reencrypt`. */
 export function addKeysCommands(program: Command): void {
   const keys = program
     .command('keys')
@@ -19,7 +29,8 @@ export function addKeysCommands(program: Command): void {
       `
 Keys rotate by themselves, every issuer.key_rotation_days. What to use when that does not do:
   sign with another key            fleetgate keys rotate
-  a key was seen by others         fleetgate keys retire KID --compromised`,
+  a key was seen by others         fleetgate keys retire KID --compromised
+  the key encryption key was seen  fleetgate keys reencrypt --new-key-file FILE`,
     );
 
   withConnection(keys.command('list'))
@@ -67,5 +78,34 @@ Examples:
       const { keys: after, isRepeated } = await admin.retireKey(kid, flags.compromised === true);
       if (isRepeated) process.stderr.write('retired already; nothing to do\n');
       process.stdout.write(formatKeys(after, flags.format));
+    });
+
+  keys
+    .command('reencrypt')
+    .summary('encrypt the private keys under another key')
+    .description('Encrypt the private signing keys in the database under another key encryption key.')
+    .option('--new-key-file <file>', 'file of the new key, mode 0600; made if it is missing')
+    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
+    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
+    .addHelpText(
+      'after',
+      `
+Stop every issuer on the database first. The key in use is the one the issuer would take: of
+FLEETGATE_KEY_ENCRYPTION_KEY, issuer.key_encryption_key_file or the data directory. If it is broken off, run it again.
+
+Examples:
+  fleetgate keys reencrypt --data ./fleet --new-key-file fleet/new.key && mv fleet/new.key fleet/key-encryption.key`,
+    )
+    .action(async (flags: ReencryptFlags) => {
+      if (flags.newKeyFile === undefined)
+        throw new UsageError('name the file of the new key with --new-key-file');
+      const { config, dataPath } = loadConfig(flags);
+      const { reencrypt } = await import('../reencrypt.ts');
+      const count = await reencrypt(config, dataDirectory(dataPath), resolve(flags.newKeyFile));
+      process.stderr.write(
+        count === 0
+          ? 'encrypted under that key already; nothing to do\n'
+          : `${count} keys encrypted under ${flags.newKeyFile}; give the issuer that one from now on\n`,
+      );
     });
 }

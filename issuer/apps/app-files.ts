@@ -12,6 +12,9 @@ import { dirname, join } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 import { isAppId } from './app-id.ts';
 
+/** The database of an app, in its directory. */
+export const APP_DATABASE = 'fleetgate.db';
+
 /** Apps that are being made: what is left of one after a crash was never answered. */
 const UNFINISHED = '.unfinished';
 /** Apps that were deleted, with their audit trails. */

@@ -5,7 +5,7 @@ import { readOrCreateAdminKey } from '../admin-key.ts';
 import { type AuditAction, type AuditEvent, adminActor, auditEvent } from '../audit.ts';
 import type { Administrator } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
-import { openAppFiles } from './app-files.ts';
+import { APP_DATABASE, openAppFiles } from './app-files.ts';
 import { isAppId, MAX_APPS } from './app-id.ts';
 
 /** A tenant: an issuer of its own, with clients, keys, revocations, audit and API keys that no other has. */
@@ -55,7 +55,7 @@ export async function openApps(options: AppsOptions): Promise<Apps> {
   const oneAtATime = sequence();
 
   async function openAt(appId: string, place: string): Promise<App> {
-    const issuer = await options.open(appId, join(place, 'fleetgate.db'));
+    const issuer = await options.open(appId, join(place, APP_DATABASE));
     try {
       return { appId, issuer, adminKey: readOrCreateAdminKey(join(place, 'admin.key')) };
     } catch (error) {

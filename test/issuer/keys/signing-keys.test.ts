@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
-import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type RunningIssuer, startIssuer } from '@fleetgate/issuer';
@@ -9,8 +9,10 @@ import Sqlite from 'better-sqlite3';
 import { calculateJwkThumbprint, createLocalJWKSet, type JWK, jwtVerify } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openKeyEncryption } from '../../../issuer/keys/key-encryption.ts';
+import { reencryptSigningKeys } from '../../../issuer/keys/reencrypt.ts';
 import { joinedFromDer } from '../../../issuer/keys/signature.ts';
 import { openSigningKeys, type SigningKeysOptions } from '../../../issuer/keys/signing-keys.ts';
+import type { StoredSigningKey } from '../../../issuer/registry/signing-key-registry.ts';
 import { migrations } from '../../../issuer/registry/sqlite/migrations.ts';
 import { openSqliteRegistry } from '../../../issuer/registry/sqlite/registry.ts';
 import { issuerOptions, temporaryDirectory } from '../../support/issuer-fixture.ts';
@@ -402,5 +404,65 @@ describe('a private key in the database', () => {
         expect.objectContaining({ code: 'key_file_invalid' }),
       );
     }
+  });
+});
+
+describe('reencrypted', () => {
+  const prepared = async () => {
+    const directory = await temporaryDirectory();
+    const { keys, close } = await open(directory);
+    const set = keys.jwks();
+    await close();
+    const databaseFile = join(directory, 'registry.db');
+    const files = { from: { file: join(directory, 'kek') }, to: { file: join(directory, 'new') } };
+    return { directory, databaseFile, set, files };
+  };
+
+  test('keys sign under the new encryption key, each with its row in the audit trail', async () => {
+    const { directory, databaseFile, set, files } = await prepared();
+    expect(await reencryptSigningKeys({ databaseFile, ...files })).toBe(2);
+    await rename(join(directory, 'new'), join(directory, 'kek'));
+    const { registry, keys } = await open(directory);
+    expect(keys.jwks()).toEqual(set);
+    await jwtVerify(keys.sign(claims).token, createLocalJWKSet(set as { keys: JWK[] }));
+    const events = await registry.listEvents({ limit: 10 });
+    expect(events.slice(2).map(({ action, target }) => [action, target])).toEqual(
+      set.keys.map(({ kid }) => ['key.reencrypt', kid]),
+    );
+  });
+
+  test('are the keys of the apps, too', async () => {
+    const { directory, databaseFile, files } = await prepared();
+    const appsDirectory = join(directory, 'apps');
+    await mkdir(join(appsDirectory, 'plant'), { recursive: true });
+    await copyFile(databaseFile, join(appsDirectory, 'plant', 'fleetgate.db'));
+    expect(await reencryptSigningKeys({ databaseFile, appsDirectory, ...files })).toBe(4);
+    expect(await reencryptSigningKeys({ databaseFile, appsDirectory, ...files })).toBe(0);
+  });
+
+  test('keys of which some were are finished by another run', async () => {
+    const { databaseFile, files } = await prepared();
+    const registry = await openSqliteRegistry(databaseFile);
+    const [active] = (await registry.signingKeys()).keys as [StoredSigningKey];
+    const [from, to] = [openKeyEncryption(files.from, true), openKeyEncryption(files.to, false)];
+    const plain = from.decrypt(active.encryptedPrivateJwk ?? new Uint8Array(), active.kid);
+    await putKeys(registry, [{ ...active, encryptedPrivateJwk: to.encrypt(plain, active.kid) }]);
+    await registry.close();
+    expect(await reencryptSigningKeys({ databaseFile, ...files })).toBe(1);
+    expect(await reencryptSigningKeys({ databaseFile, ...files })).toBe(0);
+  });
+
+  test('is nothing where a key is under neither, and nothing is made where no database is', async () => {
+    const { directory, databaseFile, files } = await prepared();
+    const other = { ...files, from: { key: randomBytes(32).toString('base64') } };
+    expect(await failure(reencryptSigningKeys({ databaseFile, ...other }))).toMatchObject({
+      code: 'key_file_invalid',
+    });
+    const misspelled = join(directory, 'registri.db');
+    expect(await failure(reencryptSigningKeys({ databaseFile: misspelled, ...files }))).toMatchObject({
+      code: 'registry_unavailable',
+    });
+    expect(await failure(stat(misspelled))).toMatchObject({ code: 'ENOENT' });
+    expect((await open(directory)).keys.sign(claims).keyId).toBeDefined();
   });
 });

@@ -1,0 +1,85 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { FleetgateError } from '@fleetgate/shared';
+import { APP_DATABASE, openAppFiles } from '../apps/app-files.ts';
+import { auditEvent, issuerActor } from '../audit.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { StoredSigningKey } from '../registry/signing-key-registry.ts';
+import { openSqliteRegistry } from '../registry/sqlite/registry.ts';
+import { type EncryptionKeySource, type KeyEncryption, openKeyEncryption } from './key-encryption.ts';
+
+export interface ReencryptOptions {
+  readonly databaseFile: string;
+  /** Those of the apps in it are encrypted under the same key. */
+  readonly appsDirectory?: string;
+  /** The key in use. */
+  readonly from: EncryptionKeySource;
+  /** The key from now on; a file of it is made if it is missing. */
+  readonly to: EncryptionKeySource;
+  /** Milliseconds since 1970. Default `Date.now`. */
+  readonly now?: () => number;
+}
+
+/**
+ * Encrypts the private signing keys under another key; how many were not under it before. For when no issuer runs on
+ * the database. After it was broken off it is run again: what is done already is left as it is.
+ * @throws FleetgateError `key_file_invalid` when a signing key is under neither, `registry_unavailable`,
+ *   `registry_schema_newer`
+ */
+export async function reencryptSigningKeys(options: ReencryptOptions): Promise<number> {
+  const { databaseFile, appsDirectory, now = Date.now } = options;
+  const from = openKeyEncryption(options.from, true);
+  const to = openKeyEncryption(options.to, false);
+  let reencrypted = 0;
+  for (const file of [databaseFile, ...appDatabases(appsDirectory)]) {
+    // Opening makes a database; a misspelled name must not.
+    if (!existsSync(file)) throw new FleetgateError('registry_unavailable', `there is no database ${file}`);
+    const registry = await openSqliteRegistry(file);
+    try {
+      reencrypted += await reencryptKeys(registry, { from, to, atMs: now() });
+    } finally {
+      await registry.close();
+    }
+  }
+  return reencrypted;
+}
+
+function appDatabases(directory: string | undefined): string[] {
+  if (directory === undefined || !existsSync(directory)) return [];
+  const files = openAppFiles(directory);
+  return files.list().appIds.map((appId) => join(files.directory(appId), APP_DATABASE));
+}
+
+interface Encryptions {
+  readonly from: KeyEncryption;
+  readonly to: KeyEncryption;
+  readonly atMs: number;
+}
+
+async function reencryptKeys(registry: Registry, { from, to, atMs }: Encryptions): Promise<number> {
+  const { revision, keys } = await registry.signingKeys();
+  const put = keys.flatMap((key): StoredSigningKey[] => {
+    const { kid, encryptedPrivateJwk: ciphertext } = key;
+    if (ciphertext === undefined || decrypts(to, ciphertext, kid)) return [];
+    return [{ ...key, encryptedPrivateJwk: to.encrypt(from.decrypt(ciphertext, kid), kid) }];
+  });
+  if (put.length === 0) return 0;
+  const events = put.map(({ kid }) =>
+    auditEvent({ atMs, actor: issuerActor, action: 'key.reencrypt', target: kid }),
+  );
+  const { outcome } = await registry.changeSigningKeys({ revision, atMs, put, removed: [], events });
+  if (outcome === 'changed') return put.length;
+  throw new FleetgateError(
+    'registry_unavailable',
+    'an issuer runs on the database; stop it, and run this again',
+  );
+}
+
+function decrypts(encryption: KeyEncryption, ciphertext: Uint8Array, kid: string): boolean {
+  try {
+    encryption.decrypt(ciphertext, kid);
+    return true;
+  } catch {
+    return false;
+  }
+}

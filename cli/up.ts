@@ -74,7 +74,9 @@ export async function up(
     const metrics = createMetrics(() => audit?.lost() ?? 0);
     let broker: RunningBroker | undefined;
     const problems = async () => [
-      ...((await issuer?.isReady()) === false ? ['the registry of the issuer cannot be read'] : []),
+      ...((await issuer?.isReady()) === false
+        ? ['the registry of the issuer cannot be read or written']
+        : []),
       ...(policy === undefined ? [] : (broker?.problems() ?? ['the broker has not started yet'])),
     ];
     const admin = await openAdmin(config, directory, log, { problems, metrics, issuer });

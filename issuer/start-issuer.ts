@@ -21,7 +21,7 @@ export interface RunningIssuer {
   readonly revocations: Pick<RevocationFeed, 'subscribe'>;
   /** The admin API as a Fastify plugin, for the admin listener that the composition root owns. */
   adminRoutes(options: { readonly adminKey: string }): FastifyPluginAsync;
-  /** Whether the registry can be read. */
+  /** Whether the registry can be read and written. */
   isReady(): Promise<boolean>;
   /** Stops accepting, finishes what is in flight, closes the database; within 10 s. */
   close(): Promise<void>;

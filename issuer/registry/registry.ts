@@ -120,8 +120,8 @@ export interface Registry extends AuditTrail, ClientChangesRegistry, SecretRegis
    * same algorithm is there already: of two processes that start at once, one key wins.
    */
   activateSigningKey(key: Omit<StoredSigningKey, 'state'>, event: AuditEvent): Promise<boolean>;
-  /** Whether the store can be read now. Never rejects. */
-  isReadable(): Promise<boolean>;
+  /** Whether the store can be read now and, where writing failed last, be written. Never rejects. */
+  isAvailable(): Promise<boolean>;
   /** Finishes the acts that wait, then closes. Acts asked for later are rejected. */
   close(): Promise<void>;
 }

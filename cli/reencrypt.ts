@@ -1,7 +1,6 @@
 import { reencryptSigningKeys } from '@fleetgate/issuer';
 import type { Config } from './config/schema.ts';
-import { type DataDirectory, refuseSecondProcess } from './data-directory.ts';
-import { databaseFile } from './database-file.ts';
+import { type DataDirectory, databaseFile, refuseSecondProcess } from './data-directory.ts';
 import { keyEncryptionKey } from './key-encryption-key.ts';
 
 /**

@@ -16,7 +16,6 @@ import {
   removeRuntime,
   writeRuntime,
 } from './data-directory.ts';
-import { databaseFile } from './database-file.ts';
 import { embeddedRevocations } from './embedded-revocations.ts';
 import { keyEncryptionKey } from './key-encryption-key.ts';
 import { asListenError } from './listen-error.ts';
@@ -77,7 +76,9 @@ export async function up(
     const metrics = createMetrics(() => audit?.lost() ?? 0);
     let broker: RunningBroker | undefined;
     const problems = async () => [
-      ...((await issuer?.isReady()) === false ? ['the registry of the issuer cannot be read'] : []),
+      ...((await issuer?.isReady()) === false
+        ? ['the registry of the issuer cannot be read or written']
+        : []),
       ...(policy === undefined ? [] : (broker?.problems() ?? ['the broker has not started yet'])),
     ];
     const admin = await openAdmin(config, directory, log, { problems, metrics, issuer });

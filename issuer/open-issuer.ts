@@ -44,7 +44,7 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   recordEvent(event: AuditEvent): Promise<void>;
   /** What was done, by whom. */
   searchAudit(query: AuditQuery): Promise<AuditPage>;
-  /** Whether the registry can be read. */
+  /** Whether the registry can be read and written. */
   isReady(): Promise<boolean>;
   /** Finishes the acts that wait and closes the registry. */
   close(): Promise<void>;
@@ -102,7 +102,7 @@ export async function openIssuer(
       },
       recordEvent: (event) => registry.recordEvent(event),
       searchAudit: (query) => registry.searchEvents(query),
-      isReady: () => registry.isReadable(),
+      isReady: () => registry.isAvailable(),
       async close() {
         await keys.close();
         retention.close();

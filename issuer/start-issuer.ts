@@ -28,7 +28,7 @@ export interface RunningIssuer {
    * with them is thrown, and the old ones stay. Does nothing without TLS.
    */
   reloadCertificates(): Promise<void>;
-  /** Whether the registry can be read. */
+  /** Whether the registry can be read and written. */
   isReady(): Promise<boolean>;
   /** Stops accepting, finishes what is in flight, closes the database; within 10 s. */
   close(): Promise<void>;

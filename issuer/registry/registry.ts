@@ -124,8 +124,8 @@ export interface Registry
   revocationMark(): Promise<number>;
   /** Forgets some of the revocations that have expired; how many. 0 when none is left. */
   pruneRevocations(nowSeconds: number): Promise<number>;
-  /** Whether the store can be read now. Never rejects. */
-  isReadable(): Promise<boolean>;
+  /** Whether the store can be read now and, where writing failed last, be written. Never rejects. */
+  isAvailable(): Promise<boolean>;
   /** Finishes the acts that wait, then closes. Acts asked for later are rejected. */
   close(): Promise<void>;
 }

@@ -467,7 +467,7 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         code: 'registry_unavailable',
       });
       await expect(registry.findClient('a')).rejects.toMatchObject({ code: 'registry_unavailable' });
-      expect(await registry.isReadable()).toBe(false);
+      expect(await registry.isAvailable()).toBe(false);
       const another = await opened.openAnother();
       expect(await another.findClient('a')).toBeDefined();
       await another.close();

@@ -163,12 +163,12 @@ test('a registry whose file was deleted or replaced is not readable', async () =
   const file = join(await temporaryDirectory(), 'registry.db');
   const registry = await openSqliteRegistry(file);
   onTestFinished(() => registry.close());
-  expect(await registry.isReadable()).toBe(true);
+  expect(await registry.isAvailable()).toBe(true);
   await copyFile(file, `${file}.copy`);
   await rm(file);
-  expect(await registry.isReadable()).toBe(false);
+  expect(await registry.isAvailable()).toBe(false);
   await copyFile(`${file}.copy`, file);
-  expect(await registry.isReadable()).toBe(false);
+  expect(await registry.isAvailable()).toBe(false);
 });
 
 test('writes wait for another process that holds the lock, and are refused as unavailable when it keeps it', async () => {

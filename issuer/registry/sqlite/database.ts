@@ -9,8 +9,14 @@ export type Database = Sqlite.Database;
 /** Marks a database file as ours (SQLite file header, offset 68): "FLTG". */
 const APPLICATION_ID = 0x464c5447;
 
-/** How long another process may hold the write lock while we serve. Ours: a wait stops the event loop. */
-const BUSY_TIMEOUT_MS = 1000;
+/** How long opening and closing wait for another process; nothing is served meanwhile. */
+const OPEN_TIMEOUT_MS = 1000;
+
+/**
+ * How long a statement waits for another process while we serve. Ours: such a wait stops the event loop, and a commit
+ * takes less. Acts wait longer, without stopping it (see `groupCommit`).
+ */
+const BUSY_TIMEOUT_MS = 20;
 
 /** Tries to open while another process creates the same database. Ours: 100 tries of 50 ms, as a migration is short. */
 const OPEN_TRIES = 100;
@@ -30,8 +36,7 @@ export async function openDatabase(file: string): Promise<Database> {
       return openOnce(file);
     } catch (error) {
       // Two processes that start at once: turning on WAL does not wait for the lock as statements do.
-      const isBusy = error instanceof Sqlite.SqliteError && error.code.startsWith('SQLITE_BUSY');
-      if (!isBusy || attempt === OPEN_TRIES) throw asOpenError(file, error);
+      if (!isLocked(error) || attempt === OPEN_TRIES) throw asOpenError(file, error);
       await sleep(OPEN_RETRY_MS);
     }
   }
@@ -44,7 +49,7 @@ export async function openDatabase(file: string): Promise<Database> {
 export function openForReading(file: string, { mayBeOlder = false } = {}): Database {
   let database: Database | undefined;
   try {
-    database = new Sqlite(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+    database = new Sqlite(file, { readonly: true, fileMustExist: true, timeout: OPEN_TIMEOUT_MS });
     refuseForeign(database, file);
     if (versionOf(database) === 0) throw notOurs(file);
     const version = versionOf(database);
@@ -62,6 +67,26 @@ export function openForReading(file: string, { mayBeOlder = false } = {}): Datab
   }
 }
 
+/** Whether another process holds a lock. */
+export function isLocked(error: unknown): boolean {
+  return error instanceof Sqlite.SqliteError && error.code.startsWith('SQLITE_BUSY');
+}
+
+/** Whether the file or its place failed, and not what was to be written to it. */
+export function isFault(error: unknown): boolean {
+  return error instanceof Sqlite.SqliteError && !error.code.startsWith('SQLITE_CONSTRAINT');
+}
+
+/** Forgets what was read from a file that failed, so that one that was mended is seen to be. */
+export function forgetPages(database: Database): void {
+  if (database.open) database.pragma('shrink_memory');
+}
+
+/** Writes what changes nothing, to see whether anything can be written. */
+export function touch(database: Database): void {
+  database.pragma(`application_id = ${APPLICATION_ID}`);
+}
+
 /** Any failure of SQLite as `registry_unavailable`; other errors as they are. */
 export function asRegistryError(error: unknown): unknown {
   if (!(error instanceof Sqlite.SqliteError)) return error;
@@ -72,7 +97,7 @@ export function asRegistryError(error: unknown): unknown {
 
 function openOnce(file: string): Database {
   makePrivate(file);
-  const database = new Sqlite(file, { timeout: BUSY_TIMEOUT_MS });
+  const database = new Sqlite(file, { timeout: OPEN_TIMEOUT_MS });
   try {
     refuseForeign(database, file);
     database.pragma('journal_mode = WAL');
@@ -82,6 +107,7 @@ function openOnce(file: string): Database {
     database.pragma('trusted_schema = OFF');
     migrate(database, file);
     checkPages(database, file);
+    database.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
     return database;
   } catch (error) {
     database.close();
@@ -148,7 +174,8 @@ function apply(step: Migration, database: Database): void {
   else step(database);
 }
 
-function checkPages(database: Database, file: string): void {
+/** @throws FleetgateError `registry_unavailable` for a file that is damaged; a large one is not looked at */
+export function checkPages(database: Database, file: string): void {
   if (statSync(file).size > MAX_CHECKED_BYTES) return;
   if (database.pragma('quick_check(1)', { simple: true }) !== 'ok') throw damaged(file);
 }

@@ -1,11 +1,17 @@
 import { FleetgateError } from '@fleetgate/shared';
-import { asRegistryError, type Database } from './database.ts';
+import { asRegistryError, type Database, isFault, isLocked } from './database.ts';
 
 /** Acts in one transaction. Ours: a full batch holds the event loop for about 10 ms. */
 const MAX_BATCH_ACTS = 1000;
 
 /** Acts that may wait. Ours: some seconds of work at full speed; who comes later is told to come back. */
 const MAX_WAITING_ACTS = 20_000;
+
+/** How long an act waits for a lock that another process holds. Ours: far longer than a commit takes. */
+const MAX_LOCK_WAIT_MS = 1000;
+
+/** Between two tries to take it; the event loop goes on meanwhile. */
+const LOCK_RETRY_MS = 10;
 
 export interface GroupCommit {
   /**
@@ -14,6 +20,8 @@ export interface GroupCommit {
    * @throws FleetgateError `registry_unavailable` when the transaction fails, too many acts wait or it was closed
    */
   run<T>(act: () => T): Promise<T>;
+  /** Whether the last thing that was written, was not: no room, no right, a lock, a damaged file. */
+  isFailing(): boolean;
   /** Finishes the acts that wait; later ones are rejected. */
   close(): void;
 }
@@ -22,12 +30,14 @@ export interface GroupCommitOptions {
   readonly maxWaitingActs?: number;
   /** Called before an act that may find the database in another state than the act before left it in. */
   readonly onOtherState?: () => void;
+  readonly monotonicMs?: () => number;
 }
 
 interface Waiting {
   readonly act: () => unknown;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
+  readonly sinceMs: number;
 }
 
 type Outcome = { readonly value: unknown } | { readonly error: unknown };
@@ -38,7 +48,11 @@ type Outcome = { readonly value: unknown } | { readonly error: unknown };
  */
 export function groupCommit(
   database: Database,
-  { maxWaitingActs = MAX_WAITING_ACTS, onOtherState }: GroupCommitOptions = {},
+  {
+    maxWaitingActs = MAX_WAITING_ACTS,
+    onOtherState,
+    monotonicMs = () => performance.now(),
+  }: GroupCommitOptions = {},
 ): GroupCommit {
   const begin = database.prepare('BEGIN IMMEDIATE');
   const commit = database.prepare('COMMIT');
@@ -48,24 +62,55 @@ export function groupCommit(
   const rollbackTo = database.prepare('ROLLBACK TO act');
   let waiting: Waiting[] = [];
   let isClosed = false;
+  let hasFailed = false;
 
   function flush(): void {
+    if (waiting.length === 0) return;
+    const lock = takeLock();
+    if (lock !== 'taken' && isLocked(lock.error) && !isClosed) {
+      waitForLock(lock.error);
+      return;
+    }
     const batch = waiting.slice(0, MAX_BATCH_ACTS);
     waiting = waiting.slice(MAX_BATCH_ACTS);
-    if (waiting.length > 0) setImmediate(flush);
-    if (batch.length > 0) settle(batch, commitTogether(batch));
+    if (waiting.length > 0 && !isClosed) setImmediate(flush);
+    settle(batch, lock === 'taken' ? commitTogether(batch) : fail(batch, lock.error));
+  }
+
+  function takeLock(): 'taken' | { readonly error: unknown } {
+    try {
+      begin.run();
+      return 'taken';
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** Who has waited long enough is refused; the others go on waiting, and nothing else waits for them. */
+  function waitForLock(error: unknown): void {
+    const nowMs = monotonicMs();
+    const patient = waiting.findIndex(({ sinceMs }) => nowMs - sinceMs < MAX_LOCK_WAIT_MS);
+    const expired = waiting.slice(0, patient === -1 ? waiting.length : patient);
+    waiting = waiting.slice(expired.length);
+    if (waiting.length > 0) setTimeout(flush, LOCK_RETRY_MS);
+    if (expired.length > 0) settle(expired, fail(expired, error));
+  }
+
+  function fail(batch: readonly Waiting[], error: unknown): Outcome[] {
+    hasFailed = true;
+    return batch.map(() => ({ error: asRegistryError(error) }));
   }
 
   function commitTogether(batch: readonly Waiting[]): Outcome[] {
     try {
-      begin.run();
       onOtherState?.();
+      hasFailed = false;
       const outcomes = batch.map(({ act }) => attempt(act));
       commit.run();
       return outcomes;
     } catch (error) {
       undo();
-      return batch.map(() => ({ error: asRegistryError(error) }));
+      return fail(batch, error);
     }
   }
 
@@ -89,6 +134,7 @@ export function groupCommit(
       rollbackTo.run();
       release.run();
       onOtherState?.();
+      if (isFault(error)) hasFailed = true;
       return { error: asRegistryError(error) };
     }
   }
@@ -103,11 +149,18 @@ export function groupCommit(
       if (waiting.length >= maxWaitingActs) return unavailable('too many acts wait for the registry');
       if (waiting.length === 0) setImmediate(flush);
       return new Promise<T>((resolve, reject) => {
-        waiting.push({ act, resolve: resolve as (value: unknown) => void, reject });
+        waiting.push({
+          act,
+          resolve: resolve as (value: unknown) => void,
+          reject,
+          sinceMs: monotonicMs(),
+        });
       });
     },
+    isFailing: () => hasFailed,
     close() {
       isClosed = true;
+      if (waiting.length > 0) database.pragma(`busy_timeout = ${MAX_LOCK_WAIT_MS}`);
       while (waiting.length > 0) flush();
     },
   };

@@ -10,7 +10,7 @@ import { auditStatements } from './audit-events.ts';
 import { clientChangeActs } from './client-changes.ts';
 import { clientSecretStatements } from './client-secrets.ts';
 import { clientStatements } from './clients.ts';
-import { asRegistryError, openDatabase } from './database.ts';
+import { asRegistryError, checkPages, forgetPages, isFault, openDatabase, touch } from './database.ts';
 import { groupCommit } from './group-commit.ts';
 import { revocationStatements } from './revocations.ts';
 import { secretActs } from './secret-acts.ts';
@@ -33,11 +33,17 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   const commits = groupCommit(database, { onOtherState: audit.forgetLast });
   const probe = database.prepare('SELECT registration FROM clients LIMIT 1');
 
+  let hasReadFault = false;
+
   async function read<T>(query: () => T): Promise<T> {
     if (!database.open) throw new FleetgateError('registry_unavailable', 'the registry is closed');
     try {
       return query();
     } catch (error) {
+      if (isFault(error)) {
+        hasReadFault = true;
+        forgetPages(database);
+      }
       throw asRegistryError(error);
     }
   }
@@ -147,11 +153,19 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     signingKeyRevision: () => read(() => keys.revision()),
     changeSigningKeys: (change) => commits.run(() => changeKeys(change)),
     useAssertion: (assertion, nowSeconds) => commits.run(() => assertions.use(assertion, nowSeconds)),
-    async isReadable() {
+    async isAvailable() {
       try {
+        const isDoubtful = hasReadFault || commits.isFailing();
+        if (isDoubtful) forgetPages(database);
         probe.get();
         // A file that was deleted or replaced still answers through our descriptor, but is gone after a restart.
-        return (await stat(file)).ino === inode;
+        if ((await stat(file)).ino !== inode) return false;
+        if (isDoubtful) {
+          await commits.run(() => touch(database));
+          checkPages(database, file);
+          hasReadFault = false;
+        }
+        return true;
       } catch {
         return false;
       }

@@ -96,7 +96,7 @@ function checkConnect(
     keptOf: sessions.kept.get(packet.clientId),
     keptOfClient: sessions.kept.countOf(token),
     token,
-    isRevoked: authority.isRevoked(token),
+    revokedAs: authority.revokedAs(token),
     lacksRevocations: feeds.get(token.issuer)?.mustRefuse() ?? false,
     settings,
   };

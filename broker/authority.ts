@@ -2,7 +2,7 @@ import { TokenError } from '@fleetgate/shared';
 import { compileGrants } from './authorization/compile.ts';
 import type { Principal } from './authorization/decide.ts';
 import type { Policy } from './authorization/policy.ts';
-import type { Revocations } from './revocation.ts';
+import type { Revocations, RevokedAs } from './revocation.ts';
 import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 import type { VerifyToken } from './verifier/verify.ts';
 
@@ -14,11 +14,12 @@ export interface Admitted {
 
 /** From tokens to principals, under the policy in force. */
 export interface Authority {
-  /** @throws TokenError, `token_revoked` among them */
+  /** @throws TokenError, `token_revoked` and `client_quarantined` among them */
   admit(token: Uint8Array | undefined, peer: Peer): Promise<Admitted>;
   /** What a token that verified grants now. The same object until the policy changes. */
   principalOf(token: VerifiedToken): Principal;
-  isRevoked(token: VerifiedToken): boolean;
+  /** Unset for a token that is good. */
+  revokedAs(token: VerifiedToken): RevokedAs | undefined;
   policy: Policy | undefined;
 }
 
@@ -48,11 +49,12 @@ export function createAuthority(
   return {
     async admit(bytes, peer) {
       const token = await verify(bytes, peer);
-      if (revocations.isRevoked(token)) throw new TokenError('token_revoked', 'the token has been revoked');
+      const revokedAs = revocations.revokedAs(token);
+      if (revokedAs !== undefined) throw new TokenError(revokedAs, 'the token has been revoked');
       return { token, principal: principalOf(token) };
     },
     principalOf,
-    isRevoked: (token) => revocations.isRevoked(token),
+    revokedAs: (token) => revocations.revokedAs(token),
     get policy() {
       return policy;
     },

@@ -1,4 +1,4 @@
-import { TokenError } from '@fleetgate/shared';
+import { TokenError, type TokenErrorCode } from '@fleetgate/shared';
 import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import { decide } from './authorization/decide.ts';
@@ -6,6 +6,7 @@ import { clientKey } from './client-key.ts';
 import type { HostWill } from './guard/host.ts';
 import type { Settings } from './options.ts';
 import type { RefusalReason } from './refusal.ts';
+import type { RevokedAs } from './revocation.ts';
 import type { VerifiedToken } from './verifier/verified-token.ts';
 
 /** CONNACK return codes (MQTT 3.1.1 §3.2.2.3), by what they tell a device to do. */
@@ -39,7 +40,7 @@ export interface ConnectAttempt {
   readonly keptOf: VerifiedToken | undefined;
   /** Sessions of the client that are kept, of any client id. */
   readonly keptOfClient: number;
-  readonly isRevoked: boolean;
+  readonly revokedAs: RevokedAs | undefined;
   /** Whether what its issuer revoked is not known, and must be. */
   readonly lacksRevocations: boolean;
   readonly settings: Settings;
@@ -64,7 +65,7 @@ export const connectChecks: readonly ConnectCheck[] = Object.freeze([
   },
   {
     name: 'the token has not been revoked while it waited',
-    refuse: ({ isRevoked }) => (isRevoked ? refusal(returnCodes.badToken, 'token_revoked') : undefined),
+    refuse: ({ revokedAs }) => (revokedAs === undefined ? undefined : refusal(codeOf(revokedAs), revokedAs)),
   },
   {
     name: 'what the issuer revoked is known where it must be',
@@ -150,8 +151,12 @@ export function willAttempt({ topic, qos, retain, payload }: HostWill) {
 /** The answer to a CONNECT whose verification threw `error`. */
 export function refusalOfError(error: unknown): ConnectRefusal {
   if (!(error instanceof TokenError)) return refusal(returnCodes.unavailable, 'internal_error');
-  const { code } = error;
-  return refusal(code === 'keys_unavailable' ? returnCodes.unavailable : returnCodes.badToken, code);
+  return refusal(codeOf(error.code), error.code);
+}
+
+function codeOf(code: TokenErrorCode): number {
+  if (code === 'keys_unavailable') return returnCodes.unavailable;
+  return code === 'client_quarantined' ? returnCodes.notAllowed : returnCodes.badToken;
 }
 
 function isBound(mqttClientId: string, clientId: string, binding: Settings['clientIdBinding']): boolean {

@@ -71,8 +71,14 @@ export function prometheusObserver(register: Registry): Observer {
   // From the start, so that the first of them is an increase.
   connects.inc({ result: 'accepted' }, 0);
   renewals.inc({ result: 'accepted' }, 0);
-  for (const reason of ['session_expired', 'token_revoked', 'queue_full', 'reads_too_slowly'])
-    sessionsCut.inc({ reason }, 0);
+  const cutReasons = [
+    'session_expired',
+    'token_revoked',
+    'client_quarantined',
+    'queue_full',
+    'reads_too_slowly',
+  ];
+  for (const reason of cutReasons) sessionsCut.inc({ reason }, 0);
   for (const kind of ['token', 'client', 'issued_before', 'key']) revocations.inc({ kind }, 0);
   dropped.inc({ reason: 'queue_full' }, 0);
 

@@ -135,7 +135,12 @@ function fromWire(target: RevocationTarget): Revocation {
     case 'token':
       return { kind: 'token', tokenId: target.jti };
     case 'client':
-      return { kind: 'client', clientId: target.client_id, atSeconds: target.at };
+      return {
+        kind: 'client',
+        clientId: target.client_id,
+        atSeconds: target.at,
+        ...(target.quarantined ? { isQuarantined: true } : {}),
+      };
     case 'issued_before': {
       const { client_id: clientId, at: atSeconds } = target;
       return { kind: 'issued_before', atSeconds, ...(clientId === undefined ? {} : { clientId }) };

@@ -1,20 +1,33 @@
+import type { TokenErrorCode } from '@fleetgate/shared';
 import type { VerifiedToken } from './verifier/verified-token.ts';
 
 /** What an issuer takes back. Moments in seconds since 1970, on the issuer's clock. */
 export type Revocation =
   /** One token, by its `jti`. */
   | { readonly kind: 'token'; readonly tokenId: string }
-  /** All of one client's tokens issued up to and including this second. */
-  | { readonly kind: 'client'; readonly clientId: string; readonly atSeconds: number }
+  /**
+   * All of one client's tokens issued up to and including this second. With `isQuarantined` the client is told that it
+   * is not allowed, rather than to get a new token: it gets none.
+   */
+  | {
+      readonly kind: 'client';
+      readonly clientId: string;
+      readonly atSeconds: number;
+      readonly isQuarantined?: true;
+    }
   /** All tokens issued before this second, of one client or of all. */
   | { readonly kind: 'issued_before'; readonly clientId?: string; readonly atSeconds: number }
   /** All tokens signed with one key. */
   | { readonly kind: 'key'; readonly keyId: string };
 
+/** As what a token was taken back. */
+export type RevokedAs = Extract<TokenErrorCode, 'token_revoked' | 'client_quarantined'>;
+
 /** What has been revoked, of each issuer apart: an issuer takes back only what it gave. */
 export interface Revocations {
   add(issuer: string, revocation: Revocation): void;
-  isRevoked(token: VerifiedToken): boolean;
+  /** Unset for a token that is good. Of several revocations that hit it a quarantine counts. */
+  revokedAs(token: VerifiedToken): RevokedAs | undefined;
   /** Rows held. */
   readonly size: number;
 }
@@ -33,6 +46,8 @@ interface OfIssuer {
   readonly tokens: Map<string, number>;
   /** Client to the last second whose tokens are revoked. */
   readonly clients: Map<string, number>;
+  /** The same of those by a quarantine: another revocation of the client is none, and takes none back. */
+  readonly quarantined: Map<string, number>;
   readonly keys: Set<string>;
   /** The last second whose tokens are revoked, of all clients. */
   allUpTo: number;
@@ -57,6 +72,7 @@ export function createRevocations(options: {
       of = {
         tokens: new Map(),
         clients: new Map(),
+        quarantined: new Map(),
         keys: new Set(),
         allUpTo: Number.NEGATIVE_INFINITY,
         addedSinceSweep: 0,
@@ -68,25 +84,28 @@ export function createRevocations(options: {
 
   function upTo(of: OfIssuer, clientId: string | undefined, seconds: number): void {
     if (clientId === undefined) of.allUpTo = Math.max(of.allUpTo, seconds);
-    else of.clients.set(clientId, Math.max(of.clients.get(clientId) ?? seconds, seconds));
+    else raise(of.clients, clientId, seconds);
   }
 
   function bound(of: OfIssuer): void {
     of.addedSinceSweep += 1;
-    const isFull = of.tokens.size + of.clients.size + of.keys.size > maxRows;
+    const isFull = rowsOf(of) > maxRows;
     if (of.addedSinceSweep < ROWS_PER_SWEEP && !isFull) return;
     of.addedSinceSweep = 0;
     sweep(of, nowSeconds());
-    if (of.tokens.size + of.clients.size + of.keys.size <= maxRows) return;
+    if (rowsOf(of) <= maxRows) return;
     of.tokens.clear();
     of.clients.clear();
+    of.quarantined.clear();
     upTo(of, undefined, nowSeconds() + clockSkewSeconds);
   }
 
-  function sweep({ tokens, clients }: OfIssuer, atSeconds: number): void {
+  function sweep({ tokens, clients, quarantined }: OfIssuer, atSeconds: number): void {
     for (const [tokenId, goneAtSeconds] of tokens) if (goneAtSeconds < atSeconds) tokens.delete(tokenId);
-    for (const [clientId, seconds] of clients) {
-      if (seconds + keptSeconds < atSeconds) clients.delete(clientId);
+    for (const moments of [clients, quarantined]) {
+      for (const [clientId, seconds] of moments) {
+        if (seconds + keptSeconds < atSeconds) moments.delete(clientId);
+      }
     }
   }
 
@@ -104,7 +123,11 @@ export function createRevocations(options: {
           of.tokens.set(revocation.tokenId, nowSeconds() + keptSeconds);
           break;
         case 'client':
-          upTo(of, revocation.clientId, revocation.atSeconds);
+          raise(
+            revocation.isQuarantined === true ? of.quarantined : of.clients,
+            revocation.clientId,
+            revocation.atSeconds,
+          );
           break;
         case 'issued_before':
           upTo(of, revocation.clientId, Math.ceil(revocation.atSeconds) - 1);
@@ -114,23 +137,31 @@ export function createRevocations(options: {
       }
       bound(of);
     },
-    isRevoked({ issuer, tokenId, clientId, keyId, issuedAtSeconds }: VerifiedToken) {
+    revokedAs({ issuer, tokenId, clientId, keyId, issuedAtSeconds }: VerifiedToken) {
       const of = byIssuer.get(issuer);
-      if (of === undefined) return false;
-      return (
-        issuedAtSeconds <= of.allUpTo ||
-        of.tokens.has(tokenId) ||
-        issuedAtSeconds <= (of.clients.get(clientId) ?? Number.NEGATIVE_INFINITY) ||
-        of.keys.has(keyId)
-      );
+      if (of === undefined) return undefined;
+      const isWithin = (moments: ReadonlyMap<string, number>) =>
+        issuedAtSeconds <= (moments.get(clientId) ?? Number.NEGATIVE_INFINITY);
+      if (isWithin(of.quarantined)) return 'client_quarantined';
+      const isRevoked =
+        issuedAtSeconds <= of.allUpTo || of.tokens.has(tokenId) || isWithin(of.clients) || of.keys.has(keyId);
+      return isRevoked ? 'token_revoked' : undefined;
     },
     get size() {
       let rows = 0;
-      for (const { tokens, clients, keys } of byIssuer.values())
-        rows += tokens.size + clients.size + keys.size;
+      for (const of of byIssuer.values()) rows += rowsOf(of);
       return rows;
     },
   });
+}
+
+/** An earlier moment does not take a later one back. */
+function raise(moments: Map<string, number>, clientId: string, seconds: number): void {
+  moments.set(clientId, Math.max(moments.get(clientId) ?? seconds, seconds));
+}
+
+function rowsOf({ tokens, clients, quarantined, keys }: OfIssuer): number {
+  return tokens.size + clients.size + quarantined.size + keys.size;
 }
 
 /** Whether it is of a kind that is known here and complete: it comes from outside, where types hold nothing. */

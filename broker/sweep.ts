@@ -12,8 +12,9 @@ const SESSIONS_PER_TURN = 100;
 /** Ends every session whose token has been revoked. Resolves when each was looked at. */
 export function cutRevoked(core: Core): Promise<void> {
   return forEachSession(core, (session) => {
-    if (!core.authority.isRevoked(session.token) || session.client.closed) return false;
-    core.reportOf(session.client, { action: 'session', reason: 'token_revoked' });
+    const reason = core.authority.revokedAs(session.token);
+    if (reason === undefined || session.client.closed) return false;
+    core.reportOf(session.client, { action: 'session', reason });
     session.client.close();
     return true;
   });

@@ -120,7 +120,8 @@ export function openClientChanges(
         checkText('reason', reason, MAX_REASON_LENGTH);
         await find(clientId);
         const done = event(by, 'client.quarantine', clientId);
-        await registry.quarantineClient(ofAllTokens(clientId, done.atMs), reason, done);
+        const revocation = { ...ofAllTokens(clientId, done.atMs), isQuarantined: true } as const;
+        await registry.quarantineClient(revocation, reason, done);
         onRevoked();
         return find(clientId);
       }),

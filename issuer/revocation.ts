@@ -4,8 +4,13 @@ import { MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
 export type RevocationTarget =
   /** One token, by its `jti`. */
   | { readonly kind: 'token'; readonly tokenId: string }
-  /** All tokens of one client with `iat <= atSeconds`. */
-  | { readonly kind: 'client'; readonly clientId: string; readonly atSeconds: number }
+  /** All tokens of one client with `iat <= atSeconds`; `isQuarantined` when it was put into quarantine by that. */
+  | {
+      readonly kind: 'client';
+      readonly clientId: string;
+      readonly atSeconds: number;
+      readonly isQuarantined?: true;
+    }
   /** All tokens with `iat < atSeconds`, of one client or of all. */
   | { readonly kind: 'issued_before'; readonly clientId?: string; readonly atSeconds: number }
   /** All tokens signed with one key. */

@@ -38,6 +38,7 @@ export const tokenErrorCodes = [
   'token_not_yet_valid',
   'token_expired',
   'token_revoked',
+  'client_quarantined',
   'token_binding_mismatch',
   'keys_unavailable',
 ] as const;
@@ -99,7 +100,6 @@ export const faultCodes = [
   'assertion_refused',
   'assertion_used',
   'certificate_refused',
-  'client_quarantined',
   'app_unknown',
   'app_not_empty',
   'key_unknown',

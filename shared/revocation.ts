@@ -5,8 +5,11 @@ import { isIdentifier } from './identifier.ts';
 export type RevocationTarget =
   /** One token. */
   | { readonly kind: 'token'; readonly jti: string }
-  /** All tokens of one client with `iat <= at`. It may fetch new ones, unless it was deleted. */
-  | { readonly kind: 'client'; readonly client_id: string; readonly at: number }
+  /**
+   * All tokens of one client with `iat <= at`. It may fetch new ones, unless it was deleted or, as `quarantined` says,
+   * put into quarantine.
+   */
+  | { readonly kind: 'client'; readonly client_id: string; readonly at: number; readonly quarantined?: true }
   /** All tokens with `iat < at`, of one client or of all. */
   | { readonly kind: 'issued_before'; readonly client_id?: string; readonly at: number }
   /** All tokens signed with one key. */
@@ -47,7 +50,15 @@ type ReadTarget = (fields: Fields) => RevocationTarget;
 /** Each kind with how its own fields are read. */
 const kinds: ReadonlyMap<string, ReadTarget> = new Map<string, ReadTarget>([
   ['token', ({ jti }) => ({ kind: 'token', jti: isTokenId(jti) ? jti : malformed('jti') })],
-  ['client', ({ client_id, at }) => ({ kind: 'client', client_id: clientId(client_id), at: time('at', at) })],
+  [
+    'client',
+    ({ client_id, at, quarantined }) => ({
+      kind: 'client',
+      client_id: clientId(client_id),
+      at: time('at', at),
+      ...(quarantined === undefined ? {} : { quarantined: isTrue('quarantined', quarantined) }),
+    }),
+  ],
   [
     'issued_before',
     ({ client_id, at }) => ({
@@ -115,6 +126,10 @@ function clientId(value: unknown): string {
 
 function time(field: string, value: unknown): number {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : malformed(field);
+}
+
+function isTrue(field: string, value: unknown): true {
+  return value === true ? value : malformed(field);
 }
 
 function isVisible(value: unknown, maxLength: number): value is string {

@@ -39,6 +39,9 @@ const Revocation = Type.Object(
     jti: Type.Optional(Type.String()),
     client_id: Type.Optional(Type.String()),
     at: Type.Optional(Type.Integer({ description: 'seconds since 1970' })),
+    quarantined: Type.Optional(
+      Type.Literal(true, { description: 'of `client`: it was put into quarantine; absent otherwise' }),
+    ),
     kid: Type.Optional(Type.String()),
     expires_at: Type.Integer({ description: 'seconds since 1970; no token it could hit is alive then' }),
     created_at: Type.String({ format: 'date-time' }),

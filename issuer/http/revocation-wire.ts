@@ -12,7 +12,12 @@ function targetToWire(target: Target): RevocationTarget {
     case 'token':
       return { kind: 'token', jti: target.tokenId };
     case 'client':
-      return { kind: 'client', client_id: target.clientId, at: target.atSeconds };
+      return {
+        kind: 'client',
+        client_id: target.clientId,
+        at: target.atSeconds,
+        ...(target.isQuarantined ? { quarantined: true } : {}),
+      };
     case 'issued_before':
       return {
         kind: 'issued_before',

@@ -51,7 +51,7 @@ export interface ClientChangesRegistry {
    * Whether there is such a client; `false` with nothing written.
    */
   quarantineClient(
-    revocation: NewRevocation & { kind: 'client' },
+    revocation: NewRevocation & { kind: 'client'; isQuarantined: true },
     reason: string,
     event: AuditEvent,
   ): Promise<boolean>;

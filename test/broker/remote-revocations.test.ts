@@ -62,6 +62,7 @@ test('each kind is told, and then that all is known; the token is in the header 
         event('3', { kind: 'issued_before', at: 6 }),
         event('4', { kind: 'issued_before', client_id: 'c', at: 7 }),
         event('5', { kind: 'key', kid: 'k' }),
+        event('6', { kind: 'client', client_id: 'c', at: 8, quarantined: true }),
         ready,
       ].join(''),
     );
@@ -72,6 +73,7 @@ test('each kind is told, and then that all is known; the token is in the header 
     '{"kind":"issued_before","atSeconds":6}',
     '{"kind":"issued_before","atSeconds":7,"clientId":"c"}',
     '{"kind":"key","keyId":"k"}',
+    '{"kind":"client","clientId":"c","atSeconds":8,"isQuarantined":true}',
     'current',
   ]);
   expect(feed.requests[0]?.headers.authorization).toBe('Bearer canary');

@@ -64,18 +64,18 @@ describe('what is revoked', () => {
   ])('%s', (_what, revocation, more, expected) => {
     const { revocations } = list();
     revocations.add(issuer, revocation);
-    expect(revocations.isRevoked(token(more))).toBe(expected);
+    expect(revocations.revokedAs(token(more))).toBe(expected ? 'token_revoked' : undefined);
   });
 
   test('an earlier moment does not take a later one back', () => {
     const { revocations } = list();
     revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: 1000 });
     revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: 10 });
-    expect(revocations.isRevoked(token())).toBe(true);
+    expect(revocations.revokedAs(token())).toBe('token_revoked');
     const later = token({ issuedAtSeconds: 5000 });
     revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: 5000 });
     revocations.add(issuer, { kind: 'client', clientId: 'a', atSeconds: Number.NaN });
-    expect(revocations.isRevoked(later)).toBe(true);
+    expect(revocations.revokedAs(later)).toBe('token_revoked');
   });
 
   test('a row goes when every token it could meet has expired', () => {
@@ -84,18 +84,65 @@ describe('what is revoked', () => {
     clock.seconds += 3700;
     for (const tokenId of ['4', '5']) revocations.add(issuer, { kind: 'token', tokenId });
     expect(revocations.size).toBe(2);
-    expect(revocations.isRevoked(token({ tokenId: '5', issuedAtSeconds: clock.seconds }))).toBe(true);
-    expect(revocations.isRevoked(token({ tokenId: '6', issuedAtSeconds: clock.seconds }))).toBe(false);
+    expect(revocations.revokedAs(token({ tokenId: '5', issuedAtSeconds: clock.seconds }))).toBe(
+      'token_revoked',
+    );
+    expect(revocations.revokedAs(token({ tokenId: '6', issuedAtSeconds: clock.seconds }))).toBeUndefined();
   });
 
   test('beyond the bound all tokens issued so far are revoked, rather than one that was forgotten', () => {
     const { revocations, clock } = list(3);
     for (let n = 0; n < 4; n += 1) revocations.add(issuer, { kind: 'token', tokenId: `${n}` });
-    expect(revocations.isRevoked(token({ tokenId: 'other', issuedAtSeconds: clock.seconds }))).toBe(true);
-    expect(revocations.isRevoked(token({ tokenId: 'later', issuedAtSeconds: clock.seconds + 60 }))).toBe(
-      false,
+    expect(revocations.revokedAs(token({ tokenId: 'other', issuedAtSeconds: clock.seconds }))).toBe(
+      'token_revoked',
     );
+    expect(
+      revocations.revokedAs(token({ tokenId: 'later', issuedAtSeconds: clock.seconds + 60 })),
+    ).toBeUndefined();
     expect(revocations.size).toBeLessThanOrEqual(3);
+  });
+});
+
+describe('a quarantine', () => {
+  const at = (atSeconds: number, clientId = 'a'): Revocation => ({ kind: 'client', clientId, atSeconds });
+  const quarantine = (atSeconds: number): Revocation => ({
+    kind: 'client',
+    clientId: 'a',
+    atSeconds,
+    isQuarantined: true,
+  });
+  const both = [quarantine(1000), at(1000)];
+
+  test.each<[string, Revocation[], Partial<VerifiedToken>, string | undefined]>([
+    ['is told apart', [quarantine(1000)], {}, 'client_quarantined'],
+    ['is not of what was issued later', [quarantine(999)], {}, undefined],
+    ['is not of another client', [quarantine(1000)], { clientId: 'b' }, undefined],
+    ['is not of another issuer', [quarantine(1000)], { issuer: 'https://other' }, undefined],
+    ['counts though the client is revoked as well', both, {}, 'client_quarantined'],
+    ['counts though the client was revoked before', both.toReversed(), {}, 'client_quarantined'],
+    [
+      'counts though the token is revoked as well',
+      [quarantine(1000), { kind: 'token', tokenId: 'one' }],
+      {},
+      'client_quarantined',
+    ],
+    ['does not reach as far as a later revocation', [quarantine(999), at(1000)], {}, 'token_revoked'],
+    ['is not what another mark makes', [{ ...at(1000), isQuarantined: 'yes' } as never], {}, 'token_revoked'],
+    ['of no moment takes back everything', [quarantine(Number.NaN)], { clientId: 'b' }, 'token_revoked'],
+  ])('%s', (_what, all, more, expected) => {
+    const { revocations } = list();
+    for (const one of all) revocations.add(issuer, one);
+    expect(revocations.revokedAs(token(more))).toBe(expected);
+  });
+
+  test('is a row that goes with the last token it could meet, and is counted', () => {
+    const { revocations, clock } = list(2);
+    revocations.add(issuer, quarantine(clock.seconds));
+    expect(revocations.size).toBe(1);
+    clock.seconds += 3700;
+    for (const tokenId of ['1', '2']) revocations.add(issuer, { kind: 'token', tokenId });
+    expect(revocations.size).toBe(2);
+    expect(revocations.revokedAs(token({ issuedAtSeconds: 2000 }))).toBeUndefined();
   });
 });
 
@@ -165,6 +212,52 @@ describe('a session ends when its token is revoked, and its token is refused', (
     });
     await client.closed;
     expect(payloads([await watcher.next('publish')])).toEqual(['gone']);
+  });
+});
+
+describe('a client that is put into quarantine', () => {
+  const quarantine = (broker: TestBroker, atSeconds = nowSeconds()) =>
+    broker.auth.revoke(broker.issuer.name, {
+      kind: 'client',
+      clientId: 'device-1',
+      atSeconds,
+      isQuarantined: true,
+    });
+
+  test('is cut off, and told that it is not allowed', async () => {
+    const broker = await startTestBroker();
+    const text = broker.token('device-1');
+    const client = await broker.session('device-1', {}, text);
+    await quarantine(broker);
+    await client.closed;
+    const reason = 'client_quarantined';
+    expect(await broker.refusal({ action: 'session' })).toMatchObject({ reason, clientId: 'device-1' });
+    expect(await broker.connack('device-1', text)).toBe(5);
+    expect(await broker.refusal({ action: 'connect' })).toMatchObject({ reason, returnCode: 5 });
+  });
+
+  test('cannot renew a session with a token from before', async () => {
+    const broker = await startTestBroker();
+    const iat = nowSeconds() + 2;
+    const client = await broker.session('device-1', {}, broker.token('device-1', { claims: { iat } }));
+    await quarantine(broker);
+    client.send(publishPacket('$fleetgate/token', broker.token('device-1'), { qos: 1 }));
+    await client.next('puback');
+    expect(await broker.refusal({ action: 'renewal' })).toMatchObject({ reason: 'client_quarantined' });
+    expect(await client.settle()).toEqual([]);
+  });
+
+  test('gets in with what it was issued later, and a later revocation is no quarantine', async () => {
+    const broker = await startTestBroker();
+    const text = broker.token('device-1');
+    await quarantine(broker, nowSeconds() - 10);
+    expect(await broker.connack('device-1', text)).toBe(0);
+    await broker.auth.revoke(broker.issuer.name, {
+      kind: 'client',
+      clientId: 'device-1',
+      atSeconds: nowSeconds(),
+    });
+    expect(await broker.connack('device-1', text)).toBe(4);
   });
 });
 

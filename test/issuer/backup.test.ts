@@ -177,6 +177,32 @@ test('what comes back and what is gone is reported, and a client quarantined sin
   expect((await registry.findClient('quarantined'))?.quarantine).toBeDefined();
 });
 
+test('a quarantine is marked after a restore, though the client was revoked to that second before', async () => {
+  const client = await fixture.register({ client_id: 'a' });
+  const token = await issued(client);
+  await revoke({ kind: 'client', client_id: 'a' });
+  await takeBackup();
+  expect((await fixture.call('POST', '/v1/clients/a/quarantine', { reason: 'x' })).status).toBe(200);
+  const { registry, isRevoked } = await restored();
+  const revocations = await registry.listRevocations({ nowSeconds: 0, limit: 10 });
+  expect(revocations.map((one) => one.kind === 'client' && one.isQuarantined === true)).toEqual([
+    false,
+    true,
+  ]);
+  expect(await isRevoked(token)).toBe(true);
+});
+
+test('a quarantine in the backup is marked after it is restored', async () => {
+  await fixture.register({ client_id: 'a' });
+  expect((await fixture.call('POST', '/v1/clients/a/quarantine', { reason: 'x' })).status).toBe(200);
+  await takeBackup();
+  const { registry, report } = await restored();
+  expect(report.carriedRevocations).toBe(0);
+  expect(await registry.listRevocations({ nowSeconds: 0, limit: 10 })).toMatchObject([
+    { kind: 'client', clientId: 'a', isQuarantined: true },
+  ]);
+});
+
 test('the trail goes on from that of the backup with the restore, which names where the replaced one ended', async () => {
   const { checkpoint } = await takeBackup();
   await fixture.register({ client_id: 'a' });

@@ -279,7 +279,7 @@ describe('quarantine', () => {
       quarantined_at: expect.stringMatching(/Z$/),
     });
     expect(await json(await fixture.call('GET', '/v1/revocations'))).toMatchObject({
-      revocations: [{ kind: 'client', client_id: 'a' }],
+      revocations: [{ kind: 'client', client_id: 'a', quarantined: true }],
     });
     const answers = await Promise.all(
       [client, { client_id: 'ghost', client_secret: 'x' }].map(async (one) => {

@@ -4,6 +4,8 @@ import type { ClientFilter, CreationKey } from '../../issuer/registry/client-cha
 import type { ClientRecord, NewClientRecord, Registry } from '../../issuer/registry/registry.ts';
 import { client, event, NOW, type OpenedRegistry, ofClient } from './registry-contract.ts';
 
+const ofQuarantine = (clientId: string) => ({ ...ofClient(clientId), isQuarantined: true as const });
+
 const key = (more: Partial<CreationKey> = {}): CreationKey => ({
   owner: 'default',
   keyHash: new Uint8Array(32).fill(1),
@@ -35,7 +37,7 @@ export function clientChangesContract(name: string, open: () => Promise<OpenedRe
     const update = (record: ClientRecord) =>
       registry.updateClient(record, event('client.update', record.clientId));
     const quarantine = (clientId: string, reason = 'lost') =>
-      registry.quarantineClient(ofClient(clientId), reason, event('client.quarantine', clientId));
+      registry.quarantineClient(ofQuarantine(clientId), reason, event('client.quarantine', clientId));
     const release = (clientId: string) => registry.releaseClient(clientId, event('client.release', clientId));
     const lastAct = async () => (await registry.listEvents({ limit: 1000 })).at(-1)?.action;
     const revocations = () => registry.listRevocations({ nowSeconds: NOW, limit: 1000 });
@@ -115,11 +117,29 @@ export function clientChangesContract(name: string, open: () => Promise<OpenedRe
       const { atMs } = (await find('a')).quarantine ?? {};
       expect(await quarantine('a', 'sold')).toBe(true);
       expect((await find('a')).quarantine).toEqual({ atMs, reason: 'sold' });
-      expect(await revocations()).toMatchObject([ofClient('a')]);
+      expect(await revocations()).toMatchObject([ofQuarantine('a')]);
       expect(await release('a')).toBe(true);
       expect((await find('a')).quarantine).toBeUndefined();
       expect(await release('a')).toBe(false);
       expect(await lastAct()).toBe('client.release');
+    });
+
+    test('quarantine is marked, though the client was revoked to that second, and a revocation is not', async () => {
+      await register('a');
+      const revoke = () => registry.revoke(ofClient('a'), event('client.revoke', 'a'));
+      expect(await revoke()).toMatchObject({ outcome: 'recorded' });
+      await quarantine('a');
+      const marks = async () =>
+        (await revocations()).map((one) => one.kind === 'client' && one.isQuarantined === true);
+      expect(await marks()).toEqual([false, true]);
+      // What the marked one takes back is as much.
+      expect(await revoke()).toMatchObject({ outcome: 'already' });
+      await release('a');
+      const later = ofClient('a', NOW + 100);
+      expect(await registry.revoke(later, event('client.revoke', 'a'))).toMatchObject({
+        outcome: 'recorded',
+      });
+      expect(await marks()).toEqual([false, true, false]);
     });
 
     test('quarantine and release of no client write nothing', async () => {

@@ -75,6 +75,32 @@ test('a database of the first schema is brought to the newest with what is in it
   expect(await registry.listRevocations(now)).toMatchObject([revocation]);
 });
 
+test('the revocation of a quarantine from before it was marked is marked, and no other', async () => {
+  const file = join(await temporaryDirectory(), 'registry.db');
+  const { migrations } = await import('../../issuer/registry/sqlite/migrations.ts');
+  const { openDatabase } = await import('../../issuer/registry/sqlite/database.ts');
+  (await openDatabase(file)).close();
+  const old = new Sqlite(file);
+  const version = migrations.findIndex((step) => `${step}`.includes('COLUMN quarantined INTEGER'));
+  old.exec(`
+    ALTER TABLE revocations DROP COLUMN quarantined;
+    INSERT INTO clients (client_id, scope, audience, auth_method, grant_types, labels, metadata, supertokens, created_at_ms,
+      updated_at_ms, quarantined_at_ms, quarantine_reason)
+      VALUES ('a', '', '[]', 'client_secret_basic', '[]', '{}', '{}', '{}', 1, 5000, 5000, 'lost');
+    INSERT INTO revocations (kind, client_id, at, created_at_ms, expires_at)
+      VALUES ('client', 'a', 4, 4000, 9), ('client', 'a', 5, 5000, 9), ('client', 'b', 5, 5000, 9);
+    PRAGMA user_version = ${version};`);
+  old.close();
+  const registry = await openSqliteRegistry(file);
+  onTestFinished(() => registry.close());
+  const listed = await registry.listRevocations({ nowSeconds: 0, limit: 9 });
+  expect(listed.map((one) => one.kind === 'client' && one.isQuarantined === true)).toEqual([
+    false,
+    true,
+    false,
+  ]);
+});
+
 test('a database of a newer schema is refused naming both versions, and is not touched', async () => {
   const file = await closedDatabase();
   const database = new Sqlite(file);

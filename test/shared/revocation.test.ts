@@ -15,6 +15,7 @@ const revocations: readonly Revocation[] = [
   { kind: 'issued_before', at: 1_700_000_000, ...place },
   { kind: 'issued_before', client_id: 'sensor-1', at: 0, ...place },
   { kind: 'key', kid: 'k'.repeat(43), ...place },
+  { kind: 'client', client_id: 'sensor-1', at: 1_700_000_000, quarantined: true, ...place },
 ];
 
 test.each(revocations)('$kind is the same after it was written and read', (revocation) => {
@@ -25,7 +26,13 @@ test.each(revocations)('$kind is the same after it was written and read', (revoc
 
 test('members that nobody knows are left out', () => {
   const [revocation] = revocations;
-  const read = parseRevocation({ ...revocation, reason: 'stolen', ['__proto__']: { at: 1 }, client_id: 7 });
+  const read = parseRevocation({
+    ...revocation,
+    reason: 'stolen',
+    ['__proto__']: { at: 1 },
+    client_id: 7,
+    quarantined: 7,
+  });
   expect(read).toEqual(revocation);
 });
 
@@ -61,6 +68,9 @@ describe('malformed is', () => {
     ['a client without an id', { ...client, client_id: undefined }],
     ['a client that is no identifier', { ...client, client_id: 'a/b' }],
     ['a client without at', { ...client, at: undefined }],
+    ['a quarantine that is not', { ...client, quarantined: false }],
+    ['a quarantine as a number', { ...client, quarantined: 1 }],
+    ['a quarantine of null', { ...client, quarantined: null }],
     ['a moment before 1970', { ...before, at: -1 }],
     ['a moment as text', { ...before, at: '1700000000' }],
     ['a moment over 2^53', { ...before, at: 2 ** 53 }],

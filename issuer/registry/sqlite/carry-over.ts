@@ -9,6 +9,7 @@ interface PreviousRevocation {
   client_id: string | null;
   key_id: string | null;
   at: number | null;
+  quarantined: 0 | 1;
   created_at_ms: number;
   expires_at: number;
 }
@@ -63,6 +64,7 @@ function toRevocation(row: PreviousRevocation): NewRevocation {
         kind: 'client',
         clientId: row.client_id as string,
         atSeconds: row.at as number,
+        ...(row.quarantined === 1 ? { isQuarantined: true } : {}),
         expiresAtSeconds,
       };
     case 'issued_before':

@@ -208,4 +208,13 @@ export const migrations: readonly Migration[] = [
   `,
   // audit chain: each row holds the hash of the one before.
   chainAudit,
+  // Revocations that say that the client was put into quarantine.
+  `
+  ALTER TABLE revocations ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0
+    CHECK (quarantined = 0 OR (quarantined = 1 AND kind = 'client'));
+  -- That of a quarantine was recorded in the transaction that began it, with the same time.
+  UPDATE revocations SET quarantined = 1 WHERE kind = 'client' AND EXISTS (
+    SELECT 1 FROM clients
+    WHERE clients.client_id = revocations.client_id AND quarantined_at_ms = revocations.created_at_ms);
+  `,
 ];

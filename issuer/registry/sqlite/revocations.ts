@@ -1,4 +1,9 @@
-import type { NewRevocation, RecordedRevocation, RevocableToken } from '../../revocation.ts';
+import type {
+  NewRevocation,
+  RecordedRevocation,
+  RevocableToken,
+  RevocationTarget,
+} from '../../revocation.ts';
 import type { Database } from './database.ts';
 
 interface RevocationRow {
@@ -8,6 +13,7 @@ interface RevocationRow {
   client_id: string | null;
   key_id: string | null;
   at: number | null;
+  quarantined: 0 | 1;
   created_at_ms: number;
   expires_at: number;
 }
@@ -20,13 +26,14 @@ export type RevocationStatements = ReturnType<typeof revocationStatements>;
 /** The statements on revocations; each runs at once, in whatever transaction is open. */
 export function revocationStatements(database: Database) {
   const insert = database.prepare<unknown[], RevocationRow>(`
-    INSERT INTO revocations (kind, token_id, client_id, key_id, at, created_at_ms, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *`);
+    INSERT INTO revocations (kind, token_id, client_id, key_id, at, quarantined, created_at_ms, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *`);
   const ofToken = database.prepare<[string], RevocationRow>('SELECT * FROM revocations WHERE token_id = ?');
   const ofKey = database.prepare<[string], RevocationRow>('SELECT * FROM revocations WHERE key_id = ?');
-  const upTo = database.prepare<[string, string | null, number], RevocationRow>(
-    'SELECT * FROM revocations WHERE kind = ? AND client_id IS ? AND at >= ? ORDER BY at LIMIT 1',
-  );
+  // One without the mark of a quarantine does not say as much as one with it.
+  const upTo = database.prepare<[string, string | null, number, 0 | 1], RevocationRow>(`
+    SELECT * FROM revocations WHERE kind = ? AND client_id IS ? AND at >= ? AND quarantined >= ?
+    ORDER BY at LIMIT 1`);
   const list = database.prepare<[number, number, number], RevocationRow>(
     'SELECT * FROM revocations WHERE sequence > ? AND expires_at > ? ORDER BY sequence LIMIT ?',
   );
@@ -65,7 +72,12 @@ export function revocationStatements(database: Database) {
       case 'key':
         return ofKey.get(revocation.keyId);
       default:
-        return upTo.get(revocation.kind, revocation.clientId ?? null, revocation.atSeconds);
+        return upTo.get(
+          revocation.kind,
+          revocation.clientId ?? null,
+          revocation.atSeconds,
+          markOf(revocation),
+        );
     }
   }
 
@@ -82,6 +94,7 @@ export function revocationStatements(database: Database) {
         'clientId' in revocation ? (revocation.clientId ?? null) : null,
         revocation.kind === 'key' ? revocation.keyId : null,
         'atSeconds' in revocation ? revocation.atSeconds : null,
+        markOf(revocation),
         createdAtMs,
         revocation.expiresAtSeconds,
       );
@@ -126,6 +139,10 @@ function parseCursor(cursor = ''): [sequence: number, createdAtMs: number] {
   return [Number(sequence), Number(createdAtMs)];
 }
 
+function markOf(revocation: NewRevocation): 0 | 1 {
+  return revocation.kind === 'client' && revocation.isQuarantined ? 1 : 0;
+}
+
 function toRevocation(row: RevocationRow): RecordedRevocation {
   return {
     ...target(row),
@@ -135,14 +152,19 @@ function toRevocation(row: RevocationRow): RecordedRevocation {
   };
 }
 
-function target({ kind, token_id, client_id, key_id, at }: RevocationRow) {
+function target({ kind, token_id, client_id, key_id, at, quarantined }: RevocationRow): RevocationTarget {
   switch (kind) {
     case 'token':
       return { kind, tokenId: token_id as string };
     case 'key':
       return { kind, keyId: key_id as string };
     case 'client':
-      return { kind, clientId: client_id as string, atSeconds: at as number };
+      return {
+        kind,
+        clientId: client_id as string,
+        atSeconds: at as number,
+        ...(quarantined === 1 ? { isQuarantined: true } : {}),
+      };
     case 'issued_before':
       return { kind, ...(client_id === null ? {} : { clientId: client_id }), atSeconds: at as number };
   }

@@ -104,6 +104,18 @@ test('what an attacker writes into an id makes no row of its own', async () => {
   ]);
 });
 
+test('a secret sent in the place of a client id is in no row', async () => {
+  const { client_secret: secret } = await fixture.register({ client_id: 'a' });
+  await fixture.tokenFor({ client_id: secret, client_secret: 'a' });
+  await fixture.call('DELETE', `/v1/clients/${secret}`);
+  await fixture.call('POST', '/v1/revocations', { kind: 'client', client_id: secret });
+  expect(brief().slice(2)).toEqual([
+    ['anonymous', 'token.issue', null, 'invalid_client'],
+    ['admin:default', 'client.delete', null, 'client_unknown'],
+    ['admin:default', 'client.revoke', null, 'client_unknown'],
+  ]);
+});
+
 test('each of many concurrent tokens has its row when it is answered', async () => {
   const client = await fixture.register({ client_id: 'a' });
   const ids = await Promise.all(

@@ -19,6 +19,7 @@ const table: Readonly<Record<string, string>> = {
   'GET /v1/secrets': 'APU',
   'POST /v1/revocations': 'AP',
   'GET /v1/revocations': 'APU',
+  'GET /v1/audit': 'AU',
   'POST /v1/api-keys': 'A',
   'GET /v1/api-keys': 'AU',
   'GET /v1/api-keys/:name': 'AU',

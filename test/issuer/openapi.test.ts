@@ -136,6 +136,7 @@ test('each answer is as the document has it, with no field that it has not', asy
   await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'token', jti: 'j-1' });
   await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'issued_before', at: 1 });
   await ask('get', '/v1/revocations', '/v1/revocations?limit=1');
+  await ask('get', '/v1/audit', '/v1/audit?order=newest&limit=100');
   await ask('delete', client, '/v1/clients/a');
   await ask('post', '/v1/api-keys', '/v1/api-keys', { name: 'ci', role: 'auditor', expires_at: soon() });
   await ask('post', '/v1/api-keys/{name}/rotate', '/v1/api-keys/ci/rotate', { overlap_seconds: 60 });

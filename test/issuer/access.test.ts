@@ -5,6 +5,9 @@ import { type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts'
 /** Who may use which route: A admin, P provisioner, U auditor. */
 const table: Readonly<Record<string, string>> = {
   'GET /openapi.json': 'anybody',
+  // Where SuperTokens' backend SDKs look for keys.
+  'GET /.well-known/jwks.json': 'anybody',
+  'GET /.well-known/jwks.json/': 'anybody',
   'GET /v1/issuer': 'APU',
   'POST /v1/clients': 'AP',
   'GET /v1/clients': 'APU',
@@ -19,6 +22,9 @@ const table: Readonly<Record<string, string>> = {
   'GET /v1/secrets': 'APU',
   'POST /v1/revocations': 'AP',
   'GET /v1/revocations': 'APU',
+  'GET /v1/keys': 'AU',
+  'POST /v1/keys/rotate': 'A',
+  'POST /v1/keys/:kid/retire': 'A',
   'POST /v1/api-keys': 'A',
   'GET /v1/api-keys': 'AU',
   'GET /v1/api-keys/:name': 'AU',

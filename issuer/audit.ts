@@ -1,3 +1,5 @@
+import { isSecretShaped } from './secrets.ts';
+
 /** What the audit trail records: every administrative act and every token issued, refused or revoked. */
 
 export type AuditAction =
@@ -87,17 +89,27 @@ export function auditEvent({
   action,
   caller,
   target,
-  result,
+  result = 'ok',
   tokenId,
 }: EventFields): AuditEvent {
+  const address = caller?.address;
+  return withResult({ atMs, actor, address, action, target, requestId: caller?.requestId, tokenId }, result);
+}
+
+/**
+ * The event with what came of it. Of a refusal it holds no client id that could be a secret: who is refused may have
+ * taken one for the other.
+ */
+export function withResult(event: Omit<AuditEvent, 'result'>, result: string): AuditEvent {
+  const { actor, action, target } = event;
+  // The ids of keys have that shape too.
+  if (result === 'ok' || action.startsWith('key.')) return { ...event, result };
+  const prefix = clientActor('');
+  const isDoubtfulActor = actor.startsWith(prefix) && isSecretShaped(actor.slice(prefix.length));
   return {
-    atMs,
-    actor,
-    address: caller?.address,
-    action,
-    target,
-    result: result ?? 'ok',
-    requestId: caller?.requestId,
-    tokenId,
+    ...event,
+    actor: isDoubtfulActor ? anonymousActor : actor,
+    target: target !== undefined && isSecretShaped(target) ? undefined : target,
+    result,
   };
 }

@@ -59,10 +59,7 @@ export function limitRequests(acts: Acts, context: LimitContext): Acts {
     if (lastMs === undefined || nowMs - lastMs >= RECORD_INTERVAL_MS) {
       putBounded(recordedAtMs, key, nowMs, MAX_REMEMBERED);
       const { clientId } = from;
-      log?.warn(
-        { event: 'requests_limited', address: from.address, client_id: clientId },
-        'requests come too soon',
-      );
+      log?.warn({ event: 'requests_limited', address: from.address }, 'requests come too soon');
       const actor = clientId === undefined ? anonymousActor : clientActor(clientId);
       const event = { atMs: now(), actor, action, caller, target: clientId, result: 'slow_down' };
       await trail.recordEvent(auditEvent(event)).catch((cause: unknown) => {

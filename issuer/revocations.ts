@@ -1,5 +1,5 @@
 import { FleetgateError, isIdentifier, isTokenId, OAuthError } from '@fleetgate/shared';
-import { type AuditAction, type AuditEvent, adminActor, auditEvent } from './audit.ts';
+import { type AuditAction, type AuditEvent, adminActor, auditEvent, withResult } from './audit.ts';
 import type { Administrator } from './clients.ts';
 import type { KeyAdministration } from './keys/key-administration.ts';
 import type { Registry } from './registry/registry.ts';
@@ -83,7 +83,7 @@ export function openRevocations(
         return await revoke(target, event);
       } catch (error) {
         if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
-        await registry.recordEvent({ ...event, result: error.code });
+        await registry.recordEvent(withResult(event, error.code));
         throw error;
       }
     },

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 import type { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
 import { refuseSecondProcess } from '../data-directory.ts';
 import { type Format, formatJson, formatRecord } from '../output.ts';
 import type { ConnectionOptions } from './connection.ts';
@@ -29,7 +30,7 @@ export function addBackupCommands(program: Command): void {
     .addHelpText(
       'after',
       `
-A file of that name is replaced once the copy is whole. key-encryption.key is not in it, and without that file the
+A file of that name is replaced once the copy is whole. The key encryption key is not in it, and without that the
 signing keys in it are of no use: keep a copy of it apart from the backups.
 
 Example:
@@ -50,7 +51,7 @@ Example:
         ...(checkpoint === undefined ? {} : { checkpoint: `${checkpoint.sequence}:${checkpoint.hash}` }),
       };
       process.stdout.write(flags.format === 'json' ? formatJson(report) : formatRecord(report));
-      note(`${directory.keyEncryptionKeyFile} is not in it; keep a copy of that file in another place`);
+      note('the key encryption key is not in it; keep a copy of that in another place');
       const apps = flags.app === undefined ? appsIn(directory.appsDirectory) : [];
       if (apps.length > 0) note(`apps are not in it (${apps.join(', ')}): back up each with --app`);
     });
@@ -83,8 +84,10 @@ Example:
       const view = restoreView(file, report);
       process.stdout.write(flags.format === 'json' ? formatJson(view) : formatRecord(flat(view)));
       for (const line of restoreNotes(report)) note(line);
-      if (!existsSync(directory.keyEncryptionKeyFile)) {
-        note(`${directory.keyEncryptionKeyFile} is missing: put the copy that belongs to the backup there`);
+      const { keyEncryptionKey } = await import('../key-encryption-key.ts');
+      const key = keyEncryptionKey(loadConfig(flags).config, directory);
+      if ('keyEncryptionKeyFile' in key && !existsSync(key.keyEncryptionKeyFile)) {
+        note(`${key.keyEncryptionKeyFile} is missing: put the copy that belongs to the backup there`);
       }
     });
 }

@@ -24,8 +24,17 @@ export interface AuthenticatedClient extends ClientRecord {
   readonly certificateThumbprint?: string;
 }
 
+/** Of requests being served: limits and authentication both look, and reading an assertion is not cheap. */
+const claims = new WeakMap<ClientRequest, ClaimedClient>();
+
 /** What a request says of its client, by all methods it uses. */
 export function claimedClient(request: ClientRequest): ClaimedClient {
+  const read = claims.get(request) ?? readClaim(request);
+  claims.set(request, read);
+  return read;
+}
+
+function readClaim(request: ClientRequest): ClaimedClient {
   const attempts: AuthenticationAttempt[] = [];
   for (const method of clientAuthMethods.values()) {
     const attempt = method(request);

@@ -72,6 +72,7 @@ function listKeys({ signingKeys }: Issuer): MethodRoute {
 
 function rotate({ signingKeys }: Issuer): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,
@@ -96,6 +97,7 @@ function rotate({ signingKeys }: Issuer): MethodRoute {
 
 function retire({ signingKeys }: Issuer): MethodRoute {
   return {
+    openTo: [],
     options: {
       schema: {
         tags,

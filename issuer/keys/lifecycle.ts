@@ -75,8 +75,9 @@ export function plannedActivationMs(keys: Keys, policy: RotationPolicy): number 
 export function startActs(keys: Keys, algorithm: SigningAlgorithm): readonly KeyAct[] {
   const { active, next } = byState(keys);
   if (active === undefined) {
-    // Nobody can have cached anything of an issuer that has signed nothing.
+    // Nobody can have cached anything of an issuer that has signed nothing; a restore may leave none that signs, too.
     return [
+      ...dropped(next),
       { kind: 'replace', algorithm },
       { kind: 'publish', algorithm, isWanted: false },
     ];

@@ -83,6 +83,9 @@ test('no body makes the endpoints fail, nor a token that holds more than is regi
     audience,
   });
   const authentication = basic('dev-1', client_secret);
+  // Once proven it never waits for what is malformed beside it, of which there is more in a second than one may send.
+  const first = await fixture.requestToken({ grant_type: 'client_credentials' }, authentication);
+  expect(first.status).toBe(200);
   let issued = 0;
   await fc.assert(
     fc.asyncProperty(
@@ -102,7 +105,7 @@ test('no body makes the endpoints fail, nor a token that holds more than is regi
         });
         const text = await response.text();
         if (response.status !== 200) {
-          expect([400, 401]).toContain(response.status);
+          expect([400, 401, 429]).toContain(response.status);
           expect(Object.keys(JSON.parse(text)).sort()).toEqual(['error', 'error_description']);
           return;
         }

@@ -131,6 +131,8 @@ describe('opened again', () => {
     onTestFinished(() => rmSync(`${directory}.1`, { recursive: true, force: true }));
     const file = open();
     file.write(event);
+    // It is opened in the background.
+    await vi.waitFor(() => expect(linesOf(path)).toEqual([event]));
     renameSync(path, `${directory}.old`);
     onTestFinished(() => rmSync(`${directory}.old`));
     spoil(path);

@@ -27,14 +27,15 @@ afterAll(async () => {
 
 const audit = (...args: string[]) => runFleetgate(['audit', ...args]);
 const fromDatabase = ['--data', data.path];
+/** Rows of the export. */
+const rows = () => readFileSync(exported, 'utf8').trimEnd().split('\n').length;
 
 test('the database and the API tell the same trail, and both verify', async () => {
   const list = ['list', '--format', 'json', '--limit', '10'];
   const [byDatabase, byApi] = await Promise.all([audit(...list, ...fromDatabase), audit(...list, ...api)]);
   const events = JSON.parse(byDatabase.stdout) as { action: string; result: string }[];
   expect(JSON.parse(byApi.stdout)).toEqual(events);
-  expect(events.map(({ action, result }) => [action, result])).toEqual([
-    ['key.activate', 'ok'],
+  expect(events.slice(-3).map(({ action, result }) => [action, result])).toEqual([
     ['client.create', 'ok'],
     ['client.create', 'ok'],
     ['client.create', 'registry_conflict'],
@@ -42,14 +43,14 @@ test('the database and the API tell the same trail, and both verify', async () =
   for (const where of [fromDatabase, api]) {
     const { code, stdout } = await audit('verify', '--format', 'json', ...where);
     expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ intact: true, rows: 4, first: 1 });
+    expect(JSON.parse(stdout)).toMatchObject({ intact: true, rows: events.length, first: 1 });
   }
 });
 
 test('the list shows the newest that match, the last at the end', async () => {
   const { stdout } = await audit('list', '--client', 'b', '--limit', '1', ...fromDatabase);
   expect(stdout.trimEnd().split('\n')).toHaveLength(2);
-  expect(stdout).toMatch(/\b4 .*registry_conflict/);
+  expect(stdout).toMatch(/registry_conflict/);
 });
 
 test('an export is a private file that is not overwritten, verifies by itself, and names its checkpoint', async () => {
@@ -59,7 +60,7 @@ test('an export is a private file that is not overwritten, verifies by itself, a
   expect(await audit('export', '--out', exported, ...fromDatabase)).toMatchObject({ code: 2 });
   const checkpoint = stderr.trim().replace('checkpoint ', '');
   expect(await audit('verify', '--file', exported, '--expect', checkpoint)).toMatchObject({ code: 0 });
-  const { stdout } = await audit('export', '--after', '2', ...api);
+  const { stdout } = await audit('export', '--after', String(rows() - 2), ...api);
   expect(readFileSync(exported, 'utf8').endsWith(stdout)).toBe(true);
   expect(stdout.trimEnd().split('\n')).toHaveLength(2);
 });
@@ -67,19 +68,19 @@ test('an export is a private file that is not overwritten, verifies by itself, a
 test('a line that was changed is named, and one that is no event is an error', async () => {
   writeFileSync(exported, readFileSync(exported, 'utf8').replace('"target":"b"', '"target":"c"'));
   const { code, stdout } = await audit('verify', '--format', 'json', '--file', exported);
-  expect({ code, ...JSON.parse(stdout) }).toMatchObject({ code: 1, intact: false, broken_at: 3 });
+  expect({ code, ...JSON.parse(stdout) }).toMatchObject({ code: 1, intact: false, broken_at: rows() - 1 });
   writeFileSync(exported, 'not a line of it\n');
   expect(await audit('verify', '--file', exported)).toMatchObject({ code: 1, stdout: '' });
 });
 
 test('a row changed in the database is named, while an issuer runs on it and after', async () => {
   const database = new Sqlite(join(data.path, 'fleetgate.db'));
-  database.exec("DROP TRIGGER audit_is_never_changed; UPDATE audit SET result = 'ok' WHERE sequence = 4");
+  database.exec("DROP TRIGGER audit_is_never_changed; UPDATE audit SET result = 'ok' WHERE result <> 'ok'");
   database.close();
   for (const where of [fromDatabase, api]) {
     const { code, stdout } = await audit('verify', ...where);
     expect(code).toBe(1);
-    expect(stdout).toMatch(/\b4\b/);
+    expect(stdout).toMatch(/^broken: row \d+ /);
   }
   expect(await running?.stop()).toBe(0);
   running = undefined;

@@ -5,6 +5,9 @@ import { type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts'
 /** Who may use which route: A admin, P provisioner, U auditor. */
 const table: Readonly<Record<string, string>> = {
   'GET /openapi.json': 'anybody',
+  // Where SuperTokens' backend SDKs look for keys.
+  'GET /.well-known/jwks.json': 'anybody',
+  'GET /.well-known/jwks.json/': 'anybody',
   'GET /v1/issuer': 'APU',
   'POST /v1/clients': 'AP',
   'GET /v1/clients': 'APU',
@@ -19,6 +22,10 @@ const table: Readonly<Record<string, string>> = {
   'GET /v1/secrets': 'APU',
   'POST /v1/revocations': 'AP',
   'GET /v1/revocations': 'APU',
+  'GET /v1/audit': 'AU',
+  'GET /v1/keys': 'AU',
+  'POST /v1/keys/rotate': 'A',
+  'POST /v1/keys/:kid/retire': 'A',
   'POST /v1/api-keys': 'A',
   'GET /v1/api-keys': 'AU',
   'GET /v1/api-keys/:name': 'AU',
@@ -43,6 +50,7 @@ beforeEach(async () => {
 
 /** SuperTokens' own. */
 const isRecipe = (url: string) => url.startsWith('/recipe/') || url.startsWith('/apiversion');
+const readsRecipe = (method: string, url: string) => method === 'GET' || url.includes('/introspect');
 
 /** Routes with a handler of their own; those that answer 405 take all the other methods at once. */
 const routes = () =>
@@ -65,7 +73,7 @@ test('every route of /v1 says which roles may use it', () => {
 describe.each(roles)('%s', (role) => {
   test('is let through by those routes it may use, and by no other', async () => {
     for (const [name, method, url] of routes()) {
-      const expected = isRecipe(url) ? 'AP' : (table[name] ?? '');
+      const expected = isRecipe(url) ? (readsRecipe(method, url) ? 'APU' : 'AP') : (table[name] ?? '');
       const response = await ask(role, method, url, method === 'POST' ? '[]' : undefined);
       const isRefused = response.status === 403;
       expect([name, isRefused]).toEqual([name, expected !== 'anybody' && !expected.includes(letters[role])]);

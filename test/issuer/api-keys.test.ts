@@ -42,7 +42,7 @@ function rows<Row>(sql: string): Row[] {
 }
 const audited = () =>
   rows<Record<string, string | null>>(
-    "SELECT actor, action, target, result FROM audit WHERE action <> 'key.activate' ORDER BY sequence",
+    "SELECT actor, action, target, result FROM audit WHERE action NOT IN ('key.activate', 'key.publish') ORDER BY sequence",
   ).map((row) => Object.values(row));
 
 describe('making a key', () => {
@@ -90,7 +90,8 @@ test('a key stands in the audit trail by its name', async () => {
   await fixture.call('DELETE', '/v1/api-keys/ci');
   await fixture.call('DELETE', '/v1/api-keys/ci');
   await use(apiKey);
-  expect(audited()).toEqual([
+  // But for the keys of the start.
+  expect(audited().filter(([actor]) => actor !== 'issuer')).toEqual([
     ['admin:default', 'api_key.create', 'ci', 'ok'],
     ['admin:ci', 'client.create', 'a', 'ok'],
     ['admin:ci', 'admin.authorize', null, 'role_insufficient'],

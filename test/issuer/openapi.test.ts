@@ -136,12 +136,17 @@ test('each answer is as the document has it, with no field that it has not', asy
   await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'token', jti: 'j-1' });
   await ask('post', '/v1/revocations', '/v1/revocations', { kind: 'issued_before', at: 1 });
   await ask('get', '/v1/revocations', '/v1/revocations?limit=1');
+  await ask('get', '/v1/audit', '/v1/audit?order=newest&limit=100');
   await ask('delete', client, '/v1/clients/a');
   await ask('post', '/v1/api-keys', '/v1/api-keys', { name: 'ci', role: 'auditor', expires_at: soon() });
   await ask('post', '/v1/api-keys/{name}/rotate', '/v1/api-keys/ci/rotate', { overlap_seconds: 60 });
   await ask('get', '/v1/api-keys', '/v1/api-keys');
   await ask('get', '/v1/api-keys/{name}', '/v1/api-keys/ci');
   await ask('delete', '/v1/api-keys/{name}', '/v1/api-keys/ci');
+  const keys = (await (await ask('get', '/v1/keys', '/v1/keys')).json()) as { keys: { kid: string }[] };
+  await ask('post', '/v1/keys/rotate', '/v1/keys/rotate');
+  await ask('post', '/v1/keys/rotate', '/v1/keys/rotate', { now: true });
+  await ask('post', '/v1/keys/{kid}/retire', `/v1/keys/${keys.keys[0]?.kid}/retire`, { compromised: true });
   await ask('post', '/v1/apps', '/v1/apps', { app_id: 'shop' });
   await ask('get', '/v1/apps', '/v1/apps');
   await ask('get', '/v1/apps/{app_id}', '/v1/apps/shop');

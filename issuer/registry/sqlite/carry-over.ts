@@ -41,6 +41,9 @@ export function carryOver(database: Database, nowMs: number): number {
       kid NOT IN (SELECT kid FROM previous.signing_keys)
       OR NOT EXISTS (SELECT 1 FROM main.signing_keys WHERE state = 'active'));
 
+    -- What was used once is not to be used again.
+    INSERT OR IGNORE INTO main.used_assertions SELECT * FROM previous.used_assertions;
+
     UPDATE clients SET issued_ahead_at = max(ifnull(clients.issued_ahead_at, 0), other.issued_ahead_at)
     FROM previous.clients AS other
     WHERE other.client_id = clients.client_id AND other.issued_ahead_at IS NOT NULL;

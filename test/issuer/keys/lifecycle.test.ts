@@ -106,6 +106,11 @@ describe('a start', () => {
       [],
       [{ kind: 'replace', algorithm: 'ES256' }, publish],
     ],
+    [
+      'without a key that signs makes both anew',
+      [next(), retired('r', NOW + 1)],
+      [{ kind: 'remove', kid: 'n' }, { kind: 'replace', algorithm: 'ES256' }, publish],
+    ],
     ['with the same algorithm changes nothing', [active(), next()], []],
     ['with the same algorithm and no next key leaves that to what is due', [active()], []],
     ['leaves a rotation that was asked for', [active(), next(NOW, true)], []],

@@ -1,0 +1,214 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { connectAsync } from 'mqtt';
+import { afterAll, expect, test } from 'vitest';
+import {
+  freePorts,
+  type RunningFleetgate,
+  requestToken,
+  runFleetgate,
+  startFleetgate,
+  temporaryDirectory,
+} from '../support/fleetgate-process.ts';
+
+const data = temporaryDirectory();
+const outside = join(dirname(data.path), 'outside');
+const brokerAudit = join(outside, 'broker-audit.jsonl');
+let running: RunningFleetgate | undefined;
+afterAll(async () => {
+  await running?.stop();
+  data.remove();
+});
+
+/** Nothing of these may be found. */
+const secrets = new Set<string>();
+/** Where it is looked for: names and texts. */
+const places: [string, Buffer][] = [];
+
+const look = (place: string, text: string | Buffer) => places.push([place, Buffer.from(text)]);
+
+/** A secret in each form it travels in. */
+function secret(text: string): string {
+  secrets.add(text);
+  return text;
+}
+
+function token(text: string): string {
+  // The first parts say nothing; the last makes a token of them.
+  secrets.add(text.split('.')[2] as string);
+  return secret(text);
+}
+
+/** Arguments of all processes, again and again. */
+function watchArguments(): () => void {
+  const seen = new Set<string>();
+  const timer = setInterval(() => {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        seen.add(readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  }, 20);
+  return () => {
+    clearInterval(timer);
+    look('ps', [...seen].join('\n'));
+  };
+}
+
+async function keep(place: string, response: Response): Promise<void> {
+  look(place, `${response.status} ${JSON.stringify([...response.headers])}\n${await response.text()}`);
+}
+
+test('no secret, token, key or payload is in a log, an audit row, an error, a metric, a file or an argument', async () => {
+  mkdirSync(outside);
+  const stopWatching = watchArguments();
+  running = await startFleetgate([
+    'up',
+    ...freePorts(data.path),
+    ...['--set', 'log.level=trace', '--set', `broker.audit_file=${brokerAudit}`],
+    ...['--set', 'broker.denied_publish=drop'],
+  ]);
+  const { issuer, admin } = running.ready as { issuer: string; admin: string };
+  const adminKey = secret(readFileSync(join(data.path, 'admin.key'), 'utf8').trim());
+  const api = (method: string, path: string, body?: unknown, key = adminKey) =>
+    fetch(`${admin}${path}`, {
+      method,
+      headers: { 'api-key': key, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+
+  // Clients, by command and by API, a rotation, an API key.
+  const credentials = join(outside, 'device.json');
+  const scope = 'mqtt:publish:devices/{client_id}/#';
+  const created = await runFleetgate([
+    ...['client', 'create', '--data', data.path, '--id', 'device', '--scope', scope, '--out', credentials],
+  ]);
+  look('client create', created.stdout + created.stderr);
+  const device = (JSON.parse(readFileSync(credentials, 'utf8')) as { auth: { client_secret: string } }).auth;
+  const deviceSecret = secret(device.client_secret);
+  const made = (await (await api('POST', '/v1/clients', { client_id: 'other', scope })).json()) as {
+    client_secret: string;
+  };
+  const otherSecret = secret(made.client_secret);
+  const rotated = (await (await api('POST', '/v1/clients/other/secrets', {})).json()) as {
+    client_secret: string;
+  };
+  secret(rotated.client_secret);
+  const keyMade = (await (
+    await api('POST', '/v1/api-keys', { name: 'auditor', role: 'auditor' })
+  ).json()) as {
+    api_key: string;
+  };
+  const apiKey = secret(keyMade.api_key);
+  await keep('role', await api('DELETE', '/v1/clients/device', undefined, apiKey));
+
+  // Tokens, and what is wrong with requests for them.
+  for (const [id, text] of [
+    ['device', deviceSecret],
+    ['other', otherSecret],
+    ['other', rotated.client_secret],
+  ] as const) {
+    secret(Buffer.from(`${id}:${text}`).toString('base64'));
+    const response = await requestToken(issuer, id, text);
+    token(((await response.json()) as { access_token: string }).access_token);
+  }
+  const commanded = await runFleetgate(['token', 'request', '--credentials', credentials]);
+  expect(commanded.code).toBe(0);
+  token(commanded.stdout.trim());
+  look('token request', commanded.stderr);
+  const deviceToken = [...secrets].find((text) => text.startsWith('eyJ')) as string;
+  const post = (path: string, body: string, headers: Record<string, string> = {}) =>
+    fetch(`${issuer}${path}`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+    });
+  for (const text of [
+    deviceSecret,
+    deviceToken,
+    adminKey,
+    secret('canary-5e50f1-of-nobody-aaaaaaaaaaaaaaaaaaa'),
+  ]) {
+    await keep('basic', await requestToken(issuer, 'other', text));
+    await keep('query', await fetch(`${issuer}/oauth/token?client_secret=${text}`, { method: 'POST' }));
+    await keep('twice', await post('/oauth/token', `client_secret=${text}&client_secret=${text}`));
+    await keep(
+      'json',
+      await post('/oauth/token', `{"client_secret":"${text}"`, { 'content-type': 'application/json' }),
+    );
+    await keep(
+      'bearer',
+      await fetch(`${issuer}/revocations`, { headers: { authorization: `Bearer ${text}` } }),
+    );
+    await keep('path', await fetch(`${issuer}/${text}`));
+    await keep(
+      'introspect',
+      await post('/oauth/introspect', `client_id=${text}&client_secret=x&token=${text}`),
+    );
+    await keep('revoke', await post('/oauth/revoke', `client_id=device&client_secret=${text}&token=${text}`));
+    await keep('key', await api('GET', '/v1/clients', undefined, `${text}x`));
+    await keep('admin path', await api('GET', `/v1/clients/${text}`));
+    await keep('admin body', await api('POST', '/v1/clients', { client_secret: text }));
+    await keep('admin text', await api('POST', '/v1/clients', `{"name":"${text}`));
+  }
+
+  // Sessions: one that may, and those that may not.
+  const mqtt = running.ready['mqtt'] as string;
+  const payload = secret('canary-5e50f1-of-a-payload');
+  const session = (password: string) =>
+    connectAsync(mqtt, {
+      clientId: 'device',
+      username: 'device',
+      password,
+      reconnectPeriod: 0,
+      connectTimeout: 5000,
+    });
+  const client = await session(deviceToken);
+  await client.publishAsync('devices/device/t', payload, { qos: 1 });
+  await client.publishAsync('$fleetgate/token', commanded.stdout.trim(), { qos: 1 });
+  await client.publishAsync('devices/another/t', payload, { qos: 1 });
+  await client.endAsync();
+  for (const password of [deviceSecret, `${deviceToken.slice(0, -4)}AAAA`, adminKey]) {
+    await expect(session(password)).rejects.toThrow();
+  }
+
+  // Revoked by the token itself, which is in a file and not in an argument.
+  const tokenFile = join(outside, 'seen.jwt');
+  writeFileSync(tokenFile, deviceToken);
+  const revoked = await runFleetgate(['revoke', 'token', '--data', data.path, '--token-file', tokenFile]);
+  expect(revoked.code).toBe(0);
+  look('revoke', revoked.stdout + revoked.stderr);
+  await expect(session(deviceToken)).rejects.toThrow();
+
+  await lookEverywhere(admin);
+  stopWatching();
+  expect(await running.stop()).toBe(0);
+  look('log', running.stderr());
+
+  const found = places.flatMap(([place, content]) =>
+    [...secrets].filter((text) => content.includes(text)).map((text) => `${place}: ${text}`),
+  );
+  expect(found).toEqual([]);
+  // It would be found: each kind of place holds what may be there.
+  const holders = places.filter(([, content]) => content.includes('device')).map(([place]) => place);
+  expect(holders).toEqual(
+    expect.arrayContaining(['log', 'ps', 'audit', 'fleetgate.db-wal', 'broker audit', 'client create']),
+  );
+  expect(places.find(([place]) => place === 'metrics')?.[1].includes('fleetgate_connects_total')).toBe(true);
+});
+
+async function lookEverywhere(admin: string): Promise<void> {
+  const audit = await runFleetgate(['audit', 'export', '--data', data.path]);
+  expect(audit.code).toBe(0);
+  look('audit', audit.stdout + audit.stderr);
+  look('metrics', await (await fetch(`${admin}/metrics`)).text());
+  look('ready', await (await fetch(`${admin}/readyz`)).text());
+  look('broker audit', readFileSync(brokerAudit));
+  // The database may hold no secret of a client; the key files are for that.
+  for (const name of readdirSync(data.path, { recursive: true, withFileTypes: true })) {
+    if (!name.isFile() || name.name.endsWith('.key')) continue;
+    look(name.name, readFileSync(join(name.parentPath, name.name)));
+  }
+}

@@ -198,6 +198,8 @@ async function waitAfterFailure(
       const attempt = tally.refusedTokens++ - 1;
       retryInMs = attempt < 0 ? 0 : retryDelayMs({ kind: 'refused', attempt }, random);
     } else {
+      // A client that was let out of quarantine, or granted more, is allowed by a new token and never by this one.
+      if (returnCode === 5) tokens.invalidate(token);
       retryInMs = retryDelayMs({ kind: connectRefusalKind(returnCode), attempt: tally.failures++ }, random);
     }
     const isPermanent = returnCode === 4 ? retryInMs > 0 : returnCode !== 3;

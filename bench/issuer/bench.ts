@@ -79,7 +79,7 @@ async function prepare(run: Run, measure: Measure): Promise<void> {
   mkdirSync(directory);
   const count = clientsOf(run, measure);
   if (count > 1) note(`${measure.name}: registering ${count} clients`);
-  await registerClients(join(directory, 'fleetgate.db'), count);
+  await registerClients(join(directory, 'fleetgate.db'), count, measure.auth);
 }
 
 async function measureOne(
@@ -87,7 +87,8 @@ async function measureOne(
   measure: Measure,
   subject: SubjectName,
 ): Promise<Record<FigureName, number>> {
-  const task: ServeTask = { subject, algorithm: measure.algorithm, directory: directoryOf(run, measure) };
+  const { algorithm, auth } = measure;
+  const task: ServeTask = { subject, algorithm, auth, directory: directoryOf(run, measure) };
   const server = fork(join(import.meta.dirname, 'serve.ts'), {
     execArgv: ['--conditions=@fleetgate/source', '--expose-gc'],
     // Warnings that a provider is configured for a bench.
@@ -95,7 +96,7 @@ async function measureOne(
   });
   try {
     const endpoint = (await ask(server, { start: task })) as TokenEndpoint;
-    const requests = { ...endpoint, clients: clientsOf(run, measure) };
+    const requests = { ...endpoint, auth, clients: clientsOf(run, measure) };
     await measureLoad(run, { ...requests, seconds: 0, atLeast: run.options.warmUpTokens ?? WARM_UP_TOKENS });
     const before = await cpuOf(server);
     const { tokens, perSecond, p99Ms } = await measureLoad(run, {

@@ -1,9 +1,10 @@
 /** The clients of a run. Both the process that registers them and the one that makes the load derive them. */
-import { createHash } from 'node:crypto';
+import { createECDH, createHash } from 'node:crypto';
 import { clientSecretStatements } from '../../issuer/registry/sqlite/client-secrets.ts';
 import { clientStatements } from '../../issuer/registry/sqlite/clients.ts';
 import { openDatabase } from '../../issuer/registry/sqlite/database.ts';
 import { unusedSecret } from '../../issuer/secrets.ts';
+import type { BenchAuth } from './goals.ts';
 
 export const SCOPE = 'telemetry.write commands.read';
 export const AUDIENCE = 'https://mqtt.bench';
@@ -17,8 +18,24 @@ export function clientSecret(n: number): string {
   return createHash('sha256').update(`bench-${n}`).digest('base64url');
 }
 
+/** The key pair, of ES256, by which client `n` authenticates where the clients do so by one. */
+export function clientKeys(n: number) {
+  const pair = createECDH('prime256v1');
+  pair.setPrivateKey(createHash('sha256').update(`bench-key-${n}`).digest());
+  const point = pair.getPublicKey();
+  const publicJwk = {
+    kty: 'EC',
+    crv: 'P-256',
+    x: point.subarray(1, 33).toString('base64url'),
+    y: point.subarray(33).toString('base64url'),
+    kid: `key-${n}`,
+    alg: 'ES256',
+  };
+  return { publicJwk, privateJwk: { ...publicJwk, d: pair.getPrivateKey().toString('base64url') } };
+}
+
 /** Registers clients 0 to `count - 1`, as a fleet that runs has them: each secret was used before. */
-export async function registerClients(databaseFile: string, count: number): Promise<void> {
+export async function registerClients(databaseFile: string, count: number, auth: BenchAuth): Promise<void> {
   const database = await openDatabase(databaseFile);
   const secrets = clientSecretStatements(database);
   const clients = clientStatements(database, secrets);
@@ -30,13 +47,14 @@ export async function registerClients(databaseFile: string, count: number): Prom
         name: undefined,
         scope: SCOPE,
         audience: [AUDIENCE],
-        authMethod: 'client_secret_basic',
+        authMethod: auth,
+        ...(auth === 'private_key_jwt' ? { jwks: { keys: [clientKeys(n).publicJwk] } } : {}),
         grantTypes: ['client_credentials'],
         group: undefined,
         labels: {},
         metadata: {},
         tokenLifetimeSeconds: undefined,
-        secrets: [unusedSecret(clientSecret(n), { createdAtMs: nowMs })],
+        secrets: auth === 'private_key_jwt' ? [] : [unusedSecret(clientSecret(n), { createdAtMs: nowMs })],
         supertokens: {},
         createdAtMs: nowMs,
         updatedAtMs: nowMs,

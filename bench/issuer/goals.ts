@@ -1,9 +1,13 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
 
+/** How the clients of a measure authenticate. */
+export type BenchAuth = 'client_secret_basic' | 'private_key_jwt';
+
 /** What is measured of a subject, one after the other. */
 export interface Measure {
   readonly name: string;
   readonly algorithm: SigningAlgorithm;
+  readonly auth: BenchAuth;
   /** Whether the requests come from one client, or from any of many. */
   readonly clients: 'one' | 'many';
   /** Who takes part. */
@@ -15,9 +19,34 @@ export type SubjectName = (typeof subjectNames)[number];
 
 /** oidc-provider keeps its clients in memory, so it is measured with one. */
 export const measures: readonly Measure[] = [
-  { name: 'basic_es256', algorithm: 'ES256', clients: 'one', subjects: subjectNames },
-  { name: 'basic_eddsa', algorithm: 'EdDSA', clients: 'one', subjects: subjectNames },
-  { name: 'basic_es256_many', algorithm: 'ES256', clients: 'many', subjects: ['fleetgate'] },
+  {
+    name: 'basic_es256',
+    algorithm: 'ES256',
+    auth: 'client_secret_basic',
+    clients: 'one',
+    subjects: subjectNames,
+  },
+  {
+    name: 'basic_eddsa',
+    algorithm: 'EdDSA',
+    auth: 'client_secret_basic',
+    clients: 'one',
+    subjects: subjectNames,
+  },
+  {
+    name: 'private_key_jwt_es256',
+    algorithm: 'ES256',
+    auth: 'private_key_jwt',
+    clients: 'one',
+    subjects: subjectNames,
+  },
+  {
+    name: 'basic_es256_many',
+    algorithm: 'ES256',
+    auth: 'client_secret_basic',
+    clients: 'many',
+    subjects: ['fleetgate'],
+  },
 ];
 
 /**
@@ -38,6 +67,7 @@ export interface Goal {
 export const goals: readonly Goal[] = [
   { ratio: 'per_second.basic_es256.fleetgate/oidc-provider', atLeast: 3 },
   { ratio: 'per_second.basic_eddsa.fleetgate/oidc-provider', atLeast: 2 },
+  { ratio: 'per_second.private_key_jwt_es256.fleetgate/oidc-provider', atLeast: 2 },
   { ratio: 'per_second.fleetgate.basic_es256_many/basic_es256', atLeast: 0.9 },
   { ratio: 'resident_bytes.basic_es256.fleetgate/oidc-provider', atMost: 0.7 },
 ];

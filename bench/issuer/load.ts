@@ -1,7 +1,9 @@
 /** Makes the load, in a process of its own: a task comes by IPC and is answered with what was measured. */
+import { createPrivateKey, type JsonWebKey, sign } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { clientId, clientSecret } from './clients.ts';
+import { clientId, clientKeys, clientSecret } from './clients.ts';
+import type { BenchAuth } from './goals.ts';
 
 export interface Task {
   readonly port: number;
@@ -11,6 +13,9 @@ export interface Task {
   readonly seconds: number;
   /** And not before so many tokens. */
   readonly atLeast: number;
+  readonly auth: BenchAuth;
+  /** `iss` of who is asked. */
+  readonly issuer: string;
   /** Requests come from clients 0 to `clients - 1`, any of them. */
   readonly clients: number;
 }
@@ -29,6 +34,12 @@ const MAX_PREPARED = 1000;
 
 const BODY = 'grant_type=client_credentials';
 
+/** Assertions made beforehand for a second: more than are used in one. */
+const ASSERTIONS_PER_SECOND = 6000;
+
+/** Seconds an assertion is good for: making them and the measurement take less. Issuers refuse more than 300. */
+const ASSERTION_LIFETIME = 280;
+
 process.on('message', async (task: Task) => {
   try {
     process.send?.({ measured: await measure(task) });
@@ -37,14 +48,9 @@ process.on('message', async (task: Task) => {
   }
 });
 
-async function measure({ port, path, seconds, atLeast, clients }: Task): Promise<Measured> {
-  const prepared = Array.from({ length: Math.min(clients, MAX_PREPARED) }, (_, n) =>
-    requestBytes(n, port, path),
-  );
-  const nextRequest = () => {
-    const n = Math.floor(Math.random() * clients);
-    return prepared[n] ?? requestBytes(n, port, path);
-  };
+async function measure(task: Task): Promise<Measured> {
+  const { port, seconds, atLeast } = task;
+  const nextRequest = task.auth === 'private_key_jwt' ? assertionRequests(task) : secretRequests(task);
   const latenciesMs: number[] = [];
   const startMs = performance.now();
   const endMs = startMs + seconds * 1000;
@@ -69,17 +75,62 @@ async function measure({ port, path, seconds, atLeast, clients }: Task): Promise
   };
 }
 
-function requestBytes(n: number, port: number, path: string): Buffer {
-  const credentials = Buffer.from(`${clientId(n)}:${clientSecret(n)}`).toString('base64');
+/** Any of the clients, by its secret. */
+function secretRequests({ port, path, clients }: Task): () => Buffer {
+  const bytesOf = (n: number) => {
+    const credentials = Buffer.from(`${clientId(n)}:${clientSecret(n)}`).toString('base64');
+    return requestBytes({ port, path }, BODY, `Authorization: Basic ${credentials}`);
+  };
+  const prepared = Array.from({ length: Math.min(clients, MAX_PREPARED) }, (_, n) => bytesOf(n));
+  return () => {
+    const n = Math.floor(Math.random() * clients);
+    return prepared[n] ?? bytesOf(n);
+  };
+}
+
+/** Client 0, by an assertion that is used once (RFC 7523 §3). Made beforehand: signing is the client's work. */
+function assertionRequests({ port, path, issuer, seconds, atLeast }: Task): () => Buffer {
+  const { privateJwk } = clientKeys(0);
+  const key = createPrivateKey({ key: privateJwk as JsonWebKey, format: 'jwk' });
+  const id = clientId(0);
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
+  const header = encode({ alg: 'ES256', kid: privateJwk.kid });
+  const run = process.hrtime.bigint().toString(36);
+  const count = Math.ceil(seconds * ASSERTIONS_PER_SECOND) + atLeast + CONNECTIONS;
+  const prepared = Array.from({ length: count }, (_, n) => {
+    const claims = { iss: id, sub: id, aud: issuer, iat: nowSeconds, exp: nowSeconds + ASSERTION_LIFETIME };
+    const input = `${header}.${encode({ ...claims, jti: `${run}-${n}` })}`;
+    const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' });
+    const type = encodeURIComponent('urn:ietf:params:oauth:client-assertion-type:jwt-bearer');
+    const assertion = `${input}.${signature.toString('base64url')}`;
+    return requestBytes(
+      { port, path },
+      `${BODY}&client_assertion_type=${type}&client_assertion=${assertion}`,
+    );
+  });
+  return () => {
+    const next = prepared.pop();
+    if (next === undefined)
+      throw new Error('more assertions were used than were made; make more for a second');
+    return next;
+  };
+}
+
+function requestBytes(
+  { port, path }: { port: number; path: string },
+  body: string,
+  ...headers: string[]
+): Buffer {
   return Buffer.from(
     [
       `POST ${path} HTTP/1.1`,
       `Host: 127.0.0.1:${port}`,
-      `Authorization: Basic ${credentials}`,
+      ...headers,
       'Content-Type: application/x-www-form-urlencoded',
-      `Content-Length: ${BODY.length}`,
+      `Content-Length: ${body.length}`,
       '',
-      BODY,
+      body,
     ].join('\r\n'),
   );
 }

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { startIssuer } from '@fleetgate/issuer';
 import type { SigningAlgorithm } from '@fleetgate/shared';
 import { Provider } from 'oidc-provider';
-import { AUDIENCE, clientId, clientSecret, SCOPE } from './clients.ts';
+import { AUDIENCE, clientId, clientKeys, clientSecret, SCOPE } from './clients.ts';
+import type { BenchAuth } from './goals.ts';
 
 export interface ServeTask {
   readonly subject: 'fleetgate' | 'oidc-provider';
   readonly algorithm: SigningAlgorithm;
+  readonly auth: BenchAuth;
   /** Of the database with the clients; of fleetgate only. */
   readonly directory: string;
 }
@@ -16,28 +18,37 @@ export interface ServeTask {
 export interface TokenEndpoint {
   readonly port: number;
   readonly path: string;
+  /** Its `iss`, the audience of client assertions. */
+  readonly issuer: string;
 }
 
 /** Seconds a token lives. */
 const LIFETIME = 900;
 
-function start({ subject, algorithm, directory }: ServeTask): Promise<TokenEndpoint> {
-  return subject === 'fleetgate' ? startFleetgate(algorithm, directory) : startOidcProvider(algorithm);
+/** What one client at one address may ask for: more than it can, so that what is measured is issuing. Counted all the same. */
+const UNREACHED_PER_SECOND = 1_000_000;
+
+function start({ subject, algorithm, auth, directory }: ServeTask): Promise<TokenEndpoint> {
+  return subject === 'fleetgate' ? startFleetgate(algorithm, directory) : startOidcProvider(algorithm, auth);
 }
 
 async function startFleetgate(signingAlgorithm: SigningAlgorithm, directory: string): Promise<TokenEndpoint> {
-  const { port } = await startIssuer({
+  const { port, url } = await startIssuer({
     http: { host: '127.0.0.1', port: 0 },
     databaseFile: join(directory, 'fleetgate.db'),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
     tokenLifetimeSeconds: LIFETIME,
     signingAlgorithm,
+    limits: {
+      maxClientTokensPerSecond: UNREACHED_PER_SECOND,
+      maxAddressRequestsPerSecond: UNREACHED_PER_SECOND,
+    },
   });
-  return { port, path: '/oauth/token' };
+  return { port, path: '/oauth/token', issuer: url };
 }
 
 /** With its in-memory adapter; JWT access tokens come by way of a resource server (RFC 8707). */
-async function startOidcProvider(algorithm: SigningAlgorithm): Promise<TokenEndpoint> {
+async function startOidcProvider(algorithm: SigningAlgorithm, auth: BenchAuth): Promise<TokenEndpoint> {
   const { privateKey } =
     algorithm === 'EdDSA'
       ? generateKeyPairSync('ed25519')
@@ -50,16 +61,19 @@ async function startOidcProvider(algorithm: SigningAlgorithm): Promise<TokenEndp
     accessTokenFormat: 'jwt',
     jwt: { sign: { alg: algorithm } },
   };
-  const provider = new Provider('http://127.0.0.1', {
+  const issuer = 'http://127.0.0.1';
+  const provider = new Provider(issuer, {
     clients: [
       {
         client_id: clientId(0),
-        client_secret: clientSecret(0),
+        ...(auth === 'private_key_jwt'
+          ? { jwks: { keys: [clientKeys(0).publicJwk] }, token_endpoint_auth_signing_alg: 'ES256' }
+          : { client_secret: clientSecret(0) }),
         grant_types: ['client_credentials'],
         response_types: [],
         redirect_uris: [],
         scope: SCOPE,
-        token_endpoint_auth_method: 'client_secret_basic',
+        token_endpoint_auth_method: auth,
         // Not used here, but its default asks for a key of RSA.
         id_token_signed_response_alg: algorithm,
       },
@@ -78,7 +92,7 @@ async function startOidcProvider(algorithm: SigningAlgorithm): Promise<TokenEndp
   });
   return new Promise((resolve) => {
     const server = provider.listen(0, '127.0.0.1', () => {
-      resolve({ port: (server.address() as { port: number }).port, path: '/token' });
+      resolve({ port: (server.address() as { port: number }).port, path: '/token', issuer });
     });
   });
 }

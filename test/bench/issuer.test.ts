@@ -54,6 +54,3 @@ test('a measure nobody knows is refused by name', async () => {
     '--only takes',
   );
 });
-
-// Needs keys of clients in the registry, and an assertion of its own in each request.
-test.todo('private_key_jwt is measured against oidc-provider');

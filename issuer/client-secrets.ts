@@ -130,7 +130,10 @@ export function openClientSecrets(
       : 'client_unknown';
     if (outcome === 'client_unknown') throw unknownClient();
     if (outcome === 'secret_unknown') {
-      throw new FleetgateError('secret_unknown', 'the client has no secret of this id');
+      throw new FleetgateError(
+        'secret_unknown',
+        'the client has no secret of this id; its ids: fleetgate client secrets ID',
+      );
     }
     if (outcome === 'already') await registry.recordEvent({ ...event, result: ENDED_ALREADY });
   }
@@ -188,8 +191,8 @@ function tooMany(clientId: string, secrets: readonly ClientSecret[]): FleetgateE
   const which = unused === undefined ? 'the older' : 'one that was never used';
   return new FleetgateError(
     'secret_limit_reached',
-    `the client has two live secrets; first end ${which} (DELETE /v1/clients/${clientId}/secrets/${secretId}), ` +
-      'or give overlap_seconds 0, which ends both',
+    `the client has two live secrets; first end ${which}, ${secretId} (fleetgate client end-secret ` +
+      `${clientId} ${secretId}), or rotate with an overlap of 0 (overlap_seconds 0), which ends both`,
   );
 }
 

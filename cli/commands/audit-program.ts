@@ -49,7 +49,7 @@ Examples:
   fleetgate audit verify --expect 1042:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
     );
 
-  withConnection(audit.command('list'))
+  withConnection(audit.command('list'), 'none; the database is read')
     .summary('the newest events')
     .description('List the newest events, the last one at the end.')
     .option('--actor <actor>', 'who acted: admin:NAME, client:ID, anonymous or issuer')
@@ -71,7 +71,7 @@ Examples:
       process.stdout.write(formatEvents(events.reverse(), flags.format));
     });
 
-  withConnection(audit.command('export'))
+  withConnection(audit.command('export'), 'none; the database is read')
     .summary('all events as JSON lines')
     .description('Write all events as JSON, a line each, the oldest first.')
     .option('--after <sequence>', 'only those after this one')
@@ -93,7 +93,7 @@ Examples:
       note(last === undefined ? 'no events' : `checkpoint ${checkpointOf(last)}`);
     });
 
-  withConnection(audit.command('verify'))
+  withConnection(audit.command('verify'), 'none; the database is read')
     .summary('whether the trail is whole')
     .description('Verify that each row is as it was recorded and that none is missing.')
     .option('--file <file>', "an export instead; '-' is standard input")

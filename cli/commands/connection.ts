@@ -24,14 +24,17 @@ export interface Connection {
 }
 
 /** Adds the options of {@link ConnectionOptions} to a command. */
-export function withConnection(command: Command): Command {
-  return withServer(command).option('--app <id>', 'an app of the issuer (default: the one without a prefix)');
+export function withConnection(command: Command, withoutUrl?: string): Command {
+  return withServer(command, withoutUrl).option(
+    '--app <id>',
+    'an app of the issuer (default: the one without a prefix)',
+  );
 }
 
-/** The same for a command that is of no one app. */
-export function withServer(command: Command): Command {
+/** The same for a command that is of no one app. `withoutUrl` says what it asks where no address is given. */
+export function withServer(command: Command, withoutUrl = 'the running one of the data directory'): Command {
   return command
-    .option('--admin-url <url>', 'admin API (default: the running one of the data directory)')
+    .option('--admin-url <url>', `admin API (default: ${withoutUrl})`)
     .option('--admin-key-file <file>', 'file of the admin API key (default: admin.key in the data directory)')
     .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
     .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)');

@@ -210,7 +210,10 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
 
 /** @throws FleetgateError `key_unknown` */
 export function unknownKey(): never {
-  throw new FleetgateError('key_unknown', 'there is no signing key with this kid');
+  throw new FleetgateError(
+    'key_unknown',
+    'there is no signing key with this kid; those there are: fleetgate keys list',
+  );
 }
 
 function publicKeys(keys: readonly StoredSigningKey[]): JsonWebKeySet {

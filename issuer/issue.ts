@@ -59,6 +59,9 @@ interface SignedToken extends SignedClaims {
 /** Revocations and changes of one client, and keys retired meanwhile, that one request for a token gives way to. */
 const MAX_ISSUE_TRIES = 5;
 
+/** Rotations by other processes that one request gives way to: no more keys are ever published at once. */
+const MAX_RETIRED_MEANWHILE = 32;
+
 /** Issues tokens: authenticate, grant, sign, record, in this order. */
 export function tokenIssuer(context: IssueContext): TokenIssuer {
   return {
@@ -108,7 +111,9 @@ async function signAndRecord(
 ): Promise<SignedToken | undefined> {
   const atMs = context.now();
   let issuedAtSeconds = Math.floor(atMs / 1000);
-  for (let tries = 0; tries < MAX_ISSUE_TRIES; tries += 1) {
+  let retired = 0;
+  let tries = 0;
+  while (tries < MAX_ISSUE_TRIES && retired < MAX_RETIRED_MEANWHILE) {
     const signed = sign(client, grant, { atMs, issuedAtSeconds }, context);
     const recorded = await record(client, signed, { atMs, caller }, context);
     if (recorded.outcome === 'recorded') return signed;
@@ -117,14 +122,18 @@ async function signAndRecord(
     if (recorded.outcome === 'key_retired') {
       // By another process, a moment ago.
       await context.keys.reload();
+      retired += 1;
       continue;
     }
+    tries += 1;
     issuedAtSeconds = recorded.validFromSeconds;
     if (issuedAtSeconds * 1000 - atMs > MAX_ISSUED_AHEAD_SECONDS * 1000) break;
   }
   throw new OAuthError(
     'temporarily_unavailable',
-    'the tokens of this client are revoked up to a later moment',
+    retired < MAX_RETIRED_MEANWHILE
+      ? 'the tokens of this client are revoked up to a later moment'
+      : 'the signing keys are being rotated again and again',
   );
 }
 

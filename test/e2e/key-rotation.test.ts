@@ -222,18 +222,22 @@ test('kill -9 in the middle of rotations leaves whole keys, and every token that
   const activated: string[] = [];
   for (let round = 0; round < 6; round += 1) {
     const running = issuer;
+    const answered = Promise.withResolvers<void>();
     const rotating = (async () => {
       // 4 a round: not more keys than are published at once.
       for (let i = 0; i < 4; i += 1) {
         const answer = await running.call('POST', '/v1/keys/rotate', { now: true });
         const { keys } = (await answer.json()) as { keys: { kid: string }[] };
         activated.push(keys[0]?.kid as string);
+        answered.resolve();
       }
     })();
     const requesting = (async () => {
       for (;;) tokens.push(await request(running));
     })();
     const ended = Promise.allSettled([rotating, requesting]);
+    // In the middle of the first one, or of what follows it.
+    if (round % 2 === 1) await answered.promise;
     await sleep(3 + round * 6);
     await running.kill();
     await ended;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type MeasureName, measureNames } from './goals.ts';
 import type { Measured, Task } from './load.ts';
 import { type Figures, formatGoals, formatTable, ratiosOf } from './report.ts';
-import { type Subject, type SubjectName, startSubject, subjectNames } from './subjects.ts';
+import { type Subject, type SubjectName, startSubject, subjectNames, untilAtRest } from './subjects.ts';
 import { createTokenMaker, type TokenMaker } from './tokens.ts';
 
 export interface BenchOptions {
@@ -53,6 +53,7 @@ export async function benchBroker(options: BenchOptions): Promise<void> {
         }
         try {
           for (const measure of measures) {
+            await untilAtRest(subject);
             const figure = await measureOne(run, subject, measure);
             note(`round ${round + 1} of ${rounds}: ${name} ${measure} ${Math.round(figure)}`);
             const of = figures.get(name) ?? new Map<MeasureName, number[]>();

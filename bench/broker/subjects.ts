@@ -15,6 +15,8 @@ export interface Subject {
   readonly name: SubjectName;
   readonly port: number;
   login(clientId: string, token: string): Login;
+  /** Of the process that serves. */
+  readonly pid: number;
   /** Resident memory after a collection, in bytes. */
   memory(): Promise<number>;
   stop(): Promise<void>;
@@ -41,6 +43,7 @@ async function startAedes(name: SubjectName, { jwks }: TokenMaker): Promise<Subj
   return {
     name,
     port,
+    pid: child.pid as number,
     login: (clientId, token) => ({ clientId, username: clientId, password: token }),
     async memory() {
       child.send({ memory: true });
@@ -79,6 +82,7 @@ async function startMosquitto(): Promise<Subject> {
   return {
     name: 'mosquitto',
     port,
+    pid: child.pid as number,
     login: (clientId) => ({ clientId, username: 'bench', password: PASSWORD }),
     memory: async () => residentBytes(child.pid as number),
     async stop() {
@@ -134,11 +138,13 @@ async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
     },
   });
   await untilListening(port, child, 60_000);
+  const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'));
   return {
     name: 'rabbitmq',
     port,
+    pid,
     login: (clientId, token) => ({ clientId, username: '', password: token }),
-    memory: async () => residentBytes(Number(readFileSync(join(folder, 'pid'), 'utf8'))),
+    memory: async () => residentBytes(pid),
     async stop() {
       const ended = once(child, 'exit');
       // Its own group: the start script, the node and what that started.
@@ -147,6 +153,30 @@ async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Of one core, over REST_MS: less than this is at rest. */
+const REST_SHARE = 0.1;
+const REST_MS = 500;
+const MAX_REST_WAIT_MS = 60_000;
+/** USER_HZ of Linux, see proc(5). */
+const TICKS_PER_SECOND = 100;
+
+/**
+ * Resolves when the broker has done with what was asked of it before: RabbitMQ clears away 5,000 sessions for
+ * longer than a measure of connects lasts.
+ */
+export async function untilAtRest({ name, pid }: Subject): Promise<void> {
+  const endMs = performance.now() + MAX_REST_WAIT_MS;
+  const maxTicks = (REST_SHARE * TICKS_PER_SECOND * REST_MS) / 1000;
+  for (let before = ticksOf(pid); ; ) {
+    await sleep(REST_MS);
+    const now = ticksOf(pid);
+    if (now - before <= maxTicks) return;
+    before = now;
+    if (performance.now() > endMs)
+      throw new Error(`${name} is still busy after ${MAX_REST_WAIT_MS / 1000} s`);
+  }
 }
 
 function isInstalled(command: string, flag: string): boolean {
@@ -170,6 +200,13 @@ async function end(child: ChildProcess): Promise<void> {
 function residentBytes(pid: number): number {
   const [, kilobytes = '0'] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kilobytes) * 1024;
+}
+
+/** CPU time of the process so far: utime and stime, behind the command's name in brackets. */
+function ticksOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
 }
 
 async function freePort(): Promise<number> {

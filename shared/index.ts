@@ -13,6 +13,7 @@ export * from './revocation.ts';
 export * from './scope.ts';
 export * from './secure-address.ts';
 export * from './session-topics.ts';
+export * from './signature.ts';
 export * from './token.ts';
 export * from './topic.ts';
 export * from './weak-keys.ts';

@@ -1,6 +1,6 @@
-import { constants, generateKeyPair, type KeyObject, verify } from 'node:crypto';
+import { constants, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { derFromJoined } from '@fleetgate/shared';
+import { isSignature, verifyInPool } from '@fleetgate/shared';
 import type { Assertion } from './assertion.ts';
 import type { AssertionAlgorithm, ClientKey } from './client-keys.ts';
 
@@ -20,49 +20,15 @@ export async function isSignedByAny(assertion: Assertion, keys: readonly ClientK
 }
 
 function isSignedBy({ algorithm, signingInput, signature }: Assertion, key: KeyObject): Promise<boolean> {
-  return checks[algorithm](signingInput, signature, key);
-}
-
-type Check = (input: Buffer, signature: Buffer, key: KeyObject) => Promise<boolean>;
-
-const checks: Record<AssertionAlgorithm, Check> = {
-  // RFC 7518 §3.4
-  ES256: async (input, signature, key) => {
-    const der = derFromJoined(signature);
-    return der !== undefined && verifyAsync('sha256', input, { key }, der);
-  },
-  // RFC 8037 §3.1
-  EdDSA: (input, signature, key) => verifyAsync(null, input, { key }, signature),
-  // RFC 7518 §3.3
-  RS256: (input, signature, key) =>
-    verifyAsync('sha256', input, { key, padding: constants.RSA_PKCS1_PADDING }, signature),
-  // RFC 7518 §3.5: the salt is as long as the hash.
-  PS256: (input, signature, key) =>
-    verifyAsync(
-      'sha256',
-      input,
-      { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 },
-      signature,
-    ),
-};
-
-interface VerifyKey {
-  readonly key: KeyObject;
-  readonly padding?: number;
-  readonly saltLength?: number;
-}
-
-// In the thread pool: the event loop goes on meanwhile.
-function verifyAsync(
-  digest: string | null,
-  input: Buffer,
-  key: VerifyKey,
-  signature: Uint8Array,
-): Promise<boolean> {
-  return new Promise((resolve) => {
-    // A signature the library takes for an error is none.
-    verify(digest, input, key, signature, (error, isValid) => resolve(error === null && isValid === true));
-  });
+  return algorithm === 'PS256'
+    ? // RFC 7518 §3.5: the salt is as long as the hash.
+      verifyInPool(
+        'sha256',
+        signingInput,
+        { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 },
+        signature,
+      )
+    : isSignature(algorithm, signingInput, key, signature);
 }
 
 const generate = promisify(generateKeyPair);

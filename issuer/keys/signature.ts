@@ -1,5 +1,11 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import type { AccessTokenClaims, AccessTokenHeader, SigningAlgorithm } from '@fleetgate/shared';
+import {
+  type AccessTokenClaims,
+  type AccessTokenHeader,
+  derFromJoined,
+  joinedFromDer,
+  type SigningAlgorithm,
+} from '@fleetgate/shared';
 import type { StoredSigningKey } from '../registry/signing-key-registry.ts';
 
 /** The claims as a compact JWS. */
@@ -44,7 +50,10 @@ function verifierOf({ kid, algorithm, publicJwk }: StoredSigningKey): TokenVerif
 }
 
 const isSignature: Record<SigningAlgorithm, (input: Buffer, key: KeyObject, signature: Buffer) => boolean> = {
-  ES256: (input, key, signature) => verify('sha256', input, { key, dsaEncoding: 'ieee-p1363' }, signature),
+  ES256: (input, key, signature) => {
+    const der = derFromJoined(signature);
+    return der !== undefined && verify('sha256', input, key, der);
+  },
   EdDSA: (input, key, signature) => verify(null, input, key, signature),
   RS256: (input, key, signature) => verify('sha256', input, key, signature),
 };
@@ -55,23 +64,6 @@ const signatures: Record<SigningAlgorithm, (input: Buffer, key: KeyObject) => Bu
   EdDSA: (input, key) => sign(null, input, key),
   RS256: (input, key) => sign('sha256', input, key),
 };
-
-/** An ECDSA signature on P-256 as JWS wants it, r‖s of 32 bytes each (RFC 7518 §3.4), from DER. */
-export function joinedFromDer(der: Buffer): Buffer {
-  // SEQUENCE { INTEGER r, INTEGER s }, each with one length byte: below 128 bytes for this curve.
-  const joined = Buffer.alloc(64);
-  const rLength = der[3] as number;
-  const sLength = der[5 + rLength] as number;
-  copyInteger(der.subarray(4, 4 + rLength), joined, 32);
-  copyInteger(der.subarray(6 + rLength, 6 + rLength + sLength), joined, 64);
-  return joined;
-}
-
-// Right-aligned: DER drops leading zeros, and adds one where the first bit is set.
-function copyInteger(integer: Buffer, target: Buffer, end: number): void {
-  const significant = integer.length > 32 ? integer.subarray(integer.length - 32) : integer;
-  significant.copy(target, end - significant.length);
-}
 
 function base64url(text: string): string {
   return Buffer.from(text).toString('base64url');

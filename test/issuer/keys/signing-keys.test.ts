@@ -10,7 +10,6 @@ import { calculateJwkThumbprint, createLocalJWKSet, type JWK, jwtVerify } from '
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openKeyEncryption } from '../../../issuer/keys/key-encryption.ts';
 import { reencryptSigningKeys } from '../../../issuer/keys/reencrypt.ts';
-import { joinedFromDer } from '../../../issuer/keys/signature.ts';
 import { openSigningKeys, type SigningKeysOptions } from '../../../issuer/keys/signing-keys.ts';
 import type { StoredSigningKey } from '../../../issuer/registry/signing-key-registry.ts';
 import { migrations } from '../../../issuer/registry/sqlite/migrations.ts';
@@ -99,13 +98,6 @@ test('an ES256 signature is r‖s of 64 bytes whatever the lengths of r and s', 
     expect(signature).toHaveLength(64);
     expect(verify('sha256', input, { key, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
   }
-});
-
-test.each([
-  ['both of full length', '3006020101020102', '01'.padStart(64, '0') + '02'.padStart(64, '0')],
-  ['a sign byte in front', '30080202008002020081', '80'.padStart(64, '0') + '81'.padStart(64, '0')],
-])('DER to r‖s: %s', (_name, der, joined) => {
-  expect(joinedFromDer(Buffer.from(der, 'hex')).toString('hex')).toBe(joined);
 });
 
 test('a restart keeps the key', async () => {

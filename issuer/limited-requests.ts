@@ -36,6 +36,9 @@ export interface LimitContext {
 
 type Acts = TokenIssuer & TokenIntrospector & TokenRevoker;
 
+/** Whether such an act is in the audit trail also when it was served. */
+const leavesRow = (action: AuditAction) => action !== 'token.introspect';
+
 /** Errors that a client meets only after it has proven who it is. */
 const afterProof: ReadonlySet<string> = new Set(['invalid_scope', 'invalid_target', 'unauthorized_client']);
 
@@ -78,16 +81,17 @@ export function limitRequests(acts: Acts, context: LimitContext): Acts {
     async (request: Request): Promise<Answer> => {
       const { caller } = request;
       const from = { address: caller.address, clientId: claimedClient(request).clientId };
-      const isForToken = action === 'token.issue';
-      const waitMs = isForToken ? rate.tokenWaitMs(from) : rate.proofWaitMs(from);
+      const isRecorded = leavesRow(action);
+      const waitMs = isRecorded ? rate.tokenWaitMs(from) : rate.proofWaitMs(from);
       if (waitMs > 0) return await refuse(waitMs, from, action, caller);
-      const proven = isForToken ? 'token' : 'proven';
+      const proven = isRecorded ? 'token' : 'proven';
       try {
         const answer = await act(request);
         rate.note(from, proven);
         return answer;
       } catch (error) {
         const code = error instanceof FleetgateError ? error.code : undefined;
+        if (!isRecorded) rate.noteRow(from);
         if (code === 'invalid_client') rate.note(from, 'unproven');
         else if (code !== undefined && afterProof.has(code)) rate.note(from, proven);
         throw error;
@@ -98,8 +102,10 @@ export function limitRequests(acts: Acts, context: LimitContext): Acts {
     ...acts,
     async refuse(error, caller, action = 'token.issue') {
       const from = { address: caller.address, clientId: undefined };
-      const waitMs = action === 'token.issue' ? rate.tokenWaitMs(from) : rate.proofWaitMs(from);
+      const isRecorded = leavesRow(action);
+      const waitMs = isRecorded ? rate.tokenWaitMs(from) : rate.proofWaitMs(from);
       if (waitMs > 0) return await refuse(waitMs, from, action, caller);
+      if (!isRecorded) rate.noteRow(from);
       rate.note(from, 'unproven');
       return await acts.refuse(error, caller, action);
     },

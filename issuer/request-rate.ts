@@ -8,9 +8,12 @@ const MAX_REMEMBERED = 100_000;
 
 /** How much is asked of a token endpoint before it says to come back later. */
 export interface RequestLimits {
-  /** Tokens of one client; bursts may be five times that. Default 100. */
+  /** Tokens of one client, and revocations by it; bursts may be five times that. Default 100. */
   readonly maxClientTokensPerSecond: number;
-  /** Requests for a token from one address, whatever comes of them; bursts may be five times that. Default 2000. */
+  /**
+   * Requests from one address that leave a row in the audit trail: for a token or a revocation, whatever comes of them,
+   * and for introspection that was refused. Bursts may be five times that. Default 2000.
+   */
   readonly maxAddressRequestsPerSecond: number;
 }
 
@@ -28,11 +31,12 @@ export interface Requester {
 }
 
 export interface RequestRate {
-  /** Milliseconds to wait for who requests a token; 0 for none. Counts the request. */
+  /** Milliseconds to wait for who requests a token, or to revoke one; 0 for none. Counts the request. */
   tokenWaitMs(from: Requester): number;
-  /** The same for another request that a client proves to come from. */
+  /** The same for a request that leaves no row when it is served; if it is refused, `noteRow` counts it. */
   proofWaitMs(from: Requester): number;
-  /** What came of a request that did not have to wait. */
+  noteRow(from: Requester): void;
+  /** What came of a request that did not have to wait. `token`: also of a revocation. */
   note(from: Requester, outcome: 'token' | 'proven' | 'unproven'): void;
 }
 
@@ -45,18 +49,27 @@ export function createRequestRate(limits: RequestLimits, monotonicMs: () => numb
   const ofAddress = createMeter(limits.maxAddressRequestsPerSecond);
   const ofClient = createMeter(limits.maxClientTokensPerSecond);
   const keyOf = (address: string | undefined) => (address === undefined ? undefined : addressKey(address));
+  const addressWait = (key: string | undefined, nowMs: number) =>
+    key === undefined ? 0 : ofAddress.waitMs(key, nowMs);
 
   return {
     tokenWaitMs({ address, clientId }) {
       const nowMs = monotonicMs();
       const key = keyOf(address);
-      const addressWaitMs = key === undefined ? 0 : ofAddress.waitMs(key, nowMs);
+      const addressWaitMs = addressWait(key, nowMs);
       if (addressWaitMs > 0) return addressWaitMs;
       if (key !== undefined) ofAddress.count(key, nowMs);
       const clientWaitMs = clientId === undefined ? 0 : ofClient.waitMs(clientId, nowMs);
       return Math.max(clientWaitMs, proofs.waitMs(key, clientId));
     },
-    proofWaitMs: ({ address, clientId }) => proofs.waitMs(keyOf(address), clientId),
+    proofWaitMs({ address, clientId }) {
+      const key = keyOf(address);
+      return Math.max(addressWait(key, monotonicMs()), proofs.waitMs(key, clientId));
+    },
+    noteRow({ address }) {
+      const key = keyOf(address);
+      if (key !== undefined) ofAddress.count(key, monotonicMs());
+    },
     note({ address, clientId }, outcome) {
       proofs.note(keyOf(address), clientId, outcome !== 'unproven');
       if (outcome === 'token' && clientId !== undefined) ofClient.count(clientId, monotonicMs());

@@ -83,7 +83,7 @@ const issuer = Type.Object(
         max_client_tokens_per_second: limit(
           100,
           1_000_000,
-          'tokens of one client; in bursts five times that',
+          'tokens of one client, and revocations by it; in bursts five times that',
         ),
         max_address_requests_per_second: limit(
           2000,

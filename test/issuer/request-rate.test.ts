@@ -199,8 +199,57 @@ describe('over HTTP', () => {
     expect(told.headers.get('cache-control')).toBe('no-store');
     expect((await fixture.tokenFor(b)).status).toBe(200);
   });
-});
 
-test.todo(
-  'revocations by a client, and introspections that are refused, count against the limits: each leaves a row',
-);
+  describe('what leaves a row in the audit trail has a limit', () => {
+    const basic = (id: string, secret: string) => `Basic ${btoa(`${id}:${secret}`)}`;
+    // Of a client that never waits for its failures, as it is in good standing there.
+    const floods: [string, string, Record<string, string>, (secret: string) => string][] = [
+      ['introspection by two methods at once', 'introspect', { client_secret: 'x' }, () => basic('a', 'x')],
+      ['revocation by two methods at once', 'revoke', { client_secret: 'x' }, () => basic('a', 'x')],
+      ['revocation of what is no token', 'revoke', { token: 'x' }, (secret) => basic('a', secret)],
+      ['introspection of nothing', 'introspect', {}, (secret) => basic('a', secret)],
+      ['introspection with a wrong secret', 'introspect', { token: 'x' }, () => basic('a', 'wrong')],
+    ];
+    test.each(floods)('%s', async (_name, act, parameters, authorization) => {
+      const fixture = await issuerFixture({ limits: { maxAddressRequestsPerSecond: 4 } });
+      const client = await fixture.register({ client_id: 'a' });
+      expect((await fixture.tokenFor(client)).status).toBe(200);
+      const statuses: number[] = [];
+      // One after the other: introspection counts when it was refused.
+      for (let i = 0; i < 100; i += 1) {
+        const response = await fetch(`${fixture.issuer.url}/oauth/${act}`, {
+          method: 'POST',
+          headers: { authorization: authorization(client.client_secret) },
+          body: new URLSearchParams({ client_id: 'a', ...parameters }),
+        });
+        statuses.push(response.status);
+        await response.arrayBuffer();
+      }
+      expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(60);
+      const database = new Sqlite(fixture.databaseFile, { readonly: true });
+      onTestFinished(() => void database.close());
+      const { count } = database
+        .prepare('SELECT count(*) AS count FROM audit WHERE action = ?')
+        .get(`token.${act}`) as { count: number };
+      expect(count).toBeLessThan(40);
+    });
+  });
+
+  test('answers to introspection have none', async () => {
+    const fixture = await issuerFixture({
+      limits: { maxAddressRequestsPerSecond: 4, maxClientTokensPerSecond: 4 },
+    });
+    const client = await fixture.register({ client_id: 'a' });
+    const statuses = await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        const response = await fetch(`${fixture.issuer.url}/oauth/introspect`, {
+          method: 'POST',
+          headers: { authorization: `Basic ${btoa(`a:${client.client_secret}`)}` },
+          body: new URLSearchParams({ token: 'x' }),
+        });
+        return response.status;
+      }),
+    );
+    expect(new Set(statuses)).toEqual(new Set([200]));
+  });
+});

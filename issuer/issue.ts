@@ -10,16 +10,18 @@ import type { Logger } from 'pino';
 import { type AuditAction, auditEvent, type Caller, clientActor } from './audit.ts';
 import {
   type AuthenticatedClient,
-  authenticateClient,
+  assertionUsed,
   claimedClient,
   clientRefused,
+  proveClient,
   readAgain,
+  useProof,
 } from './client-auth/authenticate.ts';
 import type { ClientAuthContext } from './client-auth/client-auth.ts';
 import { type Grant, type GrantSettings, grantFor } from './grant.ts';
 import type { SignedClaims, SigningKeys } from './keys/signing-keys.ts';
 import { recordRefusal } from './refusal.ts';
-import type { ClientRecord, Registry, TokenRecorded } from './registry/registry.ts';
+import type { Registry, TokenRecorded } from './registry/registry.ts';
 import { MAX_ISSUED_AHEAD_SECONDS } from './token-lifetime.ts';
 import type { TokenRequest } from './token-request.ts';
 
@@ -71,11 +73,8 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
       try {
         // Not what the client may have, but whether this is a token request at all.
         if (request.grantType === undefined) throw new OAuthError('invalid_request', 'grant_type is missing');
-        return await grantAndSign(
-          await authenticateClient(request, claimed, context.clientAuth),
-          request,
-          context,
-        );
+        const client = await proveClient(request, claimed, context.clientAuth);
+        return await issueTo(client, request, context);
       } catch (error) {
         const { clientId } = claimed;
         return await recordRefusal(error, { action: 'token.issue', caller, clientId }, context);
@@ -84,6 +83,20 @@ export function tokenIssuer(context: IssueContext): TokenIssuer {
     refuse: (error, caller, action = 'token.issue') =>
       recordRefusal(error, { action, caller, clientId: undefined }, context),
   };
+}
+
+/** The assertion that proved the client is used up by the token, or by the refusal. */
+async function issueTo(
+  client: AuthenticatedClient,
+  request: TokenRequest,
+  context: IssueContext,
+): Promise<TokenResponse> {
+  try {
+    return await grantAndSign(client, request, context);
+  } catch (error) {
+    await useProof(client, context.clientAuth);
+    throw error;
+  }
 }
 
 /** A token of what the client may have when it is recorded, and not of what it might when the request came. */
@@ -119,6 +132,7 @@ async function signAndRecord(
     if (recorded.outcome === 'recorded') return signed;
     if (recorded.outcome === 'registration_changed') return undefined;
     if (recorded.outcome === 'registration_ended') throw clientRefused();
+    if (recorded.outcome === 'assertion_used') throw assertionUsed();
     if (recorded.outcome === 'key_retired') {
       // By another process, a moment ago.
       await context.keys.reload();
@@ -175,12 +189,12 @@ function sign(
 }
 
 function record(
-  client: ClientRecord,
+  client: AuthenticatedClient,
   { tokenId, issuedAtSeconds, keyId }: SignedToken,
   at: { readonly atMs: number; readonly caller: Caller },
   { registry }: IssueContext,
 ): Promise<TokenRecorded> {
-  const { clientId } = client;
+  const { clientId, assertion } = client;
   const event = auditEvent({
     ...at,
     actor: clientActor(clientId),
@@ -188,7 +202,7 @@ function record(
     target: clientId,
     tokenId,
   });
-  return registry.recordIssuedToken(client, issuedAtSeconds, event, keyId);
+  return registry.recordIssuedToken(client, { issuedAtSeconds, keyId, assertion }, event);
 }
 
 function respond({ token }: SignedToken, { scopes, lifetimeSeconds }: Grant): TokenResponse {

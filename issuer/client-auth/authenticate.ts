@@ -1,4 +1,5 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
+import type { UsedAssertion } from '../registry/assertions.ts';
 import type { ClientRecord } from '../registry/registry.ts';
 import { recordSecretUse } from '../secret-use.ts';
 import { isLiveSecret } from '../secrets.ts';
@@ -22,6 +23,8 @@ export interface AuthenticatedClient extends ClientRecord {
   readonly secretId?: string;
   /** `x5t#S256` of the certificate it proved it by. */
   readonly certificateThumbprint?: string;
+  /** The assertion it proved it by, which is to be used once: by whoever serves the request. */
+  readonly assertion?: UsedAssertion;
 }
 
 /** Of requests being served: limits and authentication both look, and reading an assertion is not cheap. */
@@ -48,11 +51,34 @@ function readClaim(request: ClientRequest): ClaimedClient {
 }
 
 /**
- * The client that a request proves to come from (RFC 6749 §2.3).
+ * The client that a request proves to come from (RFC 6749 §2.3), by what nobody used before.
  * @throws OAuthError `invalid_client`, `invalid_request`, `temporarily_unavailable`; FleetgateError
  *   `registry_unavailable`
  */
 export async function authenticateClient(
+  request: ClientRequest,
+  claimed: ClaimedClient,
+  context: ClientAuthContext,
+): Promise<AuthenticatedClient> {
+  const client = await proveClient(request, claimed, context);
+  await useProof(client, context);
+  return client;
+}
+
+/**
+ * Uses up the assertion that the client proved itself by, if it was one.
+ * @throws OAuthError `invalid_client` when it was used before; FleetgateError `registry_unavailable`
+ */
+export async function useProof(
+  { assertion }: AuthenticatedClient,
+  { registry, now }: ClientAuthContext,
+): Promise<void> {
+  if (assertion === undefined) return;
+  if (!(await registry.useAssertion(assertion, Math.floor(now() / 1000)))) throw assertionUsed();
+}
+
+/** The same without a look whether its assertion was used before: `recordIssuedToken` looks, or `useProof`. */
+export async function proveClient(
   request: ClientRequest,
   { attempts }: ClaimedClient,
   context: ClientAuthContext,
@@ -75,9 +101,12 @@ export async function authenticateClient(
   const proof = await attempt.prove(client, context);
   if (!proof.isProven) throw clientRefused(proof.reason);
   if (client === undefined) throw clientRefused();
+  const { secret, certificateThumbprint, assertion } = proof;
+  if (assertion !== undefined && client.quarantine !== undefined)
+    await useProof({ ...client, assertion }, context);
   refuseQuarantined(client);
-  const { secret, certificateThumbprint } = proof;
   if (certificateThumbprint !== undefined) return { ...client, certificateThumbprint };
+  if (assertion !== undefined) return { ...client, assertion };
   if (secret === undefined) return client;
   await recordSecretUse(client, secret, request.caller, context);
   return { ...client, secretId: secret.secretId };
@@ -91,12 +120,13 @@ export async function readAgain(
   before: AuthenticatedClient,
   { registry, now }: ClientAuthContext,
 ): Promise<AuthenticatedClient> {
-  const { clientId, registration, secretId, certificateThumbprint } = before;
+  const { clientId, registration, secretId, certificateThumbprint, assertion } = before;
   const client = await registry.findClient(clientId);
   if (client === undefined || client.registration !== registration) throw clientRefused();
   refuseQuarantined(client);
   if (!hasSameProof(client, before)) throw clientRefused();
   if (certificateThumbprint !== undefined) return { ...client, certificateThumbprint };
+  if (assertion !== undefined) return { ...client, assertion };
   if (secretId === undefined) return client;
   const secret = client.secrets.find((one) => one.secretId === secretId);
   if (secret === undefined || !isLiveSecret(secret, now())) throw clientRefused(secretEnded());
@@ -111,6 +141,10 @@ export function refuseQuarantined({ clientId, quarantine }: ClientRecord): void 
   if (quarantine === undefined) return;
   throw clientRefused(new FleetgateError('client_quarantined', `client '${clientId}' is in quarantine`));
 }
+
+/** For the audit trail; the client is not told. */
+export const assertionUsed = () =>
+  clientRefused(new FleetgateError('assertion_used', 'the assertion was used before'));
 
 /** One answer for an unknown client, a wrong proof, a secret that has ended, a client in quarantine and one that has just been deleted. */
 export const clientRefused = (cause?: FleetgateError) =>

@@ -1,4 +1,5 @@
 import type { FleetgateError } from '@fleetgate/shared';
+import type { UsedAssertion } from '../registry/assertions.ts';
 import type { ClientRecord, Registry } from '../registry/registry.ts';
 import type { ClientSecret } from '../secrets.ts';
 import type { ClientRequest } from '../token-request.ts';
@@ -30,8 +31,16 @@ export interface AuthenticationAttempt {
 
 /** What an attempt came to. */
 export type Proof =
-  /** With the secret it was proven by, or the certificate: tokens are bound to its `x5t#S256` (RFC 8705 §3). */
-  | { readonly isProven: true; readonly secret?: ClientSecret; readonly certificateThumbprint?: string }
+  /**
+   * With the secret it was proven by; or the certificate: tokens are bound to its `x5t#S256` (RFC 8705 §3); or the
+   * assertion, if nobody used it before.
+   */
+  | {
+      readonly isProven: true;
+      readonly secret?: ClientSecret;
+      readonly certificateThumbprint?: string;
+      readonly assertion?: UsedAssertion;
+    }
   /** `reason` is for the audit trail alone: all that is not proven gets one answer. */
   | { readonly isProven: false; readonly reason?: FleetgateError };
 

@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { FleetgateError, isIdentifier } from '@fleetgate/shared';
+import type { UsedAssertion } from '../registry/assertions.ts';
 import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
 import { type Assertion, assertionLifetimeProblem, parseAssertion } from './assertion.ts';
 import { isSignedByAny } from './assertion-signature.ts';
@@ -11,10 +12,6 @@ const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const refused: Proof = {
   isProven: false,
   reason: new FleetgateError('assertion_refused', 'the assertion is not good'),
-};
-const used: Proof = {
-  isProven: false,
-  reason: new FleetgateError('assertion_used', 'the assertion was used before'),
 };
 
 /** `client_assertion`: a JWT that the client signed with a key it is registered with (RFC 7523 §3). */
@@ -30,7 +27,7 @@ export const privateKeyJwt: ClientAuthentication = ({ clientId, clientAssertion,
       const keys = client === undefined ? [] : await context.clientKeys.of(client, assertion.keyId);
       const isSigned = await isSignedByAny(assertion, keys);
       if (!isSigned || client === undefined) return refused;
-      return (await useOnce(assertion, context)) ? { isProven: true } : used;
+      return { isProven: true, assertion: toUse(assertion, context) };
     },
   };
 };
@@ -49,18 +46,11 @@ function audiencesOf(issuerUrl: string): readonly string[] {
   return [issuerUrl, ...tokenEndpointPaths.map((path) => `${issuerUrl}${path}`)];
 }
 
-/** Whether nobody has used it before, in whichever process on this database. */
-function useOnce(
+function toUse(
   { subject, tokenId, expiresAtSeconds }: Assertion,
-  context: ClientAuthContext,
-): Promise<boolean> {
-  const { registry, issuerUrl, now } = context;
+  { issuerUrl }: ClientAuthContext,
+): UsedAssertion {
   // Another issuer's client of this name is somebody else.
-  const id = createHash('sha256')
-    .update(JSON.stringify([issuerUrl(), subject, tokenId]))
-    .digest();
-  return registry.useAssertion(
-    { id, expiresAtSeconds: Math.ceil(expiresAtSeconds) },
-    Math.floor(now() / 1000),
-  );
+  const id = hash('sha256', JSON.stringify([issuerUrl(), subject, tokenId]), 'buffer');
+  return { id, expiresAtSeconds: Math.ceil(expiresAtSeconds) };
 }

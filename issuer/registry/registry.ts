@@ -4,7 +4,7 @@ import type { ClientAuthParameters } from '../client-auth/parameters.ts';
 import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revocation.ts';
 import type { ClientSecret } from '../secrets.ts';
 import type { ApiKeyRegistry } from './api-keys.ts';
-import type { AssertionRegistry } from './assertions.ts';
+import type { AssertionRegistry, UsedAssertion } from './assertions.ts';
 import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
 import type { SecretRegistry } from './secret-registry.ts';
 import type { SigningKeyRegistry } from './signing-key-registry.ts';
@@ -42,6 +42,16 @@ export interface ClientRecord extends ClientAuthParameters {
 
 export type NewClientRecord = Omit<ClientRecord, 'registration' | 'revision' | 'quarantine'>;
 
+/** What is recorded of a token beside its audit event. */
+export interface IssuedToken {
+  /** `iat`. */
+  readonly issuedAtSeconds: number;
+  /** The key it was signed with, which must be active. Unset: not looked at. */
+  readonly keyId?: string | undefined;
+  /** The assertion that proved the client, used by this token and by nothing else. */
+  readonly assertion?: UsedAssertion | undefined;
+}
+
 /** What became of a token that was to be recorded. */
 export type TokenRecorded =
   | { readonly outcome: 'recorded' }
@@ -51,6 +61,8 @@ export type TokenRecorded =
   | { readonly outcome: 'registration_changed' }
   /** The key it was signed with is active no longer. */
   | { readonly outcome: 'key_retired' }
+  /** The assertion was used before. */
+  | { readonly outcome: 'assertion_used' }
   /** A revocation that is recorded already would hit the token: no `iat` before this one will do. */
   | { readonly outcome: 'revoked_already'; readonly validFromSeconds: number };
 
@@ -93,17 +105,11 @@ export interface Registry
     only?: Pick<ClientRecord, 'registration' | 'revision'>,
   ): Promise<boolean>;
   /**
-   * Records that a token with this `iat` was issued to this registration. Whatever but `recorded` means that nothing
-   * was written: the audit never shows a token issued after its client was deleted or put into quarantine, nor one
-   * that an earlier revocation hits; nor, where `keyId` is given, one that a key signed which another process has
-   * retired.
+   * Records that a token was issued to this registration. Whatever but `recorded` means that nothing was written: the
+   * audit never shows a token issued after its client was deleted or put into quarantine, nor one that an earlier
+   * revocation hits, nor one that a key signed which another process has retired, nor two by one assertion.
    */
-  recordIssuedToken(
-    client: ClientRecord,
-    issuedAtSeconds: number,
-    event: AuditEvent,
-    keyId?: string,
-  ): Promise<TokenRecorded>;
+  recordIssuedToken(client: ClientRecord, token: IssuedToken, event: AuditEvent): Promise<TokenRecorded>;
   /**
    * Records a revocation. Of a client it hits all tokens issued to it so far, also one whose `iat` lies ahead of
    * `atSeconds`. Whatever but `recorded` means that nothing was written. Keys are revoked by `changeSigningKeys`.

@@ -99,7 +99,7 @@ export function clientChangesContract(name: string, open: () => Promise<OpenedRe
 
     test('no token is recorded for a client that was changed or put into quarantine since it was read', async () => {
       const record = (one: ClientRecord) =>
-        registry.recordIssuedToken(one, NOW + 5, event('token.issue', 'a'));
+        registry.recordIssuedToken(one, { issuedAtSeconds: NOW + 5 }, event('token.issue', 'a'));
       const first = await register('a');
       await update({ ...first, scope: 'x' });
       expect(await record(first)).toEqual({ outcome: 'registration_changed' });

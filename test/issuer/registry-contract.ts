@@ -175,7 +175,9 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
     test('a token is recorded while its registration lasts', async () => {
       const found = await register('a');
       const issued = { ...event('token.issue', 'a'), tokenId: 'jti-1' };
-      expect(await registry.recordIssuedToken(found, NOW, issued)).toEqual({ outcome: 'recorded' });
+      expect(await registry.recordIssuedToken(found, { issuedAtSeconds: NOW }, issued)).toEqual({
+        outcome: 'recorded',
+      });
       expect((await registry.listEvents({ limit: 10 })).at(-1)).toMatchObject(issued);
     });
 
@@ -183,9 +185,13 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       const found = await register('a');
       await registry.deleteClient(ofClient('a'), event('client.delete', 'a'));
       const ended = { outcome: 'registration_ended' };
-      expect(await registry.recordIssuedToken(found, NOW + 1, event('token.issue', 'a'))).toEqual(ended);
+      expect(
+        await registry.recordIssuedToken(found, { issuedAtSeconds: NOW + 1 }, event('token.issue', 'a')),
+      ).toEqual(ended);
       await register('a');
-      expect(await registry.recordIssuedToken(found, NOW + 1, event('token.issue', 'a'))).toEqual(ended);
+      expect(
+        await registry.recordIssuedToken(found, { issuedAtSeconds: NOW + 1 }, event('token.issue', 'a')),
+      ).toEqual(ended);
       expect((await audit()).map(([action]) => action)).not.toContain('token.issue');
     });
 
@@ -316,7 +322,8 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       test('of a client lets no token be recorded that it would hit, and says from when on', async () => {
         const found = await register('a');
         await revoke(ofClient('a'));
-        const issue = (at: number) => registry.recordIssuedToken(found, at, event('token.issue', 'a'));
+        const issue = (at: number) =>
+          registry.recordIssuedToken(found, { issuedAtSeconds: at }, event('token.issue', 'a'));
         expect(await issue(NOW)).toEqual({ outcome: 'revoked_already', validFromSeconds: NOW + 1 });
         expect((await audit()).map(([action]) => action)).not.toContain('token.issue');
         expect(await issue(NOW + 1)).toEqual({ outcome: 'recorded' });
@@ -334,7 +341,7 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       test('of a client hits what it was issued by a clock that was set back since', async () => {
         const found = await register('a');
         const issued = { ...event('token.issue', 'a'), atMs: (NOW + 3600) * 1000 };
-        await registry.recordIssuedToken(found, NOW + 3600, issued);
+        await registry.recordIssuedToken(found, { issuedAtSeconds: NOW + 3600 }, issued);
         await registry.recordEvent(event('client.create', 'b'));
         await revoke(ofClient('a'));
         expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 3600 }))).toBe(true);
@@ -344,7 +351,7 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         const another = await opened.openAnother();
         const found = await register('a');
         const issued = { ...event('token.issue', 'a'), atMs: (NOW + 1) * 1000 };
-        await another.recordIssuedToken(found, NOW + 1, issued);
+        await another.recordIssuedToken(found, { issuedAtSeconds: NOW + 1 }, issued);
         await revoke(ofClient('a'));
         expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 1 }))).toBe(true);
         await another.close();
@@ -360,7 +367,8 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
           const found = await register('a');
           await register('b');
           await revoke(revocation(target));
-          const issue = (at: number) => registry.recordIssuedToken(found, at, event('token.issue', 'a'));
+          const issue = (at: number) =>
+            registry.recordIssuedToken(found, { issuedAtSeconds: at }, event('token.issue', 'a'));
           expect(await issue(NOW)).toEqual(
             from === 0 ? { outcome: 'recorded' } : { outcome: 'revoked_already', validFromSeconds: from },
           );
@@ -372,7 +380,9 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         await register('a');
         await registry.deleteClient(ofClient('a'), event('client.delete', 'a'));
         const again = await register('a');
-        expect(await registry.recordIssuedToken(again, NOW, event('token.issue', 'a'))).toEqual({
+        expect(
+          await registry.recordIssuedToken(again, { issuedAtSeconds: NOW }, event('token.issue', 'a')),
+        ).toEqual({
           outcome: 'revoked_already',
           validFromSeconds: NOW + 1,
         });
@@ -381,7 +391,7 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       test('made by the deletion of a client hits also what lies ahead of the clock', async () => {
         const found = await register('a');
         await revoke(ofClient('a'));
-        await registry.recordIssuedToken(found, NOW + 1, event('token.issue', 'a'));
+        await registry.recordIssuedToken(found, { issuedAtSeconds: NOW + 1 }, event('token.issue', 'a'));
         await registry.deleteClient(ofClient('a'), event('client.delete', 'a'));
         expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 1 }))).toBe(true);
       });

@@ -167,7 +167,8 @@ export function signingKeyContract(name: string, open: () => Promise<OpenedRegis
       const client = await registry.findClient('a');
       if (client === undefined) throw new Error('not registered');
       await putKeys(registry, [signingKey('k1'), signingKey('k2', 'next')]);
-      const record = (kid: string) => registry.recordIssuedToken(client, 1, event(kid), kid);
+      const record = (kid: string) =>
+        registry.recordIssuedToken(client, { issuedAtSeconds: 1, keyId: kid }, event(kid));
       expect(await record('k1')).toEqual({ outcome: 'recorded' });
       for (const kid of ['k2', 'nobody']) expect(await record(kid)).toEqual({ outcome: 'key_retired' });
       await putKeys(registry, [signingKey('k1', 'retired')]);

@@ -127,7 +127,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
         audit.insert(event);
         return true;
       }),
-    recordIssuedToken: ({ registration, revision, clientId }, issuedAtSeconds, event, keyId) =>
+    recordIssuedToken: ({ registration, revision, clientId }, { issuedAtSeconds, keyId, assertion }, event) =>
       commits.run((): TokenRecorded => {
         const isRevision = clients.revision(registration);
         if (isRevision === undefined) return { outcome: 'registration_ended' };
@@ -135,6 +135,9 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
         if (keyId !== undefined && !keys.isActive(keyId)) return { outcome: 'key_retired' };
         const validFromSeconds = revocations.validFrom(clientId, issuedAtSeconds);
         if (validFromSeconds !== undefined) return { outcome: 'revoked_already', validFromSeconds };
+        if (assertion !== undefined && !assertions.use(assertion, Math.floor(event.atMs / 1000))) {
+          return { outcome: 'assertion_used' };
+        }
         latestIssueMs = Math.max(latestIssueMs, event.atMs);
         if (issuedAtSeconds * 1000 > event.atMs) clients.setIssuedAhead(registration, issuedAtSeconds);
         audit.insert(event);

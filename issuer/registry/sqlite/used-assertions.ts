@@ -19,10 +19,19 @@ export function usedAssertionStatements(database: Database) {
     'DELETE FROM used_assertions WHERE id IN (SELECT id FROM used_assertions WHERE forget_at < ? ORDER BY forget_at LIMIT ?)',
   );
 
+  // Of this process; where another forgot some since, the next second looks again.
+  let forgottenAtSeconds: number | undefined;
+
+  function forgetSome(nowSeconds: number): void {
+    if (nowSeconds === forgottenAtSeconds) return;
+    const { changes } = forget.run(nowSeconds, FORGOTTEN_AT_ONCE);
+    if (changes < FORGOTTEN_AT_ONCE) forgottenAtSeconds = nowSeconds;
+  }
+
   return {
     /** Whether it was not used before. */
     use({ id, expiresAtSeconds }: UsedAssertion, nowSeconds: number): boolean {
-      forget.run(nowSeconds, FORGOTTEN_AT_ONCE);
+      forgetSome(nowSeconds);
       return insert.run(id, expiresAtSeconds + MARGIN_SECONDS).changes > 0;
     },
   };

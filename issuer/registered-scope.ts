@@ -1,4 +1,4 @@
-import { FleetgateError, nearest, parseScope, type ScopeToken } from '@fleetgate/shared';
+import { FleetgateError, nearest, parseScope, putBounded, type ScopeToken } from '@fleetgate/shared';
 import type { ClientRecord } from './registry/registry.ts';
 import { hasStar, patternProblem } from './scope-pattern.ts';
 
@@ -28,13 +28,26 @@ export function checkRegisteredScope(scope: string): void {
 export function registeredScope(client: ClientRecord): RegisteredScope {
   const tokens: ScopeToken[] = [];
   const patterns: string[] = [];
-  for (const token of parseScope(client.scope)) {
+  for (const token of tokensOf(client.scope)) {
     const isStarred = token.kind === 'named' && hasStar(token.token);
     const filledIn = isStarred ? undefined : concrete(token, client);
     if (filledIn !== undefined) tokens.push(filledIn);
     if (isStarred && patternProblem(token.token) === undefined) patterns.push(token.token);
   }
   return { tokens, patterns };
+}
+
+/** Scopes whose tokens are kept ready: the machines of a fleet share a few. */
+const MAX_READY_SCOPES = 256;
+
+const ready = new Map<string, readonly ScopeToken[]>();
+
+function tokensOf(scope: string): readonly ScopeToken[] {
+  const known = ready.get(scope);
+  if (known !== undefined) return known;
+  const tokens = parseScope(scope);
+  putBounded(ready, scope, tokens, MAX_READY_SCOPES);
+  return tokens;
 }
 
 /** The token with its placeholders filled in; `undefined` when the client has no value for one of them. */

@@ -1,6 +1,7 @@
 import type { ClientAuthentication } from './client-auth.ts';
 import { proveBySecret } from './client-secret.ts';
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
 const basicPattern = /^basic(?: +(.*))?$/i;
 const base64Pattern = /^[A-Za-z0-9+/]*={0,2}$/;
 
@@ -19,7 +20,7 @@ export const clientSecretBasic = (({ authorization }) => {
 function decode(encoded: string): { clientId: string; clientSecret: string } | undefined {
   if (!base64Pattern.test(encoded)) return undefined;
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(encoded, 'base64'));
+    const text = utf8.decode(Buffer.from(encoded, 'base64'));
     const colon = text.indexOf(':');
     if (colon === -1) return undefined;
     return { clientId: formDecode(text.slice(0, colon)), clientSecret: formDecode(text.slice(colon + 1)) };

@@ -127,7 +127,13 @@ function clientRequestOf(request: FastifyRequest): HttpClientRequest {
 
 // Node goes by the first of them; whoever stands before it may go by the last.
 function isRepeated({ raw }: FastifyRequest, header: string): boolean {
-  return (raw.headersDistinct[header]?.length ?? 0) > 1;
+  const { rawHeaders } = raw;
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (name.length === header.length && name.toLowerCase() === header) count += 1;
+  }
+  return count > 1;
 }
 
 /** What anybody may read and keep for a while, also a page in a browser. */

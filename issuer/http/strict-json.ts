@@ -1,5 +1,7 @@
 import { OAuthError } from '@fleetgate/shared';
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 /** Depth of objects and arrays. Ours: what we read is flat, and metadata nearly so. */
 const MAX_DEPTH = 16;
 
@@ -12,7 +14,7 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
   let text: string;
   let value: unknown;
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    text = utf8.decode(bytes);
     value = JSON.parse(text);
   } catch {
     return invalid('the body is not JSON');

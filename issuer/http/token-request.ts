@@ -104,10 +104,12 @@ export function toCamelCase(response: TokenResponse): TokenResponseCamelCase & {
   };
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 function readForm(bytes: Uint8Array): { parameters: Parameters; isCamelCase: false } {
   let form: string;
   try {
-    form = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    form = utf8.decode(bytes);
   } catch {
     return invalid('the body is not UTF-8');
   }

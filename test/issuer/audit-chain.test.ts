@@ -41,12 +41,14 @@ const verify = async (options?: VerifyOptions): Promise<ChainVerdict> =>
   verifyChain(each(await all()), options);
 
 /** Somebody who can write to the file, and takes the triggers away first. */
-function tamper(sql: string): void {
+async function tamper(sql: string): Promise<void> {
   const database = new Sqlite(file);
   database.exec(
     `DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_deleted_by_retention_only; ${sql}`,
   );
   database.close();
+  // What another process did is seen from the next turn of the event loop on.
+  await new Promise(setImmediate);
 }
 
 test('each row holds SHA-256 of the hash before and its fields as JSON, from 32 zero bytes on', async () => {
@@ -102,7 +104,7 @@ test.each([
 ])('a row whose %s was changed is the first that does not fit', async (column) => {
   await record(5);
   const value = { hash: `x'${'00'.repeat(32)}'`, sequence: '99', at_ms: '4' }[column] ?? "'x'";
-  tamper(`UPDATE audit SET ${column} = ${value} WHERE sequence = ${column === 'sequence' ? 5 : 3}`);
+  await tamper(`UPDATE audit SET ${column} = ${value} WHERE sequence = ${column === 'sequence' ? 5 : 3}`);
   const sequence = column === 'sequence' ? 99 : 3;
   expect(await verify()).toMatchObject({ isIntact: false, sequence });
 });
@@ -112,14 +114,14 @@ test.each([
   ['at the beginning', 'sequence <= 2', 3],
 ])('rows that are missing %s are found', async (_name, where, sequence) => {
   await record(5);
-  tamper(`DELETE FROM audit WHERE ${where}`);
+  await tamper(`DELETE FROM audit WHERE ${where}`);
   expect(await verify()).toEqual({ isIntact: false, sequence, problem: 'rows_missing' });
 });
 
 test('rows cut off at the end are found by a checkpoint, and by it alone', async () => {
   await record(5);
   const before = await verify();
-  tamper('DELETE FROM audit WHERE sequence > 3');
+  await tamper('DELETE FROM audit WHERE sequence > 3');
   expect(await verify()).toMatchObject({ isIntact: true, rows: 3 });
   const expected = before.isIntact ? before.last : undefined;
   expect(await verify({ expected })).toEqual({
@@ -229,7 +231,7 @@ test('retention that took all rows leaves its own, and the chain goes on from th
 test('rows deleted beyond what retention recorded are found', async () => {
   await record(10);
   await registry.pruneEvents(6, pruning(100));
-  tamper('DELETE FROM audit WHERE sequence = 6');
+  await tamper('DELETE FROM audit WHERE sequence = 6');
   expect(await verify()).toEqual({ isIntact: false, sequence: 7, problem: 'rows_missing' });
 });
 

@@ -28,6 +28,8 @@ export interface GroupCommit {
 
 export interface GroupCommitOptions {
   readonly maxWaitingActs?: number;
+  /** Called before a transaction begins. */
+  readonly onBegin?: () => void;
   /** Called before an act that may find the database in another state than the act before left it in. */
   readonly onOtherState?: () => void;
   readonly monotonicMs?: () => number;
@@ -50,6 +52,7 @@ export function groupCommit(
   database: Database,
   {
     maxWaitingActs = MAX_WAITING_ACTS,
+    onBegin,
     onOtherState,
     monotonicMs = () => performance.now(),
   }: GroupCommitOptions = {},
@@ -79,6 +82,7 @@ export function groupCommit(
 
   function takeLock(): 'taken' | { readonly error: unknown } {
     try {
+      onBegin?.();
       begin.run();
       return 'taken';
     } catch (error) {

@@ -14,6 +14,7 @@ import { asRegistryError, checkPages, forgetPages, isFault, openDatabase, touch 
 import { groupCommit } from './group-commit.ts';
 import { revocationStatements } from './revocations.ts';
 import { secretActs } from './secret-acts.ts';
+import { sharedReads } from './shared-reads.ts';
 import { signingKeyStatements } from './signing-keys.ts';
 import { usedAssertionStatements } from './used-assertions.ts';
 
@@ -30,7 +31,8 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   const keys = signingKeyStatements(database);
   const revocations = revocationStatements(database);
   const assertions = usedAssertionStatements(database);
-  const commits = groupCommit(database, { onOtherState: audit.forgetLast });
+  const reads = sharedReads(database);
+  const commits = groupCommit(database, { onBegin: reads.end, onOtherState: audit.forgetLast });
   const probe = database.prepare('SELECT registration FROM clients LIMIT 1');
 
   let hasReadFault = false;
@@ -38,10 +40,12 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   async function read<T>(query: () => T): Promise<T> {
     if (!database.open) throw new FleetgateError('registry_unavailable', 'the registry is closed');
     try {
+      reads.begin();
       return query();
     } catch (error) {
       if (isFault(error)) {
         hasReadFault = true;
+        reads.end();
         forgetPages(database);
       }
       throw asRegistryError(error);
@@ -158,6 +162,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     useAssertion: (assertion, nowSeconds) => commits.run(() => assertions.use(assertion, nowSeconds)),
     async isAvailable() {
       try {
+        reads.end();
         const isDoubtful = hasReadFault || commits.isFailing();
         if (isDoubtful) forgetPages(database);
         probe.get();
@@ -174,6 +179,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
       }
     },
     async close() {
+      reads.end();
       commits.close();
       if (database.open) database.close();
     },

@@ -8,7 +8,7 @@ const usage = `Usage: npm run bench -- broker|issuer [options]
   --rounds N        measurements of each kind; the median counts (default 5)
   --seconds S       time of each connect or token measurement (default 2)
   --only a,b        broker: of connect_first, connect_seen, qos0, qos1, fanout, memory
-                    issuer: of basic_es256, basic_eddsa, basic_es256_many
+                    issuer: of basic_es256, basic_eddsa, private_key_jwt_es256, basic_es256_many
   --subjects a,b    broker: of bare, naive, fleetgate, mosquitto, rabbitmq
   --clients N       issuer: how many clients are many (default 20000; the goal is set for 1000000)
 

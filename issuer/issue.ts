@@ -127,7 +127,7 @@ async function signAndRecord(
   let retired = 0;
   let tries = 0;
   while (tries < MAX_ISSUE_TRIES && retired < MAX_RETIRED_MEANWHILE) {
-    const signed = sign(client, grant, { atMs, issuedAtSeconds }, context);
+    const signed = await sign(client, grant, { atMs, issuedAtSeconds }, context);
     const recorded = await record(client, signed, { atMs, caller }, context);
     if (recorded.outcome === 'recorded') return signed;
     if (recorded.outcome === 'registration_changed') return undefined;
@@ -151,12 +151,12 @@ async function signAndRecord(
   );
 }
 
-function sign(
+async function sign(
   client: AuthenticatedClient,
   grant: Grant,
   { atMs, issuedAtSeconds }: { atMs: number; issuedAtSeconds: number },
   { keys, issuerUrl, newTokenId = randomUUID }: IssueContext,
-): SignedToken {
+): Promise<SignedToken> {
   const tokenId = newTokenId();
   const claims: AccessTokenClaims = {
     // First, so that none of them stands for one of ours.
@@ -178,7 +178,7 @@ function sign(
     // RFC 8705 §3: good only with the certificate it was asked for by.
     ...(client.certificateThumbprint && { cnf: { 'x5t#S256': client.certificateThumbprint } }),
   };
-  const { token, keyId } = keys.sign(claims);
+  const { token, keyId } = await keys.sign(claims);
   if (token.length > MAX_TOKEN_LENGTH) {
     throw new OAuthError(
       'invalid_scope',

@@ -46,8 +46,12 @@ export function parseScopeTokens(tokens: readonly string[]): ScopeToken[] {
   const unique = new Set(tokens);
   if (unique.size > MAX_SCOPE_TOKENS) malformed(`scope has more than ${MAX_SCOPE_TOKENS} tokens`);
   // Two spellings of one direct scope are one token.
-  const parsed = Array.from(unique, (token) => parseScopeToken(token));
-  return Array.from(new Map(parsed.map((scope) => [scope.token, scope])).values());
+  const parsed = new Map<string, ScopeToken>();
+  for (const token of unique) {
+    const scope = parseScopeToken(token);
+    parsed.set(scope.token, scope);
+  }
+  return Array.from(parsed.values());
 }
 
 /** The `scope` string of tokens, separated by single spaces. */
@@ -79,7 +83,9 @@ function parseScopeToken(token: string): ScopeToken {
   if (filter === undefined) malformed(`scope token '${token}' is not well-formed percent-encoding`);
   const problem = topicFilterProblem(filter);
   if (problem !== undefined) malformed(`scope token '${token}' is not a topic filter: ${problem}`);
-  return { kind: 'direct', token: `mqtt:${action}:${encodeFilter(filter)}`, action, filter };
+  // Without an escape it is spelled as it is meant to be.
+  const spelled = filter === encoded ? token : `mqtt:${action}:${encodeFilter(filter)}`;
+  return { kind: 'direct', token: spelled, action, filter };
 }
 
 // The one spelling of a filter in a token: only what RFC 6749 forbids, and `%` itself, is encoded.
@@ -91,6 +97,7 @@ function encodeFilter(filter: string): string {
 }
 
 function decodeFilter(encoded: string): string | undefined {
+  if (!encoded.includes('%')) return encoded;
   try {
     return decodeURIComponent(encoded);
   } catch {

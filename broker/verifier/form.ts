@@ -1,4 +1,4 @@
-import { MAX_TOKEN_LENGTH, TokenError } from '@fleetgate/shared';
+import { MAX_TOKEN_LENGTH, putBounded, TokenError } from '@fleetgate/shared';
 import { type JsonObject, parseJsonObject } from './json-object.ts';
 
 /** A token taken apart, nothing in it believed yet. */
@@ -36,7 +36,20 @@ export function parseTokenForm(token: Uint8Array): TokenForm {
   if (!compactPattern.test(text)) malformed('the token is not a compact JWS');
   const [header = '', payload = '', signature = ''] = text.split('.');
   decodeCanonical(signature);
-  return { text, header: decodeObject(header), claims: decodeObject(payload) };
+  return { text, header: decodeHeader(header), claims: decodeObject(payload) };
+}
+
+/** Headers kept ready: one for each key that signs. Ours: more than the keys of a few issuers. */
+const MAX_READY_HEADERS = 64;
+
+const readyHeaders = new Map<string, JsonObject>();
+
+function decodeHeader(part: string): JsonObject {
+  const known = readyHeaders.get(part);
+  if (known !== undefined) return known;
+  const header = decodeObject(part);
+  putBounded(readyHeaders, part, header, MAX_READY_HEADERS);
+  return header;
 }
 
 function decodeObject(part: string): JsonObject {

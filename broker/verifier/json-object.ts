@@ -27,19 +27,19 @@ function countTopNames(json: string): number {
   let depth = 0;
   let colons = 0;
   for (let i = 0; i < json.length; i += 1) {
-    switch (json[i]) {
-      case '"':
+    switch (json.charCodeAt(i)) {
+      case QUOTE:
         i = stringEnd(json, i);
         break;
-      case '{':
-      case '[':
+      case 0x7b: // {
+      case 0x5b: // [
         depth += 1;
         break;
-      case '}':
-      case ']':
+      case 0x7d: // }
+      case 0x5d: // ]
         depth -= 1;
         break;
-      case ':':
+      case 0x3a: // :
         if (depth === 1) colons += 1;
         break;
     }
@@ -47,8 +47,11 @@ function countTopNames(json: string): number {
   return colons;
 }
 
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
 function stringEnd(json: string, start: number): number {
   let i = start + 1;
-  while (json[i] !== '"') i += json[i] === '\\' ? 2 : 1;
+  for (let c = json.charCodeAt(i); c !== QUOTE; c = json.charCodeAt(i)) i += c === BACKSLASH ? 2 : 1;
   return i;
 }

@@ -1,6 +1,6 @@
-import { constants, generateKeyPair, type KeyObject } from 'node:crypto';
+import { generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { isSignature, verifyInPool } from '@fleetgate/shared';
+import { signatures } from '@fleetgate/shared';
 import type { Assertion } from './assertion.ts';
 import type { AssertionAlgorithm, ClientKey } from './client-keys.ts';
 
@@ -20,15 +20,7 @@ export async function isSignedByAny(assertion: Assertion, keys: readonly ClientK
 }
 
 function isSignedBy({ algorithm, signingInput, signature }: Assertion, key: KeyObject): Promise<boolean> {
-  return algorithm === 'PS256'
-    ? // RFC 7518 §3.5: the salt is as long as the hash.
-      verifyInPool(
-        'sha256',
-        signingInput,
-        { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 },
-        signature,
-      )
-    : isSignature(algorithm, signingInput, key, signature);
+  return signatures.verify(algorithm, key, signingInput, signature);
 }
 
 const generate = promisify(generateKeyPair);

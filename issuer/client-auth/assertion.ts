@@ -14,8 +14,9 @@ export interface Assertion {
   readonly notBeforeSeconds: number | undefined;
   /** `jti`. */
   readonly tokenId: string;
-  readonly signingInput: Buffer;
-  readonly signature: Buffer;
+  readonly signingInput: string;
+  /** base64url. */
+  readonly signature: string;
 }
 
 /** Characters of an assertion. Ours, as of tokens: the largest signature has 1,366. */
@@ -42,8 +43,13 @@ export function parseAssertion(text: string): Assertion | undefined {
   const readHeader = header && readHeaderOf(objectOf(header));
   const readClaims = claims && readClaimsOf(objectOf(claims));
   if (readHeader === undefined || readClaims === undefined || signature === undefined) return undefined;
-  const signingInput = Buffer.from(text.slice(0, text.lastIndexOf('.')), 'latin1');
-  return { ...readHeader, ...readClaims, signingInput, signature };
+  const dot = text.lastIndexOf('.');
+  return {
+    ...readHeader,
+    ...readClaims,
+    signingInput: text.slice(0, dot),
+    signature: text.slice(dot + 1),
+  };
 }
 
 /** What is wrong with the times of an assertion now; `undefined` for nothing. */

@@ -2,6 +2,7 @@ import { createHash, createPublicKey, type JsonWebKey, type KeyObject, X509Certi
 import {
   isJsonWebKey,
   type Jwk,
+  type JwsAlgorithm,
   MAX_KEY_ID_LENGTH,
   privateJwkMembers,
   publicMembersOf,
@@ -12,7 +13,7 @@ import {
 import type { JsonObject } from '../registry/registry.ts';
 
 /** How client assertions are signed. */
-export type AssertionAlgorithm = 'ES256' | 'EdDSA' | 'RS256' | 'PS256';
+export type AssertionAlgorithm = JwsAlgorithm;
 
 /** By their names in JWS (RFC 7518 §3.1, RFC 8037 §3.1); EdDSA has got another since (RFC 9864 §2.2). */
 const algorithmNames: ReadonlyMap<unknown, AssertionAlgorithm> = new Map([

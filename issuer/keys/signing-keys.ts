@@ -50,7 +50,7 @@ export interface SigningKeys {
    * Signs by the active key, as far as this process knows.
    * @throws FleetgateError `key_file_invalid` when another process has made a key that does not decrypt here
    */
-  sign(claims: AccessTokenClaims): SignedClaims;
+  sign(claims: AccessTokenClaims): Promise<SignedClaims>;
   /** The published key that makes tokens with this first part; unset for none. */
   verifierOf(encodedHeader: string): TokenVerifier | undefined;
   /** All public keys as they were read last. */
@@ -190,14 +190,15 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
   });
 
   return {
-    sign(claims) {
+    async sign(claims) {
       if (signer === undefined) {
         throw new FleetgateError(
           'key_file_invalid',
           'the active signing key does not decrypt; give all processes on this database the same encryption key',
         );
       }
-      return { token: signer.sign(claims), keyId: signer.keyId };
+      const { keyId, sign } = signer;
+      return { token: await sign(claims), keyId };
     },
     verifierOf: (encodedHeader) => verifiers.get(encodedHeader),
     jwks: () => published,

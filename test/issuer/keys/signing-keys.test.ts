@@ -79,7 +79,7 @@ test.each<[SigningAlgorithm, string]>([
   expect(published?.kid).toBe(await calculateJwkThumbprint(published as JWK));
   expect(published).not.toHaveProperty('d');
   const { payload, protectedHeader } = await jwtVerify(
-    keys.sign(claims).token,
+    (await keys.sign(claims)).token,
     createLocalJWKSet(keys.jwks() as { keys: JWK[] }),
     { typ: 'at+jwt', algorithms: [algorithm] },
   );
@@ -92,7 +92,7 @@ test('an ES256 signature is r‖s of 64 bytes whatever the lengths of r and s', 
   const key = createPublicKey({ key: keys.jwks().keys[0] as JWK, format: 'jwk' });
   // One in 256 has a leading zero in r, as many in s: 2,000 signatures as good as surely meet both.
   for (let i = 0; i < 2000; i += 1) {
-    const { token } = keys.sign({ ...claims, jti: String(i) });
+    const { token } = await keys.sign({ ...claims, jti: String(i) });
     const signature = Buffer.from(token.slice(token.lastIndexOf('.') + 1), 'base64url');
     const input = Buffer.from(token.slice(0, token.lastIndexOf('.')));
     expect(signature).toHaveLength(64);
@@ -142,10 +142,10 @@ test('a key that is old enough is replaced by the next one, and leaves the set w
   const [[, first], [, second]] = (await states()) as [string[], string[]];
   nowMs += 30 * DAY_MS - 1;
   await keys.maintain();
-  expect(keys.sign(claims).keyId).toBe(first);
+  expect((await keys.sign(claims)).keyId).toBe(first);
   nowMs += 1;
   await keys.maintain();
-  expect(keys.sign(claims).keyId).toBe(second);
+  expect((await keys.sign(claims)).keyId).toBe(second);
   const third = (await states())[1]?.[1];
   expect(await states()).toEqual([
     ['active', second],
@@ -186,17 +186,17 @@ test('a start with another algorithm publishes a key for it, which signs when ve
   const now = () => nowMs;
   const directory = await temporaryDirectory();
   const first = await open(directory, { now });
-  const old = first.keys.sign(claims).keyId;
+  const old = (await first.keys.sign(claims)).keyId;
   await first.close();
   const second = await open(directory, { now, algorithm: 'EdDSA' });
   expect(second.keys.jwks().keys.map(({ alg }) => alg)).toEqual(['ES256', 'EdDSA']);
   nowMs += AHEAD_MS - 1;
   await second.keys.maintain();
-  expect(second.keys.sign(claims).keyId).toBe(old);
+  expect((await second.keys.sign(claims)).keyId).toBe(old);
   nowMs += 1;
   await second.keys.maintain();
   expect(second.keys.jwks().keys.map(({ alg }) => alg)).toEqual(['EdDSA', 'EdDSA', 'ES256']);
-  expect(second.keys.sign(claims).keyId).not.toBe(old);
+  expect((await second.keys.sign(claims)).keyId).not.toBe(old);
 });
 
 test('processes with different algorithms do not fight: the one that started last decides', async () => {
@@ -211,7 +211,7 @@ test('processes with different algorithms do not fight: the one that started las
   nowMs += AHEAD_MS;
   await first.keys.maintain();
   await second.keys.maintain();
-  expect(first.keys.sign(claims).keyId).toBe(second.keys.sign(claims).keyId);
+  expect((await first.keys.sign(claims)).keyId).toBe((await second.keys.sign(claims)).keyId);
   expect(first.keys.jwks().keys.map(({ alg }) => alg)).toEqual(['EdDSA', 'EdDSA', 'ES256']);
 });
 
@@ -225,8 +225,10 @@ test('a process signs with the key another has activated within a second, with n
   await second.keys.change({ decide: () => [], by: { actor: 'issuer' } });
   nowMs += 30 * DAY_MS;
   await second.keys.maintain();
-  const next = second.keys.sign(claims).keyId;
-  await expect.poll(() => first.keys.sign(claims).keyId, { timeout: 1000, interval: 20 }).toBe(next);
+  const next = (await second.keys.sign(claims)).keyId;
+  await expect
+    .poll(async () => (await first.keys.sign(claims)).keyId, { timeout: 1000, interval: 20 })
+    .toBe(next);
   expect(first.keys.jwks()).toEqual(second.keys.jwks());
 });
 
@@ -239,7 +241,8 @@ test('of many that rotate at once one does, and all sign with its key', async ()
   nowMs += 30 * DAY_MS;
   await Promise.all(opened.map(({ keys }) => keys.maintain()));
   for (const { keys } of opened) await keys.reload();
-  expect(new Set(opened.map(({ keys }) => keys.sign(claims).keyId)).size).toBe(1);
+  const signed = await Promise.all(opened.map(({ keys }) => keys.sign(claims)));
+  expect(new Set(signed.map(({ keyId }) => keyId)).size).toBe(1);
   expect((await opened[0]?.states())?.map(([state]) => state)).toEqual(['active', 'next', 'retired']);
 });
 
@@ -416,7 +419,7 @@ describe('reencrypted', () => {
     await rename(join(directory, 'new'), join(directory, 'kek'));
     const { registry, keys } = await open(directory);
     expect(keys.jwks()).toEqual(set);
-    await jwtVerify(keys.sign(claims).token, createLocalJWKSet(set as { keys: JWK[] }));
+    await jwtVerify((await keys.sign(claims)).token, createLocalJWKSet(set as { keys: JWK[] }));
     const events = await registry.listEvents({ limit: 10 });
     expect(events.slice(2).map(({ action, target }) => [action, target])).toEqual(
       set.keys.map(({ kid }) => ['key.reencrypt', kid]),
@@ -455,6 +458,6 @@ describe('reencrypted', () => {
       code: 'registry_unavailable',
     });
     expect(await failure(stat(misspelled))).toMatchObject({ code: 'ENOENT' });
-    expect((await open(directory)).keys.sign(claims).keyId).toBeDefined();
+    expect((await (await open(directory)).keys.sign(claims)).keyId).toBeDefined();
   });
 });

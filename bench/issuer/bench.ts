@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { registerClients } from './clients.ts';
 import { type FigureName, type Measure, measures, type SubjectName } from './goals.ts';
 import type { Measured, Task } from './load.ts';
+import { registerClients } from './registration.ts';
 import { type Figures, formatGoals, formatTable, ratiosOf } from './report.ts';
 import type { ServeTask, TokenEndpoint } from './serve.ts';
 

@@ -1,9 +1,7 @@
 /** One issuer in a process of its own. Gets what to serve by IPC, answers with its token endpoint, and with its memory and time when asked. */
 import { generateKeyPairSync } from 'node:crypto';
 import { join } from 'node:path';
-import { startIssuer } from '@fleetgate/issuer';
 import type { SigningAlgorithm } from '@fleetgate/shared';
-import { Provider } from 'oidc-provider';
 import { AUDIENCE, clientId, clientKeys, clientSecret, SCOPE } from './clients.ts';
 import type { BenchAuth } from './goals.ts';
 
@@ -33,6 +31,8 @@ function start({ subject, algorithm, auth, directory }: ServeTask): Promise<Toke
 }
 
 async function startFleetgate(signingAlgorithm: SigningAlgorithm, directory: string): Promise<TokenEndpoint> {
+  // Each loads its own code alone: the memory of the process is compared.
+  const { startIssuer } = await import('@fleetgate/issuer');
   const { port, url } = await startIssuer({
     http: { host: '127.0.0.1', port: 0 },
     databaseFile: join(directory, 'fleetgate.db'),
@@ -49,6 +49,7 @@ async function startFleetgate(signingAlgorithm: SigningAlgorithm, directory: str
 
 /** With its in-memory adapter; JWT access tokens come by way of a resource server (RFC 8707). */
 async function startOidcProvider(algorithm: SigningAlgorithm, auth: BenchAuth): Promise<TokenEndpoint> {
+  const { Provider } = await import('oidc-provider');
   const { privateKey } =
     algorithm === 'EdDSA'
       ? generateKeyPairSync('ed25519')

@@ -37,13 +37,16 @@ export function createSignatures(threadUrl: URL = threadBeside(import.meta.url))
 
   function flush(): void {
     if (waiting.length === 0) return;
-    const few = waiting.length <= MAX_AT_ONCE && waiting.every(({ job }) => isQuick(job));
-    if (few && (thread === undefined || thread.isIdle())) doNow();
-    else send();
+    const isIdle = thread?.isIdle() ?? true;
+    if (isIdle && waiting.length <= MAX_AT_ONCE && waiting.every(({ job }) => isQuick(job))) doNow();
+    // While it is at work more may come, and leave together when it answers.
+    else if (isIdle) send();
   }
 
   function send(): void {
-    thread ??= startThread(threadUrl);
+    thread ??= startThread(threadUrl, () => {
+      if (waiting.length > 0) send();
+    });
     if (thread.isReady()) thread.send(taken());
     else doNow();
   }
@@ -85,7 +88,8 @@ interface Thread {
   send(jobs: readonly Waiting[]): void;
 }
 
-function startThread(url: URL): Thread {
+/** @param onAnswer called when it has answered, and when it has ended */
+function startThread(url: URL, onAnswer: () => void): Thread {
   const sent: (readonly Waiting[])[] = [];
   let worker: Worker | undefined;
   let isOnline = false;
@@ -94,6 +98,7 @@ function startThread(url: URL): Thread {
   function giveUp(): void {
     worker = undefined;
     for (const jobs of sent.splice(0)) for (const { job, settle } of jobs) settle(doJob(job));
+    onAnswer();
   }
 
   // On one processor a second thread gains nothing.
@@ -107,6 +112,7 @@ function startThread(url: URL): Thread {
         const jobs = sent.shift() ?? [];
         if (sent.length === 0) worker?.unref();
         for (const [index, { settle }] of jobs.entries()) settle(outcomes[index] as SignatureOutcome);
+        onAnswer();
       });
       worker.on('error', giveUp);
       worker.on('exit', giveUp);

@@ -10,6 +10,8 @@ import type { Random } from './refresh-policy.ts';
 import { keepSession } from './session.ts';
 import { createSubscriptions, type MessageHandler, type Subscription } from './subscriptions.ts';
 import { createTokenSource, type TokenSource } from './token-source.ts';
+import { clientCertificate } from './transport/client-certificate.ts';
+import type { ClientCertificate } from './transport/exchange.ts';
 import { wait } from './waiting.ts';
 
 export interface PublishOptions {
@@ -147,6 +149,7 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
       max: 600_000,
     }),
     ca: readCa(credentials),
+    certificate: certificateOf(credentials),
     will: checked.will && toMessage(checked.will.topic, checked.will.payload, checked.will),
     onMessage(message) {
       if (!brokerSession.take(message)) subscriptions.dispatch(message);
@@ -265,7 +268,19 @@ function brokerUrl(credentials: Credentials, options: AgentOptions): string {
       'the broker URL must hold no user name, password or query',
     );
   }
+  // RFC 8705 §3: the token is good only beside the certificate it was asked for with.
+  if (credentials.auth.method === 'tls_client_auth' && !['mqtts:', 'wss:'].includes(url.protocol)) {
+    throw new FleetgateError(
+      'credentials_invalid',
+      'the broker URL must begin with mqtts:// or wss:// with auth.method tls_client_auth: its tokens are bound to ' +
+        'the certificate, which no other connection shows',
+    );
+  }
   return text;
+}
+
+function certificateOf({ auth }: Credentials): (() => Promise<ClientCertificate>) | undefined {
+  return auth.method === 'tls_client_auth' ? () => clientCertificate(auth) : undefined;
 }
 
 function readCa({ broker }: Credentials): Buffer | undefined {

@@ -1,5 +1,6 @@
 import { FleetgateError } from '@fleetgate/shared';
 import { connect, type IClientOptions, type Packet, Store, UniqueMessageIdProvider } from 'mqtt';
+import type { ClientCertificate } from './transport/exchange.ts';
 
 export type QoS = 0 | 1 | 2;
 
@@ -31,6 +32,8 @@ export interface ConnectionOptions {
   readonly keepaliveSeconds: number;
   readonly connectTimeoutMs: number;
   readonly ca?: Buffer | undefined;
+  /** What to show to the broker, read for each connection. */
+  readonly certificate?: (() => Promise<ClientCertificate>) | undefined;
   readonly will?: OutgoingMessage | undefined;
   readonly onMessage: (message: IncomingMessage) => void;
 }
@@ -93,7 +96,18 @@ export function createConnection(options: ConnectionOptions): Connection {
     if (!isClosing) acknowledge();
   };
 
-  function open(token: string, signal: AbortSignal): Promise<OpenOutcome> {
+  async function open(token: string, signal: AbortSignal): Promise<OpenOutcome> {
+    try {
+      const certificate = await options.certificate?.();
+      // For wss mqtt.js copies them once, to where it would find the old ones.
+      Object.assign(client.options, certificate, certificate && { wsOptions: {} });
+    } catch (error) {
+      return { kind: 'unreachable', reason: describe(error) };
+    }
+    return openWith(token, signal);
+  }
+
+  function openWith(token: string, signal: AbortSignal): Promise<OpenOutcome> {
     if (signal.aborted) return Promise.resolve({ kind: 'unreachable', reason: 'stopped' });
     return new Promise((resolve) => {
       const ended = Promise.withResolvers<string>();

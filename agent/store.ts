@@ -2,36 +2,59 @@ import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type Credentials, FleetgateError, parseCredentials, privateFileProblem } from '@fleetgate/shared';
 
-/** Bytes a credentials file may have; the largest, with an RSA key, has about 3 KiB. */
-const MAX_CREDENTIALS_BYTES = 65_536;
+/** Bytes a file may have; the largest credentials, with an RSA key, have about 3 KiB, a chain of certificates twice that. */
+const MAX_FILE_BYTES = 65_536;
 
 /**
- * The credentials in a file. A relative `broker.ca_file` is taken from the file's own folder.
+ * The credentials in a file. The files it names are taken from its own folder where their paths are relative.
  * @throws FleetgateError `credentials_invalid` when the file cannot be read, may be read by others than its owner,
  * or is not a credentials file; the message names the fix and never a value
  */
 export async function readCredentialsFile(path: string): Promise<Credentials> {
-  const credentials = parseNamed(path, await readPrivateFile(path));
-  const { broker } = credentials;
-  if (broker?.ca_file === undefined) return credentials;
-  return { ...credentials, broker: { ...broker, ca_file: resolve(dirname(path), broker.ca_file) } };
+  const hint = "'fleetgate client create --out' writes such a file";
+  const credentials = parseNamed(path, (await readPrivateFile(path, hint)).toString('utf8'));
+  const { auth, broker } = credentials;
+  const beside = (file: string) => resolve(dirname(path), file);
+  return {
+    ...credentials,
+    ...(auth.method === 'tls_client_auth' && {
+      auth: { ...auth, cert_file: beside(auth.cert_file), key_file: beside(auth.key_file) },
+    }),
+    ...(broker?.ca_file !== undefined && { broker: { ...broker, ca_file: beside(broker.ca_file) } }),
+  };
 }
 
-async function readPrivateFile(path: string): Promise<string> {
+/**
+ * A file that nobody but its owner may read.
+ * @param hint said of one that does not exist
+ * @throws FleetgateError `credentials_invalid`
+ */
+export function readPrivateFile(path: string, hint?: string): Promise<Buffer> {
+  return readChecked(path, privateFileProblem, hint);
+}
+
+/** @throws FleetgateError `credentials_invalid` */
+export function readBoundedFile(path: string): Promise<Buffer> {
+  return readChecked(path, () => undefined);
+}
+
+async function readChecked(
+  path: string,
+  modeProblem: (path: string, mode: number) => string | undefined,
+  hint?: string,
+): Promise<Buffer> {
   try {
     // One handle for the check and the reading: the file cannot be exchanged in between.
     await using file = await open(path, 'r');
     const stats = await file.stat();
-    const problem = stats.isFile() ? privateFileProblem(path, stats.mode) : `${path} is not a file`;
+    const problem = stats.isFile() ? modeProblem(path, stats.mode) : `${path} is not a file`;
     if (problem !== undefined) throw invalid(problem);
-    if (stats.size > MAX_CREDENTIALS_BYTES)
-      throw invalid(`${path} has more than ${MAX_CREDENTIALS_BYTES} bytes`);
-    return await file.readFile('utf8');
+    if (stats.size > MAX_FILE_BYTES) throw invalid(`${path} has more than ${MAX_FILE_BYTES} bytes`);
+    return await file.readFile();
   } catch (error) {
     if (error instanceof FleetgateError) throw error;
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT')
-      throw invalid(`${path} does not exist; 'fleetgate client create --out' writes such a file`);
+    if (code === 'ENOENT') throw invalid([`${path} does not exist`, ...(hint ? [hint] : [])].join('; '));
     throw invalid(`${path} cannot be read (${code ?? 'unknown reason'})`);
   }
 }

@@ -102,7 +102,7 @@ export function tokenFailure(error: unknown, { client_id, issuer }: Credentials,
   if (error instanceof OAuthError && error.code === 'invalid_client') {
     return new OAuthError(
       error.code,
-      `${issuer} does not accept client '${client_id}' with the secret in ${file}: ${error.message}`,
+      `${issuer} does not accept client '${client_id}' by what ${file} holds: ${error.message}`,
     );
   }
   if (error instanceof FleetgateError && error.code === 'token_request_failed') {

@@ -81,8 +81,9 @@ async function requestToken(credentialsFile: string, asJson: boolean): Promise<s
       throw new UsageError(error.message);
     }
     if (error instanceof OAuthError && error.code === 'invalid_client') {
-      const words = `${issuer} does not accept client '${clientId}' with the secret in ${credentialsFile}`;
-      throw new OAuthError(error.code, `${words}; is it registered there ('fleetgate client show')?`);
+      const words = `${issuer} does not accept client '${clientId}' by what ${credentialsFile} holds`;
+      const look = `see 'fleetgate client show ${clientId}' and, for why, 'fleetgate audit list --target ${clientId}'`;
+      throw new OAuthError(error.code, `${words}; ${look}`);
     }
     if (error instanceof FleetgateError && error.code === 'token_request_failed') {
       const hint = `start one with 'fleetgate up'; ${credentialsFile} names this issuer`;

@@ -1,6 +1,5 @@
 import { text } from 'node:stream/consumers';
 import { inspect } from 'node:util';
-import type { CredentialsAuth } from '@fleetgate/shared';
 import { expect, test } from 'vitest';
 import { httpTransport } from '../../agent/transport/http.ts';
 import {
@@ -128,15 +127,6 @@ test('http is refused unless the host is loopback', () => {
   const changes = { token_endpoint: 'http://issuer.example/token' };
   expect(() => httpTransport(credentialsFor('https://issuer.example', changes))).toThrow(
     expect.objectContaining({ code: 'credentials_invalid' }),
-  );
-});
-
-test.each<CredentialsAuth>([
-  { method: 'private_key_jwt', private_jwk: {} },
-  { method: 'tls_client_auth', cert_file: 'c', key_file: 'k' },
-])('$method is not supported, and the message names it', (auth) => {
-  expect(() => httpTransport(credentialsFor('https://issuer.example', { auth }))).toThrow(
-    expect.objectContaining({ code: 'not_supported', message: expect.stringContaining(auth.method) }),
   );
 });
 

@@ -159,5 +159,20 @@ test.each<[string, string[], string]>([
   expect(existsSync('x.json')).toBe(false);
 });
 
-// The agent, which it asks by, authenticates by secrets only so far.
-test.todo('token request gets a token by the key pair or the certificate of a credentials file');
+test('token request gets a token by the key pair of a credentials file', async () => {
+  const out = join(dirname(data.path), 'pair.json');
+  expect((await create('pair', '--auth', 'private_key_jwt', '--out', out)).code).toBe(0);
+  const { code, stdout, stderr } = await runFleetgate(['token', 'request', '--credentials', out]);
+  expect(code, stderr).toBe(0);
+  expect(decodeJwt(stdout.trim())).toMatchObject({ client_id: 'pair' });
+});
+
+test('token request without TLS says that a certificate needs it', async () => {
+  const out = join(dirname(data.path), 'plain.json');
+  const name = ['--auth', 'tls_client_auth', '--san-dns', 'plain.example'];
+  const files = ['--cert-file', file('device.pem'), '--key-file', file('device.key')];
+  expect((await create('plain', ...name, ...files, '--out', out)).code).toBe(0);
+  const { code, stderr } = await runFleetgate(['token', 'request', '--credentials', out]);
+  expect(code).toBe(2);
+  expect(stderr).toContain('https://');
+});

@@ -54,6 +54,7 @@ issuer:
 broker:
   listeners:
     - { protocol: mqtts, tls_cert_file: server.pem, tls_key_file: server.key, tls_client_ca_file: ca.pem }
+    - { protocol: wss, port: 0, tls_cert_file: server.pem, tls_key_file: server.key, tls_client_ca_file: ca.pem }
 `,
   );
   fleetgate = await startFleetgate(['up', ...freePorts(data.path), '--config', config]);
@@ -118,6 +119,52 @@ test('a token got by a certificate is good at the broker with that certificate, 
     expect(await connackOf(client, connectPacket('press-7', access_token))).toBe(code);
     await client.end();
   }
+});
+
+describe('with a credentials file that names certificate and key', () => {
+  const agentMain = join(import.meta.dirname, '../../agent/main.ts');
+  const trusting = (command: string, args: readonly string[], input = '') =>
+    runCommand(process.execPath, ['--conditions=@fleetgate/source', command, ...args], {
+      env: { NODE_EXTRA_CA_CERTS: join(folder.path, 'ca.pem') },
+      input,
+    });
+  const credentials = (broker: string) =>
+    folder.write(
+      'press-7.json',
+      JSON.stringify({
+        version: 1,
+        client_id: 'press-7',
+        issuer: issuer(),
+        auth: { method: 'tls_client_auth', cert_file: 'press-7.pem', key_file: 'press-7.key' },
+        broker: { url: broker, ca_file: 'ca.pem' },
+      }),
+    );
+  beforeAll(() => {
+    folder.write('press-7.pem', device.cert);
+    folder.write('press-7.key', device.key);
+  });
+
+  test('token request prints a token that is bound to it', async () => {
+    const main = join(import.meta.dirname, '../../cli/main.ts');
+    const args = ['token', 'request', '--credentials', credentials(fleetgate.ready['mqtts'] as string)];
+    const { code, stdout, stderr } = await trusting(main, args);
+    expect(code, stderr).toBe(0);
+    expect(decodeJwt(stdout.trim())['cnf']).toEqual({ 'x5t#S256': expect.any(String) });
+  });
+
+  test.each(['mqtts', 'wss'])('the agent shows it to the broker, too: %s', async (protocol) => {
+    const file = credentials(fleetgate.ready[protocol] as string);
+    const topic = 'devices/press-7/telemetry/t';
+    const ended = await trusting(agentMain, ['publish', '--credentials', file, topic, '--qos', '1'], '21.5');
+    expect(ended.code, ended.stderr).toBe(0);
+  });
+
+  test('the agent refuses a broker without TLS, and says why', async () => {
+    const file = credentials('mqtt://127.0.0.1:1');
+    const ended = await trusting(agentMain, ['publish', '--credentials', file, 'a'], 'x');
+    expect(ended.code, ended.stderr).toBe(2);
+    expect(ended.stderr).toContain('mqtts://');
+  });
 });
 
 test('SIGHUP puts a new certificate to use; a bad one changes nothing', async () => {

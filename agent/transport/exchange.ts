@@ -1,0 +1,97 @@
+import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { FleetgateError } from '@fleetgate/shared';
+import type { HttpAnswer } from './token-response.ts';
+
+/** Bytes of an answer that are read. A token of 8 KiB and its frame need a fraction; more is not a token. */
+export const MAX_ANSWER_BYTES = 65_536;
+
+/** A certificate to show to the server and its key, both PEM. */
+export interface ClientCertificate {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+export interface HttpExchange {
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent by POST; without it GET. */
+  readonly form?: URLSearchParams;
+  readonly certificate?: ClientCertificate | undefined;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * One HTTP exchange on a connection of its own, the body read up to the limit. A redirect is an answer like any other.
+ * On node:http, since fetch shows no client certificate.
+ * @throws FleetgateError `token_request_failed`, `token_response_invalid` for a body beyond the limit
+ */
+export async function exchange({
+  url,
+  headers,
+  form,
+  certificate,
+  signal,
+}: HttpExchange): Promise<HttpAnswer> {
+  const request = new URL(url).protocol === 'https:' ? requestHttps : requestHttp;
+  try {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const sent = request(
+        url,
+        {
+          // A device asks once in minutes: a connection that is kept is mostly one the server has closed.
+          agent: false,
+          method: form === undefined ? 'GET' : 'POST',
+          headers: {
+            accept: 'application/json',
+            ...(form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }),
+            ...headers,
+          },
+          signal,
+          ...certificate,
+        },
+        resolve,
+      );
+      sent.on('error', reject);
+      sent.end(form?.toString());
+    });
+    return {
+      status: response.statusCode ?? 0,
+      contentType: response.headers['content-type'] ?? '',
+      retryAfter: response.headers['retry-after'] ?? null,
+      body: await readBounded(response),
+    };
+  } catch (error) {
+    if (error instanceof FleetgateError) throw error;
+    const reason = signal.aborted ? whyAborted(signal) : whyFailed(error);
+    throw new FleetgateError('token_request_failed', `${new URL(url).origin} cannot be asked: ${reason}`);
+  }
+}
+
+async function readBounded(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  // Leaving the loop closes the connection.
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.byteLength;
+    if (bytes > MAX_ANSWER_BYTES) {
+      throw new FleetgateError(
+        'token_response_invalid',
+        `the answer is longer than ${MAX_ANSWER_BYTES} bytes`,
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+const whyAborted = ({ reason }: AbortSignal) =>
+  reason instanceof Error && reason.name === 'TimeoutError' ? 'no answer in time' : 'stopped';
+
+// None of these messages holds what was sent.
+function whyFailed(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown reason';
+  // Several addresses tried: Node gives an AggregateError without a message.
+  const code = 'code' in error ? String(error.code) : '';
+  return error.message || code || error.name;
+}

@@ -7,7 +7,7 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
+import { Counter, type Registry } from 'prom-client';
 
 /** Bytes of an admin request's body. Ours: a client with all its labels and metadata is far below. */
 const MAX_ADMIN_BODY_BYTES = 1_048_576;
@@ -44,6 +44,13 @@ export async function startAdmin(options: AdminOptions): Promise<RunningAdmin> {
     requestTimeout: 30_000,
     frameworkErrors: refuseUrl,
   });
+  const requests = new Counter({
+    name: 'fleetgate_admin_requests_total',
+    help: 'Requests to the admin listener by status',
+    labelNames: ['status'],
+    registers: [metrics],
+  });
+  app.addHook('onResponse', async (_request, { statusCode }) => requests.inc({ status: statusCode }));
   app.get('/livez', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const found = await problems();

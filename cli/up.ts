@@ -1,6 +1,7 @@
 import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
-import { prometheusObserver } from '@fleetgate/broker/metrics';
+import { prometheusObserver as brokerMetrics } from '@fleetgate/broker/metrics';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
+import { prometheusObserver as issuerMetrics } from '@fleetgate/issuer/metrics';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
@@ -71,9 +72,9 @@ export async function up(
     const remote = roles.includes('broker') ? await remoteIssuers(config.broker.trusted_issuers, log) : [];
     const audit = policy === undefined ? undefined : openAudit(config, log);
     if (audit !== undefined) closers.push(() => audit.close());
-    const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log) : undefined;
-    if (issuer !== undefined) closers.push(() => issuer.close());
     const metrics = createMetrics(() => audit?.lost() ?? 0);
+    const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log, metrics) : undefined;
+    if (issuer !== undefined) closers.push(() => issuer.close());
     let broker: RunningBroker | undefined;
     const problems = async () => [
       ...((await issuer?.isReady()) === false
@@ -119,7 +120,12 @@ export async function up(
   }
 }
 
-function openIssuer(config: Config, directory: DataDirectory, log: Logger): Promise<RunningIssuer> {
+function openIssuer(
+  config: Config,
+  directory: DataDirectory,
+  log: Logger,
+  metrics: Registry,
+): Promise<RunningIssuer> {
   const { issuer } = config;
   const issuerLog = log.child({ component: 'issuer' });
   return startIssuer({
@@ -139,6 +145,7 @@ function openIssuer(config: Config, directory: DataDirectory, log: Logger): Prom
       maxClientTokensPerSecond: issuer.limits.max_client_tokens_per_second,
       maxAddressRequestsPerSecond: issuer.limits.max_address_requests_per_second,
     },
+    observer: issuerMetrics(metrics),
     log: issuerLog,
   });
 }
@@ -218,7 +225,7 @@ async function openBroker(
       drainTimeoutSeconds: limits.drain_timeout_seconds,
     },
     log: brokerLog,
-    observer: prometheusObserver(metrics),
+    observer: brokerMetrics(metrics),
     ...(audit === undefined ? {} : { audit: audit.write }),
   });
   await revocations?.told;

@@ -9,6 +9,7 @@ export type { TlsMaterial } from './http/tls.ts';
 export type { TokenIssuer } from './issue.ts';
 export type { EncryptionKeySource } from './keys/key-encryption.ts';
 export { type ReencryptOptions, reencryptSigningKeys } from './keys/reencrypt.ts';
+export type { IssuerObserver, IssuerState, ObservedAct } from './observer.ts';
 export { type Issuer, openIssuer } from './open-issuer.ts';
 export type { HttpOptions, IssuerOptions, ResolvedOptions } from './options.ts';
 export type { Registry } from './registry/registry.ts';

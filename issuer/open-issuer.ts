@@ -14,6 +14,7 @@ import { type KeyAdministration, keyAdministration } from './keys/key-administra
 import { openKeyEncryption } from './keys/key-encryption.ts';
 import { openSigningKeys } from './keys/signing-keys.ts';
 import { limitRequests } from './limited-requests.ts';
+import { observeRequests } from './observer.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ownTokens } from './own-token.ts';
 import { openSqliteRegistry } from './registry/sqlite/registry.ts';
@@ -83,8 +84,10 @@ export async function openIssuer(
     };
     const monotonicMs = () => performance.now();
     const rate = createRequestRate(options.limits, monotonicMs);
+    const limited = limitRequests(acts, { rate, trail: registry, now, monotonicMs, log });
+    const { observer } = options;
     return {
-      ...limitRequests(acts, { rate, trail: registry, now, monotonicMs, log }),
+      ...(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
       clients: openClients(registry, now, onRevoked, options),
       clientChanges: openClientChanges(registry, now, onRevoked, options),
       secrets: openClientSecrets(registry, now, onRevoked),

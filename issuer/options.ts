@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { TlsMaterial } from './http/tls.ts';
 import type { EncryptionKeySource } from './keys/key-encryption.ts';
 import type { RotationPolicy } from './keys/lifecycle.ts';
+import type { IssuerObserver } from './observer.ts';
 import { defaultRequestLimits, type RequestLimits } from './request-rate.ts';
 import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
@@ -67,6 +68,8 @@ export interface IssuerOptions {
     /** How long a reader may read nothing before it is cut off. Default 10. */
     readonly drainTimeoutSeconds?: number;
   };
+  /** Is told of each request; `prometheusObserver` of `@fleetgate/issuer/metrics` counts for Prometheus. */
+  readonly observer?: IssuerObserver;
   /** Default: no log. */
   readonly log?: Logger;
   /** Milliseconds since 1970. Default `Date.now`. */
@@ -90,6 +93,7 @@ const optionNames = [
   'auditRetentionDays',
   'limits',
   'revocationFeed',
+  'observer',
   'log',
   'now',
 ];
@@ -118,6 +122,7 @@ export interface ResolvedOptions {
   readonly auditRetentionDays: number;
   readonly limits: RequestLimits;
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
+  readonly observer: IssuerObserver | undefined;
   readonly log: Logger | undefined;
   readonly now: () => number;
 }
@@ -188,6 +193,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     auditRetentionDays,
     limits: Object.freeze(limits),
     revocationFeed: Object.freeze(revocationFeed),
+    observer: options.observer,
     log: options.log,
     now: options.now ?? Date.now,
   });

@@ -43,7 +43,7 @@ export async function recordRefusal(
 }
 
 // What a client is not told: one answer fits all it may not tell apart.
-function recordedReason({ code, cause }: OAuthError): string {
+export function recordedReason({ code, cause }: OAuthError): string {
   return code === 'invalid_client' && cause instanceof FleetgateError ? cause.code : code;
 }
 

@@ -84,6 +84,11 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
     );
     const port = await server.listen(http);
     url ??= urlOf(http, port);
+    resolved.observer?.watch({
+      isReady: () => issuer.isReady(),
+      signingKeys: () => issuer.signingKeys.list(),
+      now: resolved.now,
+    });
     return {
       url,
       port,

@@ -108,7 +108,11 @@ const homes: readonly {
   { library: 'ajv', files: ['broker/schema-problems.ts'] },
   { library: 'commander', files: ['agent/cli.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//] },
   { library: 'pino', files: ['cli/log.ts', 'cli/audit-file.ts'], types: [/^(broker|issuer|cli)\//] },
-  { library: 'prom-client', files: ['broker/metrics.ts', 'cli/metrics.ts'], types: [/^cli\//] },
+  {
+    library: 'prom-client',
+    files: ['broker/metrics.ts', 'issuer/metrics.ts', 'cli/metrics.ts', 'cli/admin-listener.ts'],
+    types: [/^cli\//],
+  },
   { library: '@opentelemetry/api', files: ['broker/spans.ts'] },
 ];
 

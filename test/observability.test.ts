@@ -4,7 +4,8 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { fleetgate } from '@fleetgate/broker';
 import { prometheusObserver } from '@fleetgate/broker/metrics';
-import { reasonCodes, tokenErrorCodes } from '@fleetgate/shared';
+import { prometheusObserver as issuerMetrics } from '@fleetgate/issuer/metrics';
+import { oauthErrorCodes, reasonCodes, tokenErrorCodes } from '@fleetgate/shared';
 import { pino } from 'pino';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
@@ -18,19 +19,22 @@ const root = resolve(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 const page = read('docs/observability.md');
 
-/** What the admin listener of a process with a broker prints. */
+/** What the admin listener of a process with issuer and broker prints. */
 let scrape: Scrape;
 let text = '';
 
 beforeAll(async () => {
   const metrics = createMetrics(() => 0);
   const issuer = testIssuer();
+  issuerMetrics(metrics).request('issue', 'ok', 0.001);
   const auth = fleetgate({
     issuers: [{ issuer: issuer.name, keys: { jwks: issuer.jwks } }],
     observer: prometheusObserver(metrics),
   });
   const log = pino({ level: 'silent' });
   const admin = await startAdmin({ host: '127.0.0.1', port: 0, log, problems: async () => [], metrics });
+  // The first is counted when the second is answered.
+  await fetch(`${admin.url}/livez`);
   text = await (await fetch(`${admin.url}/metrics`)).text();
   scrape = parseMetrics(text);
   await admin.close();
@@ -121,7 +125,17 @@ describe('alert rules and dashboard ask for what there is', () => {
   /** Of a scrape itself, and of the dashboard's own variables. */
   const given = ['up', 'job', 'instance'];
   const known = {
-    result: ['accepted', 'allowed', 'hit', 'miss', 'ok', 'failed', ...reasonCodes, ...tokenErrorCodes],
+    result: [
+      'accepted',
+      'allowed',
+      'hit',
+      'miss',
+      'ok',
+      'failed',
+      ...reasonCodes,
+      ...tokenErrorCodes,
+      ...oauthErrorCodes,
+    ],
     reason: ['queue_full', ...reasonCodes, ...tokenErrorCodes],
     action: ['publish', 'receive', 'subscribe', 'will', 'packet'],
     le: ['60', '300', '900', '3600', '+Inf'],

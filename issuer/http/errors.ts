@@ -1,6 +1,14 @@
 import { FleetgateError, OAuthError, type OAuthErrorCode, type TokenErrorResponse } from '@fleetgate/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { SlowDownError } from '../limited-requests.ts';
+import { recordedReason } from '../refusal.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Why it was refused, for its line in the log. */
+    refusalReason?: string;
+  }
+}
 
 /** Statuses other than 400 (RFC 6749 §5.2). */
 const oauthStatuses: Partial<Record<OAuthErrorCode, number>> = {
@@ -59,6 +67,9 @@ export function prepareError(
   reply: FastifyReply,
 ): { readonly status: number; readonly body: TokenErrorResponse } {
   const status = statusOf(error);
+  if (error instanceof FleetgateError) {
+    request.refusalReason = error instanceof OAuthError ? recordedReason(error) : error.code;
+  }
   if (status === 500 && !(error instanceof OAuthError)) request.log.error({ err: error }, 'request failed');
   if (status === 401 && !reply.hasHeader('www-authenticate')) {
     // RFC 9110 §11.6.1 asks for a challenge in every 401; RFC 6749 §5.2 for that of the scheme used.

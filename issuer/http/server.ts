@@ -97,7 +97,7 @@ export function openHttpServer(
   app.setErrorHandler(sendError);
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody(404)));
   app.addHook('onResponse', async (request, reply) => {
-    const { method, routeOptions, socket } = request;
+    const { method, routeOptions, socket, refusalReason: reason } = request;
     const { statusCode, elapsedTime } = reply;
     const line = {
       method,
@@ -106,6 +106,7 @@ export function openHttpServer(
       status: statusCode,
       ms: Math.round(elapsedTime),
       address: socket.remoteAddress,
+      ...(reason === undefined ? {} : { reason }),
     };
     request.log[statusCode >= 500 ? 'error' : 'info'](line, 'request');
   });

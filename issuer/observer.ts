@@ -1,0 +1,68 @@
+import { OAuthError } from '@fleetgate/shared';
+import type { TokenIntrospector } from './introspect-token.ts';
+import type { TokenIssuer } from './issue.ts';
+import type { KeyView } from './keys/key-administration.ts';
+import { recordedReason } from './refusal.ts';
+import type { TokenRevoker } from './revoke-token.ts';
+
+/** What clients ask of the issuer. */
+export type ObservedAct = 'issue' | 'introspect' | 'revoke';
+
+/** Is told of each request, and must neither throw nor wait. Of all apps together; nothing it is told names a client. */
+export interface IssuerObserver {
+  /** Called once, at the start, with what it may ask at any time. */
+  watch(state: IssuerState): void;
+  /** @param result `ok`, or the reason code that the audit trail has; `slow_down` is not in it each time */
+  request(act: ObservedAct, result: string, seconds: number): void;
+}
+
+/** Of the default app. */
+export interface IssuerState {
+  /** Whether the registry can be read and written. */
+  isReady(): Promise<boolean>;
+  /** The active key, the next one, then the retired. Rejects when the registry cannot be read. */
+  signingKeys(): Promise<readonly KeyView[]>;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+type Acts = TokenIssuer & TokenIntrospector & TokenRevoker;
+
+/** The acts of clients, told to the observer. */
+export function observeRequests(acts: Acts, observer: IssuerObserver, monotonicMs: () => number): Acts {
+  const observed =
+    <Request, Answer>(act: ObservedAct, of: (request: Request) => Promise<Answer>) =>
+    async (request: Request): Promise<Answer> => {
+      const startMs = monotonicMs();
+      const tell = (result: string) => observer.request(act, result, (monotonicMs() - startMs) / 1000);
+      try {
+        const answer = await of(request);
+        tell('ok');
+        return answer;
+      } catch (error) {
+        tell(reasonOf(error));
+        throw error;
+      }
+    };
+
+  return {
+    ...acts,
+    async refuse(error, caller, action = 'token.issue') {
+      const refuse = observed(actOf(action), () => acts.refuse(error, caller, action));
+      return await refuse(undefined);
+    },
+    issue: observed('issue', acts.issue),
+    introspectToken: observed('introspect', acts.introspectToken),
+    revokeToken: observed('revoke', acts.revokeToken),
+  };
+}
+
+/** The code of a refusal; of one that nobody expected `server_error`. */
+export function reasonOf(error: unknown): string {
+  return error instanceof OAuthError ? recordedReason(error) : 'server_error';
+}
+
+function actOf(action: string): ObservedAct {
+  if (action === 'token.introspect') return 'introspect';
+  return action === 'token.revoke' ? 'revoke' : 'issue';
+}

@@ -1,0 +1,110 @@
+import { prometheusObserver } from '@fleetgate/issuer/metrics';
+import { Registry } from 'prom-client';
+import { expect, test } from 'vitest';
+import { issuerFixture } from '../support/issuer-fixture.ts';
+import { parseMetrics } from '../support/prometheus-text.ts';
+
+const AHEAD_SECONDS = 900;
+const ROTATION_SECONDS = 30 * 86_400;
+
+async function start() {
+  const register = new Registry();
+  const clock = { nowMs: Date.now() };
+  const fixture = await issuerFixture({
+    observer: prometheusObserver(register),
+    keyPublishAheadSeconds: AHEAD_SECONDS,
+    now: () => clock.nowMs,
+  });
+  const text = () => register.metrics();
+  const scrape = async () => parseMetrics(await text());
+  const count = async (act: string, result: string) =>
+    (await scrape()).value('fleetgate_token_requests_total', { act, result }) ?? 0;
+  return { fixture, clock, text, scrape, count };
+}
+
+test('each request of a client is counted by what came of it, with the reason the audit trail has', async () => {
+  const { fixture, text, scrape, count } = await start();
+  const client = await fixture.register({ client_id: 'canary-client' });
+  const other = await fixture.register({ client_id: 'other' });
+  const { access_token: token } = (await (await fixture.tokenFor(client)).json()) as { access_token: string };
+  const basic = { authorization: `Basic ${btoa(`other:${other.client_secret}`)}` };
+  const post = (path: string, body: Record<string, string>) =>
+    fetch(`${fixture.issuer.url}/oauth/${path}`, {
+      method: 'POST',
+      headers: basic,
+      body: new URLSearchParams(body),
+    });
+  await fixture.tokenFor({ ...client, client_secret: 'wrong' });
+  await fixture.tokenFor(client, { scope: 'not.registered' });
+  await fixture.requestToken({ client_id: 'canary-client' });
+  await fixture.call('POST', '/v1/clients/canary-client/quarantine', { reason: 'stolen' });
+  await fixture.tokenFor(client);
+  await post('introspect', { token });
+  await post('introspect', {});
+  await post('revoke', { token });
+  await post('revoke', {});
+
+  expect(await count('issue', 'ok')).toBe(1);
+  expect(await count('issue', 'invalid_client')).toBe(1);
+  expect(await count('issue', 'invalid_scope')).toBe(1);
+  expect(await count('issue', 'invalid_request')).toBe(1);
+  expect(await count('issue', 'client_quarantined')).toBe(1);
+  expect(await count('introspect', 'ok')).toBe(1);
+  expect(await count('introspect', 'invalid_request')).toBe(1);
+  expect(await count('revoke', 'ok')).toBe(1);
+  expect(await count('revoke', 'invalid_request')).toBe(1);
+  const { value } = await scrape();
+  expect(value('fleetgate_token_request_seconds_count', { act: 'issue' })).toBe(5);
+  expect(await text()).not.toContain('canary');
+});
+
+test('requests that come too soon are counted, also where the audit trail has none of them', async () => {
+  const register = new Registry();
+  const fixture = await issuerFixture({
+    observer: prometheusObserver(register),
+    limits: { maxClientTokensPerSecond: 1 },
+  });
+  const client = await fixture.register({ client_id: 'a' });
+  const statuses = await Promise.all(
+    Array.from({ length: 30 }, async () => (await fixture.tokenFor(client)).status),
+  );
+  const { value } = parseMetrics(await register.metrics());
+  const limited = statuses.filter((status) => status === 429).length;
+  expect(limited).toBeGreaterThan(0);
+  expect(value('fleetgate_token_requests_total', { act: 'issue', result: 'slow_down' })).toBe(limited);
+});
+
+test('requests to apps are counted with the others', async () => {
+  const { fixture, count } = await start();
+  expect((await fixture.call('POST', '/v1/apps', { app_id: 'x' })).status).toBe(201);
+  await fetch(`${fixture.issuer.url}/appid-x/oauth/token`, {
+    method: 'POST',
+    headers: { authorization: `Basic ${btoa('nobody:secret')}` },
+    body: new URLSearchParams({ grant_type: 'client_credentials' }),
+  });
+  expect(await count('issue', 'invalid_client')).toBe(1);
+});
+
+test('the age of the signing key, and when the next one takes over', async () => {
+  const { clock, scrape } = await start();
+  const before = await scrape();
+  expect(before.value('fleetgate_signing_key_age_seconds')).toBe(0);
+  expect(before.value('fleetgate_signing_key_rotation_seconds')).toBeCloseTo(ROTATION_SECONDS, 0);
+  clock.nowMs += 3_600_000;
+  const after = await scrape();
+  expect(after.value('fleetgate_signing_key_age_seconds')).toBeCloseTo(3600, 0);
+  expect(after.value('fleetgate_signing_key_rotation_seconds')).toBeCloseTo(ROTATION_SECONDS - 3600, 0);
+});
+
+test('whether the registry answers', async () => {
+  const { fixture, scrape } = await start();
+  expect((await scrape()).value('fleetgate_registry_ready')).toBe(1);
+  await fixture.issuer.close();
+  expect((await scrape()).value('fleetgate_registry_ready')).toBe(0);
+});
+
+test('one observer is of one issuer', async () => {
+  const observer = prometheusObserver(new Registry());
+  await issuerFixture({ observer });
+  await expect(issuerFixture({ observer })).rejects.toThrow(TypeError);
+});

@@ -1,4 +1,5 @@
 import { prometheusObserver } from '@fleetgate/issuer/metrics';
+import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { issuerFixture } from '../support/issuer-fixture.ts';
@@ -107,4 +108,22 @@ test('one observer is of one issuer', async () => {
   const observer = prometheusObserver(new Registry());
   await issuerFixture({ observer });
   await expect(issuerFixture({ observer })).rejects.toThrow(TypeError);
+});
+
+test('the line of a refused request in the log has the same reason, and one that was served has none', async () => {
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(line) });
+  const fixture = await issuerFixture({ log });
+  const client = await fixture.register({ client_id: 'a' });
+  await fixture.tokenFor(client);
+  await fixture.tokenFor({ ...client, client_secret: 'wrong' });
+  await fixture.call('POST', '/v1/clients/a/quarantine', { reason: 'stolen' });
+  await fixture.tokenFor(client);
+  const requests = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  const served = requests.filter(({ msg, route }) => msg === 'request' && route === '/oauth/token');
+  expect(served.map(({ status, reason }) => [status, reason])).toEqual([
+    [200, undefined],
+    [401, 'invalid_client'],
+    [401, 'client_quarantined'],
+  ]);
 });

@@ -162,7 +162,8 @@ function followSessions(
     const connection = sessions.connections.get(client);
     if (connection === undefined) return;
     // Said by the host itself, before it asks us.
-    if (packet.returnCode === 1) reportOf(client, { action: 'connect', reason: 'protocol_refused' });
+    if (packet.returnCode === 1)
+      reportOf(client, { action: 'connect', reason: 'protocol_refused', returnCode: 1 });
     if (packet.returnCode !== 0) return;
     connection.isEstablished = true;
     connection.connect = undefined;

@@ -61,6 +61,13 @@ Examples:
     .option('--until <time>', 'before this moment')
     .option('--limit <number>', 'how many', String(DEFAULT_LISTED))
     .addOption(formatOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate audit list --client sensor-1
+  fleetgate audit list --result invalid_client --since 2026-01-31T00:00:00Z --format json`,
+    )
     .action(async (flags: ListFlags) => {
       const { formatEvents } = await import('./audit.ts');
       const limit = wholeNumber('--limit', flags.limit, MAX_LISTED);
@@ -105,7 +112,11 @@ Examples:
 Exit codes: 1 when it is not whole; the first row that does not fit is named.
 
 Who can write to the database can make a new chain, or cut rows off at the end. Only a checkpoint kept elsewhere
-shows that: what this prints today, give to --expect tomorrow.`,
+shows that: what this prints today, give to --expect tomorrow.
+
+Examples:
+  fleetgate audit verify
+  fleetgate audit verify --file audit.jsonl`,
     )
     .action(async (flags: VerifyFlags) => {
       const { readExport, verifyAudit } = await import('./audit.ts');

@@ -1,4 +1,11 @@
-import { createHash, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  X509Certificate,
+} from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type CredentialsAuth, privateJwkMembers } from '@fleetgate/shared';
@@ -41,7 +48,7 @@ export function withClientAuth(command: Command): Command {
     .option('--public-jwk <file>', 'its public key, or set of keys (default: a pair is made, for --out)')
     .option('--jwks-uri <url>', 'where its public keys are, https')
     .option('--cert-file <file>', 'its certificate, PEM')
-    .option('--key-file <file>', 'the key of it, PEM; only its path is used, for --out')
+    .option('--key-file <file>', 'the key of it, PEM; its path is put into --out, and it goes nowhere')
     .option('--subject-dn <name>', 'subject of its certificate, such as O=Example,CN=press-7')
     .option('--san-dns <name>', 'DNS name in its certificate')
     .option('--san-uri <uri>', 'URI in its certificate')
@@ -159,6 +166,9 @@ function certificateCredentials({
   if (certFile === undefined || keyFile === undefined) {
     throw new UsageError('--out needs --cert-file and --key-file, which the credentials file names');
   }
+  if (!readCertificate(certFile).checkPrivateKey(readPrivateKey(keyFile))) {
+    throw new UsageError(`the key in ${keyFile} does not belong to the certificate in ${certFile}`);
+  }
   return {
     credentials: {
       method: 'tls_client_auth',
@@ -194,14 +204,27 @@ function readPublicKeys(file: string): Jwk[] {
   return set;
 }
 
-function jwkOfCertificate(file: string): Jwk {
-  let certificate: X509Certificate;
+function readCertificate(file: string): X509Certificate {
+  const text = readFile(file);
   try {
-    certificate = new X509Certificate(readFile(file));
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
+    return new X509Certificate(text);
+  } catch {
     throw new UsageError(`${file} holds no PEM certificate; it must begin with -----BEGIN CERTIFICATE-----`);
   }
+}
+
+function readPrivateKey(file: string): KeyObject {
+  const text = readFile(file);
+  try {
+    return createPrivateKey(text);
+  } catch {
+    // The library's message may quote the key.
+    throw new UsageError(`${file} holds no PEM private key without a passphrase`);
+  }
+}
+
+function jwkOfCertificate(file: string): Jwk {
+  const certificate = readCertificate(file);
   const jwk = certificate.publicKey.export({ format: 'jwk' });
   return { ...jwk, x5c: [certificate.raw.toString('base64')] };
 }

@@ -6,7 +6,7 @@ import { UsageError } from '../exit.ts';
 import type { Format } from '../output.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { formatOption } from './format-option.ts';
-import { describeRotation, formatKeys } from './keys.ts';
+import { describeRetirement, describeRotation, formatKeys } from './keys.ts';
 
 interface KeysFlags extends ConnectionOptions {
   format: Format;
@@ -30,7 +30,11 @@ export function addKeysCommands(program: Command): void {
 Keys rotate by themselves, every issuer.key_rotation_days. What to use when that does not do:
   sign with another key            fleetgate keys rotate
   a key was seen by others         fleetgate keys retire KID --compromised
-  the key encryption key was seen  fleetgate keys reencrypt --new-key-file FILE`,
+  the key encryption key was seen  fleetgate keys reencrypt --new-key-file FILE
+
+Examples:
+  fleetgate keys list
+  fleetgate keys rotate`,
     );
 
   withConnection(keys.command('list'))
@@ -76,7 +80,7 @@ Examples:
     .action(async (kid: string, flags: KeysFlags & { compromised?: boolean }) => {
       const { admin } = connect(flags);
       const { keys: after, isRepeated } = await admin.retireKey(kid, flags.compromised === true);
-      if (isRepeated) process.stderr.write('retired already; nothing to do\n');
+      process.stderr.write(`${describeRetirement(kid, after, { isRepeated, ...flags })}\n`);
       process.stdout.write(formatKeys(after, flags.format));
     });
 
@@ -104,7 +108,7 @@ Examples:
       const count = await reencrypt(config, dataDirectory(dataPath), resolve(flags.newKeyFile));
       process.stderr.write(
         count === 0
-          ? 'encrypted under that key already; nothing to do\n'
+          ? 'nothing to do: there are no signing keys, or all are encrypted under that key already\n'
           : `${count} keys encrypted under ${flags.newKeyFile}; give the issuer that one from now on\n`,
       );
     });

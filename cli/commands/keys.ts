@@ -20,3 +20,16 @@ export function describeRotation(keys: readonly SigningKeyView[], isDone: boolea
   if (isDone) return `signing with ${keys[0]?.kid}`;
   return `signing with ${next?.kid} from ${next?.activates_at} on, when verifiers have it; --now does not wait`;
 }
+
+/** What the retirement of a key came to, in words. */
+export function describeRetirement(
+  kid: string,
+  keys: readonly SigningKeyView[],
+  { isRepeated, compromised }: { isRepeated: boolean; compromised?: boolean },
+): string {
+  if (isRepeated) return 'retired already; nothing to do';
+  const signing = `signing with ${keys.find(({ state }) => state === 'active')?.kid}`;
+  return compromised === true
+    ? `${kid} is published no longer and all it has signed is revoked: brokers end those sessions, devices fetch new tokens; ${signing}`
+    : `${kid} signs no more; what it has signed stays good until it expires; ${signing}`;
+}

@@ -39,7 +39,15 @@ export function addPolicyCommands(program: Command): void {
   const policy = program
     .command('policy')
     .summary('check a topic policy, show it and explain what it decides')
-    .description('Check a topic policy, show what its scopes give, and explain what it decides.');
+    .description('Check a topic policy, show what its scopes give, and explain what it decides.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fleetgate policy check policy.yaml
+  fleetgate policy matrix --client-id sensor-1
+  fleetgate policy explain --client-id sensor-1 --scope telemetry.write publish devices/sensor-1/telemetry/t`,
+    );
 
   policy
     .command('check [file]')
@@ -136,7 +144,9 @@ Examples:
     .addHelpText(
       'after',
       `
-A rule whose placeholders have no value has no example.
+DENIES names each deny whose topics the filter meets: it covers all of the filter, or overlaps a part; 'unless' are the
+scopes that lift it. EXAMPLE is a topic the filter matches, OUTCOME what is decided of it. A rule whose placeholders have
+no value has no example.
 
 Example:
   fleetgate policy matrix --policy policy.yaml --client-id sensor-1`,

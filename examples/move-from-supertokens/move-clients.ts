@@ -17,9 +17,21 @@ interface Answer {
   nextPaginationToken?: string;
 }
 
+function readKey(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    console.error(
+      `cannot read ${file} (${(error as NodeJS.ErrnoException).code}); name it by SUPERTOKENS_KEY_FILE or`,
+    );
+    console.error('FLEETGATE_KEY_FILE: one line, the API key of that core');
+    process.exit(2);
+  }
+}
+
 /** A request to a core, with the API key from a file, and its answer. */
 function core(url: string, keyFile: string) {
-  const key = readFileSync(keyFile, 'utf8').trim();
+  const key = readKey(keyFile);
   return async (path: string, query: Record<string, string>, body?: unknown): Promise<Answer> => {
     const response = await fetch(`${url}${path}?${new URLSearchParams(query)}`, {
       method: body === undefined ? 'GET' : 'POST',

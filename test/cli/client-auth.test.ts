@@ -148,6 +148,14 @@ test.each<[string, string[], string]>([
     '/dev/null',
   ],
   [
+    'a certificate that is not there',
+    [
+      ...['--auth', 'tls_client_auth', '--san-dns', 'a', '--out', 'x.json'],
+      ...['--cert-file', '/nonexistent.pem', '--key-file', '/dev/null'],
+    ],
+    '/nonexistent.pem',
+  ],
+  [
     'a credentials file without a key',
     ['--auth', 'tls_client_auth', '--san-dns', 'a', '--out', 'x.json'],
     '--key-file',
@@ -157,6 +165,18 @@ test.each<[string, string[], string]>([
   expect(code, stderr).toBe(2);
   expect(stderr).toContain(words);
   expect(existsSync('x.json')).toBe(false);
+});
+
+test('a key of another certificate is refused before anything is registered', async () => {
+  const other = await selfSigned('other');
+  const names = ['--auth', 'tls_client_auth', '--san-dns', 'press-9.example'];
+  const files = ['--cert-file', file('device.pem'), '--key-file', folder.write('other.key', other.key)];
+  const out = join(dirname(data.path), 'mixed.json');
+  const { code, stderr } = await create('mixed', ...names, ...files, '--out', out);
+  expect(code).toBe(2);
+  expect(stderr).toContain('does not belong');
+  expect(existsSync(out)).toBe(false);
+  expect((await runFleetgate(['client', 'show', 'mixed', '--data', data.path])).code).toBe(1);
 });
 
 test('token request gets a token by the key pair of a credentials file', async () => {

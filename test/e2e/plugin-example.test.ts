@@ -43,7 +43,7 @@ test.each(['README.md', 'docs/plugin.md'])('the code of %s runs as it stands', a
   // Only the addresses are others, and the place of the policy.
   const here = code
     .replaceAll('http://127.0.0.1:8080', issuer)
-    .replace("listen(1883, '127.0.0.1')", `listen(${port}, '127.0.0.1')`)
+    .replace("listen(1883, '127.0.0.1'", `listen(${port}, '127.0.0.1'`)
     .replace("readFileSync('policy.yaml'", `readFileSync(${JSON.stringify(join(folder, 'policy.yaml'))}`);
   const args = ['--conditions=@fleetgate/source', '--input-type=module', '--eval', here];
   const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });

@@ -245,6 +245,15 @@ describe('an assertion is taken once', () => {
     expect(revoke.status).toBe(401);
   });
 
+  test('also when the client was in quarantine', async () => {
+    const text = assertion();
+    await fixture.call('POST', '/v1/clients/dev-1/quarantine', { reason: 'lost' });
+    expect(await ask(text)).toBe('401 invalid_client');
+    await fixture.call('POST', '/v1/clients/dev-1/release');
+    expect(await ask(text)).toBe('401 invalid_client');
+    expect(await ask(assertion())).toBe('200 string');
+  });
+
   test('with the same jti signed anew, and by the jti of each client', async () => {
     const claims = { jti: 'one' };
     expect(await ask(assertion({ claims }))).toBe('200 string');

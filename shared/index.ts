@@ -6,6 +6,7 @@ export * from './credentials.ts';
 export * from './errors.ts';
 export * from './identifier.ts';
 export * from './nearest.ts';
+export * from './oscore/index.ts';
 export * from './private-file.ts';
 export * from './public-jwk.ts';
 export * from './revocation.ts';

@@ -144,6 +144,7 @@ function openIssuer(
     limits: {
       maxClientTokensPerSecond: issuer.limits.max_client_tokens_per_second,
       maxAddressRequestsPerSecond: issuer.limits.max_address_requests_per_second,
+      maxAddressConnections: issuer.limits.max_address_connections,
     },
     observer: issuerMetrics(metrics),
     log: issuerLog,

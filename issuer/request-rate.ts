@@ -6,7 +6,7 @@ const BURST_SECONDS = 5;
 /** Addresses, and as many clients, whose rate is remembered: 10 MB each at most. The longest unseen are dropped. */
 const MAX_REMEMBERED = 100_000;
 
-/** How much is asked of a token endpoint before it says to come back later. */
+/** How much is asked of the issuer before it says to come back later, or hangs up. */
 export interface RequestLimits {
   /** Tokens of one client, and revocations by it; bursts may be five times that. Default 100. */
   readonly maxClientTokensPerSecond: number;
@@ -15,11 +15,14 @@ export interface RequestLimits {
    * and for introspection that was refused. Bursts may be five times that. Default 2000.
    */
   readonly maxAddressRequestsPerSecond: number;
+  /** Open connections from one address. Default 1000. */
+  readonly maxAddressConnections: number;
 }
 
 export const defaultRequestLimits: RequestLimits = {
   maxClientTokensPerSecond: 100,
   maxAddressRequestsPerSecond: 2000,
+  maxAddressConnections: 1000,
 };
 
 /** Who a request comes from. */
@@ -44,7 +47,10 @@ export interface RequestRate {
  * Limits of requests by address and by client. What counts against a client is proven to be its own, so that nobody
  * else can use up what it may; who fails to prove to be it, waits alone (see `createAttemptRate`).
  */
-export function createRequestRate(limits: RequestLimits, monotonicMs: () => number): RequestRate {
+export function createRequestRate(
+  limits: Omit<RequestLimits, 'maxAddressConnections'>,
+  monotonicMs: () => number,
+): RequestRate {
   const proofs = createAttemptRate({ monotonicMs });
   const ofAddress = createMeter(limits.maxAddressRequestsPerSecond);
   const ofClient = createMeter(limits.maxClientTokensPerSecond);

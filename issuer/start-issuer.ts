@@ -69,7 +69,7 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       mounts.push(mounted);
       return mounted.plugin;
     };
-    const server = openHttpServer(log, undefined, tls);
+    const server = openHttpServer(log, { tls, maxAddressConnections: resolved.limits.maxAddressConnections });
     const shared = {
       byCertificate: certificateMethods(tls),
       now: resolved.now,

@@ -90,6 +90,11 @@ const issuer = Type.Object(
           1_000_000,
           'token requests from one address; in bursts five times that',
         ),
+        max_address_connections: limit(
+          1000,
+          10_000,
+          'open connections from one address; those beyond are closed',
+        ),
       },
       { ...closed, default: {} },
     ),

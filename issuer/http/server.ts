@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls';
 import { FleetgateError } from '@fleetgate/shared';
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import { addressPlaces } from './address-places.ts';
 import { noteCertificate } from './connection-certificate.ts';
 import { errorBody, sendError } from './errors.ts';
 import { certificateRequest, secureContext, type TlsMaterial } from './tls.ts';
@@ -42,14 +43,18 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/**
- * A Fastify server with limits, JSON errors throughout, and a log that holds no header, query or body.
- * @param tls without it the server speaks plain HTTP
- */
+export interface HttpServerOptions {
+  readonly timeouts?: HttpTimeouts;
+  /** Without it the server speaks plain HTTP. */
+  readonly tls?: TlsMaterial | undefined;
+  /** Open at once from one address; those beyond are closed. Default: no limit of its own. */
+  readonly maxAddressConnections?: number;
+}
+
+/** A Fastify server with limits, JSON errors throughout, and a log that holds no header, query or body. */
 export function openHttpServer(
   log: Logger | undefined,
-  timeouts: HttpTimeouts = defaultTimeouts,
-  tls?: TlsMaterial,
+  { timeouts = defaultTimeouts, tls, maxAddressConnections = MAX_CONNECTIONS }: HttpServerOptions = {},
 ): HttpServer {
   const checks = {
     headersTimeout: timeouts.requestMs,
@@ -82,7 +87,10 @@ export function openHttpServer(
   });
   app.server.maxConnections = MAX_CONNECTIONS;
   const sockets = new Set<Socket>();
+  const places = addressPlaces(maxAddressConnections, log);
+  // Behind Node's own listener: TLS takes no socket that is destroyed already.
   app.server.on('connection', (socket: Socket) => {
+    if (!places.take(socket)) return;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });

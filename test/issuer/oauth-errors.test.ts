@@ -373,7 +373,9 @@ test.each(endpoints)(
   async (path, parameters) => {
     const options = resolveOptions(issuerOptions(await temporaryDirectory()));
     const issuer = await openIssuer(options, () => 'http://127.0.0.1');
-    const server = openHttpServer(undefined, { idleMs: 60_000, requestMs: 400, keepAliveMs: 60_000 });
+    const server = openHttpServer(undefined, {
+      timeouts: { idleMs: 60_000, requestMs: 400, keepAliveMs: 60_000 },
+    });
     onTestFinished(async () => {
       await server.close();
       await issuer.close();

@@ -2,10 +2,10 @@ import { Agent, request } from 'node:http';
 import { addressKey, createAttemptRate } from '@fleetgate/shared';
 import Sqlite from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createRequestRate, type RequestLimits } from '../../issuer/request-rate.ts';
+import { createRequestRate } from '../../issuer/request-rate.ts';
 import { type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
 
-const limits: RequestLimits = { maxClientTokensPerSecond: 2, maxAddressRequestsPerSecond: 10 };
+const limits = { maxClientTokensPerSecond: 2, maxAddressRequestsPerSecond: 10 };
 const from = (clientId?: string, address = '192.0.2.1') => ({ address, clientId });
 
 function start() {

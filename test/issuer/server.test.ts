@@ -133,7 +133,9 @@ describe('the listener', () => {
       'POST /oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n',
     ],
   ])('cuts off %s that never end: 408 with a JSON error', async (_name, request) => {
-    const server = openHttpServer(undefined, { idleMs: 60_000, requestMs: 200, keepAliveMs: 60_000 });
+    const server = openHttpServer(undefined, {
+      timeouts: { idleMs: 60_000, requestMs: 200, keepAliveMs: 60_000 },
+    });
     server.app.post('/oauth/token', () => 'answered');
     onTestFinished(() => server.close());
     const port = await server.listen({ host: '127.0.0.1', port: 0 });

@@ -9,6 +9,7 @@ import { createOutbox } from './outbox.ts';
 import type { Random } from './refresh-policy.ts';
 import { keepSession } from './session.ts';
 import { createSubscriptions, type MessageHandler, type Subscription } from './subscriptions.ts';
+import type { TokenCache } from './token-cache.ts';
 import { createTokenSource, type TokenSource } from './token-source.ts';
 import { clientCertificate } from './transport/client-certificate.ts';
 import type { ClientCertificate } from './transport/exchange.ts';
@@ -71,6 +72,8 @@ export interface AgentOptions {
   maxInFlight?: number;
   /** Published by the broker when the agent is cut off; not when it stops or renews. */
   will?: { topic: string; payload: string | Uint8Array; qos?: QoS; retain?: boolean };
+  /** Keeps the token over restarts; see `openTokenCache`. Not with `tokens`, which have their own. Default: none. */
+  tokenCache?: TokenCache;
   /** Shared with others who need the same token. Default: one of its own. */
   tokens?: TokenSource;
   /** Chance for jitter. Default `Math.random`. */
@@ -88,6 +91,7 @@ const knownOptions = [
   'maxQueuedBytes',
   'maxInFlight',
   'will',
+  'tokenCache',
   'tokens',
   'random',
 ] as const;
@@ -106,7 +110,9 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
   const checked = checkOptions(options, knownOptions);
   const stopping = new AbortController();
   const { signal } = stopping;
-  const { random = Math.random, tokens = createTokenSource(credentials, { signal, random }) } = checked;
+  const { random = Math.random, tokenCache } = checked;
+  const cache = tokenCache && { cache: tokenCache };
+  const { tokens = createTokenSource(credentials, { signal, random, ...cache }) } = checked;
   const drainTimeoutMs = wholeNumber('drainTimeoutMs', checked.drainTimeoutMs, 5000, {
     min: 0,
     max: 600_000,

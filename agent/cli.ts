@@ -99,6 +99,8 @@ Examples:
   fleetgate-agent run --credentials device.json --mqtt --health 127.0.0.1:9090
   fleetgate-agent run --credentials device.json --sink-file token --once      # for cron
 
+With --token-cache a restart while the issuer is away goes on with the token there is.
+
 A token is replaced between 70 % and 80 % of its lifetime; while the issuer is away the one that is still valid
 stays in use. /livez answers 200 always, /readyz 200 while everything asked for has a valid token, else 503.`,
     )
@@ -120,6 +122,7 @@ function addPublish(program: Command): void {
 Examples:
   fleetgate-agent publish --credentials device.json devices/d1/telemetry/t -m 21.5 --qos 1
   fleetgate-agent publish --credentials device.json devices/d1/photo -f photo.jpg --qos 1 --retain
+  fleetgate-agent publish --credentials device.json --token-cache token.json devices/d1/t -m 21.5   # from cron
 
 With QoS 0 it ends when the message is written: a broker that refuses it is noticed with --qos 1 only.
 ${sameClientIdNote}`,
@@ -186,6 +189,7 @@ function deviceCommand(program: Command, name: string, summary: string): Command
         }
       })
       .option('--token-endpoint <url>', 'over the one of the credentials or the issuer')
+      .option('--token-cache <file>', 'keep the token in this file, 0600, over restarts (default: in memory)')
   );
 }
 

@@ -13,6 +13,7 @@ export {
 } from './refresh-policy.ts';
 export { readCredentialsFile } from './store.ts';
 export type { MessageHandler, Subscription } from './subscriptions.ts';
+export { type CacheClock, type KeptToken, openTokenCache, type TokenCache } from './token-cache.ts';
 export { keepTokenFresh, type TokenRenewalOptions } from './token-renewal.ts';
 export { createTokenSource, type TokenSource, type TokenSourceOptions } from './token-source.ts';
 export { type HttpTransportOptions, httpTransport } from './transport/http.ts';

@@ -8,6 +8,7 @@ import {
   retryDelayMs,
   tokenFailureKind,
 } from './refresh-policy.ts';
+import type { TokenCache } from './token-cache.ts';
 import { httpTransport } from './transport/http.ts';
 import { IssuerBusyError, type TokenRequest, type TokenTransport } from './transport/token-transport.ts';
 
@@ -31,6 +32,8 @@ export interface TokenSource {
 export interface TokenSourceOptions {
   /** How the issuer is asked. Default: by the credentials, HTTP. */
   transport?: TokenTransport;
+  /** Keeps the token over restarts; see `openTokenCache`. Default: none. */
+  cache?: TokenCache;
   /** Gives up a request under way; afterwards every call rejects with `stopped`. */
   signal?: AbortSignal;
   /** Milliseconds of a clock that never jumps. Default `performance.now`. */
@@ -48,9 +51,10 @@ export interface TokenSourceOptions {
  * @throws FleetgateError `not_supported` when no transport knows the authentication method
  */
 export function createTokenSource(credentials: Credentials, options: TokenSourceOptions = {}): TokenSource {
-  const known = ['transport', 'signal', 'now', 'random'] as const;
+  const known = ['transport', 'cache', 'signal', 'now', 'random'] as const;
   const {
     transport = httpTransport(credentials),
+    cache,
     signal = new AbortController().signal,
     now = () => performance.now(),
     random = Math.random,
@@ -61,6 +65,7 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
   };
 
   let cached: AccessToken | undefined;
+  let restoring: Promise<void> | undefined;
   let underWay: Promise<AccessToken> | undefined;
   let failure: { error: unknown; count: number; retryAtMs: number } | undefined;
 
@@ -69,6 +74,18 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
       ? cached
       : undefined;
   const retryInMs = () => Math.max(0, (failure?.retryAtMs ?? 0) - now());
+
+  /** What was kept over a restart, at the first call. */
+  function restore(of: TokenCache): Promise<void> {
+    restoring ??= of.read().then((kept) => {
+      if (kept === undefined) return;
+      const { value, scope, lifetimeSeconds, ageMs } = kept;
+      const response = { access_token: value, token_type: 'Bearer', expires_in: lifetimeSeconds } as const;
+      const whole = scope === undefined ? response : { ...response, scope };
+      cached ??= toAccessToken(whole, now() - ageMs, random);
+    });
+    return restoring;
+  }
 
   function ask(): Promise<AccessToken> {
     if (failure !== undefined && retryInMs() > 0) return Promise.reject(failure.error);
@@ -84,6 +101,8 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
     try {
       cached = toAccessToken(await transport(request, signal), askedAtMs, random);
       failure = undefined;
+      const { value, scope, lifetimeSeconds } = cached;
+      void cache?.write({ value, scope, lifetimeSeconds, ageMs: now() - askedAtMs });
       return cached;
     } catch (error) {
       throwIfStopped();
@@ -112,6 +131,7 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
   return Object.freeze({
     async get() {
       throwIfStopped();
+      if (cache !== undefined) await restore(cache);
       const token = usable();
       if (token === undefined) return waitFor(ask());
       if (now() >= token.refreshAtMs) ask().catch(() => undefined);
@@ -119,11 +139,14 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
     },
     async renew() {
       throwIfStopped();
+      if (cache !== undefined) await restore(cache);
       const token = usable();
       return token !== undefined && now() < token.refreshAtMs ? token : waitFor(ask());
     },
     invalidate(token: AccessToken) {
-      if (cached === token) cached = undefined;
+      if (cached !== token) return;
+      cached = undefined;
+      void cache?.forget();
     },
     get retryInMs() {
       return retryInMs();

@@ -2,6 +2,7 @@ import { type Credentials, FleetgateError, OAuthError } from '@fleetgate/shared'
 import type { Agent, AgentOptions } from '../agent.ts';
 import { tokenFailureKind } from '../refresh-policy.ts';
 import { readCredentialsFile } from '../store.ts';
+import { openTokenCache, type TokenCache } from '../token-cache.ts';
 
 /** Options every command has: who the device is, and where it goes. */
 export interface DeviceFlags {
@@ -9,6 +10,7 @@ export interface DeviceFlags {
   tokenEndpoint?: string;
   broker?: string;
   clientId?: string;
+  tokenCache?: string;
 }
 
 /** A mistake in the command line that its parser cannot see; exit code 2. */
@@ -22,6 +24,11 @@ export async function deviceCredentials(flags: DeviceFlags): Promise<Credentials
   if (flags.tokenEndpoint === undefined) return credentials;
   if (URL.parse(flags.tokenEndpoint) === null) throw new UsageError('--token-endpoint must be a URL');
   return { ...credentials, token_endpoint: flags.tokenEndpoint };
+}
+
+/** The token as --token-cache keeps it, where that names a file. */
+export function cacheOf(credentials: Credentials, { tokenCache }: DeviceFlags): TokenCache | undefined {
+  return tokenCache === undefined ? undefined : openTokenCache(tokenCache, credentials, { onProblem: note });
 }
 
 export function agentOptions(flags: DeviceFlags): AgentOptions {

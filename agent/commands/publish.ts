@@ -5,6 +5,7 @@ import type { QoS } from '../connection.ts';
 import { unlessAborted } from '../waiting.ts';
 import {
   agentOptions,
+  cacheOf,
   type DeviceFlags,
   deviceCredentials,
   note,
@@ -31,7 +32,12 @@ export async function publish(topic: string, flags: PublishFlags): Promise<void>
   }
   const credentials = await deviceCredentials(flags);
   const payload = flags.message ?? (await readPayload(flags.file));
-  const agent = createAgent(credentials, { ...agentOptions(flags), clean: true });
+  const tokenCache = cacheOf(credentials, flags);
+  const agent = createAgent(credentials, {
+    ...agentOptions(flags),
+    ...(tokenCache && { tokenCache }),
+    clean: true,
+  });
   using interrupted = untilSignal();
   const ending = AbortSignal.any([interrupted, AbortSignal.timeout(flags.timeoutSeconds * 1000)]);
   let last = 'it did not answer';

@@ -10,6 +10,7 @@ import { createTokenSource } from '../token-source.ts';
 import { wait } from '../waiting.ts';
 import {
   agentOptions,
+  cacheOf,
   type DeviceFlags,
   deviceCredentials,
   errorMessage,
@@ -42,7 +43,8 @@ export async function run(flags: RunFlags): Promise<void> {
   const credentials = await deviceCredentials(flags);
   if (sinkFile !== undefined) await requireFolder(dirname(sinkFile));
   using signal = untilSignal();
-  const tokens = createTokenSource(credentials, { signal });
+  const cache = cacheOf(credentials, flags);
+  const tokens = createTokenSource(credentials, { signal, ...(cache && { cache }) });
   if (once && sinkFile !== undefined) {
     const token = await tokens.get().catch((error: unknown) => {
       throw tokenFailure(error, credentials, flags.credentials);

@@ -5,6 +5,7 @@ import type { IncomingMessage, QoS } from '../connection.ts';
 import { unlessAborted } from '../waiting.ts';
 import {
   agentOptions,
+  cacheOf,
   type DeviceFlags,
   deviceCredentials,
   narrate,
@@ -26,7 +27,12 @@ export interface SubscribeFlags extends DeviceFlags {
  */
 export async function subscribe(filters: readonly string[], flags: SubscribeFlags): Promise<void> {
   const credentials = await deviceCredentials(flags);
-  const agent = createAgent(credentials, { ...agentOptions(flags), clean: true });
+  const tokenCache = cacheOf(credentials, flags);
+  const agent = createAgent(credentials, {
+    ...agentOptions(flags),
+    ...(tokenCache && { tokenCache }),
+    clean: true,
+  });
   using interrupted = untilSignal();
   const enough = new AbortController();
   const endings = [interrupted, enough.signal];

@@ -1,6 +1,6 @@
 import type { AccessToken } from '../access-token.ts';
 import { createTokenSource } from '../token-source.ts';
-import { type DeviceFlags, deviceCredentials, tokenFailure } from './device.ts';
+import { cacheOf, type DeviceFlags, deviceCredentials, tokenFailure } from './device.ts';
 
 export interface TokenFlags extends DeviceFlags {
   format: 'text' | 'json';
@@ -9,7 +9,8 @@ export interface TokenFlags extends DeviceFlags {
 /** `fleetgate-agent token`: asks once, and prints the token alone or as JSON. */
 export async function printToken(flags: TokenFlags): Promise<void> {
   const credentials = await deviceCredentials(flags);
-  const token = await createTokenSource(credentials)
+  const cache = cacheOf(credentials, flags);
+  const token = await createTokenSource(credentials, cache === undefined ? {} : { cache })
     .get()
     .catch((error: unknown) => {
       throw tokenFailure(error, credentials, flags.credentials);

@@ -28,9 +28,16 @@ export function prometheusObserver(register: Registry): IssuerObserver {
     buckets: REQUEST_BUCKETS,
     registers,
   });
+  const refusals = new Counter({
+    name: 'fleetgate_issuer_refusals_total',
+    help: 'Requests over HTTP that were refused, by listener, status and reason code',
+    labelNames: ['listener', 'status', 'reason'],
+    registers,
+  });
   readState(registers, () => watched);
   // From the start, so that the first of them is an increase.
   for (const act of acts) requests.inc({ act, result: 'ok' }, 0);
+  refusals.inc({ listener: 'public', status: 401, reason: 'invalid_client' }, 0);
   for (const result of ['invalid_client', 'slow_down']) requests.inc({ act: 'issue', result }, 0);
 
   return Object.freeze<IssuerObserver>({
@@ -42,6 +49,7 @@ export function prometheusObserver(register: Registry): IssuerObserver {
       requests.inc({ act, result });
       seconds.observe({ act }, took);
     },
+    refused: (listener, status, reason) => refusals.inc({ listener, status, reason }),
   });
 }
 

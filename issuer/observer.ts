@@ -8,12 +8,17 @@ import type { TokenRevoker } from './revoke-token.ts';
 /** What clients ask of the issuer. */
 export type ObservedAct = 'issue' | 'introspect' | 'revoke';
 
+/** Where requests come in over HTTP. */
+export type Listener = 'public' | 'admin';
+
 /** Is told of each request, and must neither throw nor wait. Of all apps together; nothing it is told names a client. */
 export interface IssuerObserver {
   /** Called once, at the start, with what it may ask at any time. */
   watch(state: IssuerState): void;
   /** @param result `ok`, or the reason code that the audit trail has; `slow_down` is not in it each time */
   request(act: ObservedAct, result: string, seconds: number): void;
+  /** A request over HTTP was refused, also one that was none of these acts. @param reason as in its line in the log */
+  refused(listener: Listener, status: number, reason: string): void;
 }
 
 /** Of the default app. */

@@ -80,7 +80,10 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
       let pruned = 1;
       while (pruned > 0 && !isClosed) pruned = await registry.pruneRevocations(nowSeconds());
     } catch (error) {
-      log?.warn({ err: error }, 'expired revocations could not be forgotten');
+      log?.warn(
+        { event: 'revocations_not_pruned', err: error },
+        'expired revocations could not be forgotten',
+      );
     }
   });
 
@@ -107,7 +110,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     try {
       act();
     } catch (error) {
-      log?.error({ err: error }, 'a subscriber of revocations failed');
+      log?.error({ event: 'subscriber_failed', err: error }, 'a subscriber of revocations failed');
     }
   }
 
@@ -132,7 +135,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
       } catch (error) {
         if (wasCurrent !== false) {
           wasCurrent = false;
-          log?.warn({ err: error }, 'revocations cannot be read');
+          log?.warn({ event: 'revocations_unavailable', err: error }, 'revocations cannot be read');
           quietly(() => state.away?.());
         }
         await alarm.after(rung, signal);

@@ -3,6 +3,7 @@ import type { TokenIntrospector } from './introspect-token.ts';
 import type { TokenIssuer } from './issue.ts';
 import type { KeyView } from './keys/key-administration.ts';
 import { recordedReason } from './refusal.ts';
+import type { RegistryCounts, RegistryLoad } from './registry/registry.ts';
 import type { TokenRevoker } from './revoke-token.ts';
 
 /** What clients ask of the issuer. */
@@ -21,14 +22,25 @@ export interface IssuerObserver {
   refused(listener: Listener, status: number, reason: string): void;
 }
 
-/** Of the default app. */
+/** Read when asked; each call looks into the registry of every app. */
 export interface IssuerState {
-  /** Whether the registry can be read and written. */
-  isReady(): Promise<boolean>;
-  /** The active key, the next one, then the retired. Rejects when the registry cannot be read. */
-  signingKeys(): Promise<readonly KeyView[]>;
+  /** Of the default app, then of each other one. Never rejects. */
+  figures(): Promise<readonly [AppFigures, ...AppFigures[]]>;
   /** Milliseconds since 1970. */
   now(): number;
+}
+
+/** What an app is like at the moment. */
+export interface AppFigures {
+  /** Whether its registry can be read and written. */
+  readonly isReady: boolean;
+  readonly load: RegistryLoad;
+  /** Readers of `GET /revocations`. */
+  readonly feedReaders: number;
+  /** The active key, the next one, then the retired. Unset where the registry cannot be read. */
+  readonly keys: readonly KeyView[] | undefined;
+  /** Unset where the registry cannot be read. */
+  readonly counts: RegistryCounts | undefined;
 }
 
 type Acts = TokenIssuer & TokenIntrospector & TokenRevoker;

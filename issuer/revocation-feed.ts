@@ -46,6 +46,8 @@ export interface RevocationFeed {
     readonly after?: string | undefined;
     readonly signal: AbortSignal;
   }): AsyncGenerator<RevocationBatch>;
+  /** Readers that {@link follow} at the moment. */
+  readers(): number;
   /** Says that there may be new ones. */
   wake(): void;
   close(): Promise<void>;
@@ -63,6 +65,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
   const nowSeconds = () => Math.floor(now() / 1000);
   let seen: number | undefined;
   let isClosed = false;
+  let readers = 0;
 
   const stopPolling = repeat(POLL_INTERVAL_MS, async () => {
     try {
@@ -87,7 +90,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     }
   });
 
-  async function* follow({ after, signal }: { after?: string | undefined; signal: AbortSignal }) {
+  async function* readOn({ after, signal }: { after?: string | undefined; signal: AbortSignal }) {
     let cursor = after;
     let wasCurrent = false;
     while (!signal.aborted && !isClosed) {
@@ -102,6 +105,15 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
       if (revocations.length > 0 || isCurrent !== wasCurrent) yield { revocations, isCurrent };
       wasCurrent = isCurrent;
       if (isCurrent) await alarm.after(rung, signal);
+    }
+  }
+
+  async function* follow(from: { after?: string | undefined; signal: AbortSignal }) {
+    readers += 1;
+    try {
+      yield* readOn(from);
+    } finally {
+      readers -= 1;
     }
   }
 
@@ -124,7 +136,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     while (!signal.aborted && !isClosed) {
       const rung = alarm.count();
       try {
-        for await (const { revocations, isCurrent } of follow({ after, signal })) {
+        for await (const { revocations, isCurrent } of readOn({ after, signal })) {
           for (const revocation of revocations) if (!signal.aborted) quietly(() => listener(revocation));
           after = revocations.at(-1)?.cursor ?? after;
           if (isCurrent && wasCurrent !== true && !signal.aborted) {
@@ -150,6 +162,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
       return () => ending.abort();
     },
     follow,
+    readers: () => readers,
     wake: () => alarm.ring(),
     async close() {
       isClosed = true;

@@ -97,8 +97,7 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
     const port = await server.listen(http);
     url ??= urlOf(http, port);
     observer?.watch({
-      isReady: () => issuer.isReady(),
-      signingKeys: () => issuer.signingKeys.list(),
+      figures: () => Promise.all([issuer.figures(), ...opened.list().map((app) => app.issuer.figures())]),
       now: resolved.now,
     });
     return {

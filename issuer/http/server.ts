@@ -111,7 +111,7 @@ export function openHttpServer(
   });
   app.server.on('request', ({ socket }) => unused.delete(socket));
   app.setErrorHandler(sendError);
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody(404)));
+  app.setNotFoundHandler((request, reply) => sendError({ statusCode: 404 }, request, reply));
   logRequests(app, logged);
 
   return {

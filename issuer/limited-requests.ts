@@ -67,7 +67,11 @@ export function limitRequests(acts: Acts, context: LimitContext): Acts {
       const event = { atMs: now(), actor, action, caller, target: clientId, result: 'slow_down' };
       await trail.recordEvent(auditEvent(event)).catch((cause: unknown) => {
         // Nothing was done, and it is refused in any case.
-        log?.error({ err: cause, requestId: caller.requestId }, 'a refusal could not be recorded');
+        const { requestId } = caller;
+        log?.error(
+          { event: 'refusal_not_recorded', err: cause, requestId },
+          'a refusal could not be recorded',
+        );
       });
     }
     throw new SlowDownError(waitMs);

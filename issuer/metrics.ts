@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { KeyView } from './keys/key-administration.ts';
-import type { IssuerObserver, IssuerState, ObservedAct } from './observer.ts';
+import type { AppFigures, IssuerObserver, IssuerState, ObservedAct } from './observer.ts';
+import type { RegistryLoad } from './registry/registry.ts';
 
 /** Bounds in seconds: a token takes a millisecond or two, most of it for the disk; many at once wait for one another. */
 const REQUEST_BUCKETS = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
@@ -28,9 +28,16 @@ export function prometheusObserver(register: Registry): IssuerObserver {
     buckets: REQUEST_BUCKETS,
     registers,
   });
+  const refusals = new Counter({
+    name: 'fleetgate_issuer_refusals_total',
+    help: 'Requests over HTTP that were refused, by listener, status and reason code',
+    labelNames: ['listener', 'status', 'reason'],
+    registers,
+  });
   readState(registers, () => watched);
   // From the start, so that the first of them is an increase.
   for (const act of acts) requests.inc({ act, result: 'ok' }, 0);
+  refusals.inc({ listener: 'public', status: 401, reason: 'invalid_client' }, 0);
   for (const result of ['invalid_client', 'slow_down']) requests.inc({ act: 'issue', result }, 0);
 
   return Object.freeze<IssuerObserver>({
@@ -42,43 +49,117 @@ export function prometheusObserver(register: Registry): IssuerObserver {
       requests.inc({ act, result });
       seconds.observe({ act }, took);
     },
+    refused: (listener, status, reason) => refusals.inc({ listener, status, reason }),
   });
 }
 
-/** The metrics that are read when they are asked for. */
+/** The metrics that are read when they are asked for: once for all of them. */
 function readState(registers: Registry[], state: () => IssuerState | undefined): void {
-  const ready = new Gauge({
-    name: 'fleetgate_registry_ready',
-    help: 'Whether the registry can be read and written: 1 or 0',
-    registers,
-    async collect() {
-      ready.set((await state()?.isReady()) === true ? 1 : 0);
-    },
-  });
-  // Where the registry does not answer the last figures stay: the gauge above says so.
-  const seconds = async (ofKey: (key: KeyView, nowMs: number) => number | undefined, to: Gauge) => {
-    const keys = await state()
-      ?.signingKeys()
-      .catch(() => []);
-    for (const key of keys ?? []) {
-      const ms = ofKey(key, state()?.now() ?? 0);
-      if (ms !== undefined) to.set(ms / 1000);
-    }
+  const read = together(async () => (await state()?.figures()) ?? []);
+  const gauge = (
+    name: string,
+    help: string,
+    set: (gauge: Gauge, apps: readonly AppFigures[], nowMs: number) => void,
+    labelNames: string[] = [],
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers,
+      async collect() {
+        set(this, await read(), state()?.now() ?? 0);
+      },
+    });
+  const counter = (name: string, help: string, total: (load: RegistryLoad) => number) => {
+    let told = 0;
+    return new Counter({
+      name,
+      help,
+      registers,
+      async collect() {
+        const now = sum(await read(), ({ load }) => total(load));
+        // Less than before when an app was deleted.
+        this.inc(Math.max(0, now - told));
+        told = now;
+      },
+    });
   };
-  const age: Gauge = new Gauge({
-    name: 'fleetgate_signing_key_age_seconds',
-    help: 'Time for which the active signing key has signed',
-    registers,
-    collect: () =>
-      seconds(
-        (key, nowMs) => (key.state === 'active' ? nowMs - (key.activatedAtMs ?? nowMs) : undefined),
-        age,
-      ),
+
+  gauge('fleetgate_registry_ready', 'Whether the registry can be read and written: 1 or 0', (to, [own]) =>
+    to.set(own?.isReady === true ? 1 : 0),
+  );
+  gauge(
+    'fleetgate_apps',
+    'Apps beside the default one, by whether their registry can be read and written: ready or failing',
+    (to, [, ...apps]) => {
+      const ready = apps.filter(({ isReady }) => isReady).length;
+      to.set({ state: 'ready' }, ready);
+      to.set({ state: 'failing' }, apps.length - ready);
+    },
+    ['state'],
+  );
+  gauge('fleetgate_registry_waiting_acts', 'Acts that wait for the next commit', (to, apps) =>
+    to.set(sum(apps, ({ load }) => load.waitingActs)),
+  );
+  counter('fleetgate_registry_commits_total', 'Commits to the registry', ({ commits }) => commits);
+  counter('fleetgate_registry_acts_total', 'Acts that were in these commits', ({ acts }) => acts);
+  // Where a registry does not answer, the last figures stay: the first gauges say so.
+  gauge('fleetgate_audit_rows', 'Rows of the audit trail', (to, apps) => {
+    if (apps.every(({ counts }) => counts)) to.set(sum(apps, ({ counts }) => counts?.auditEvents ?? 0));
   });
-  const rotation: Gauge = new Gauge({
-    name: 'fleetgate_signing_key_rotation_seconds',
-    help: 'Time until the next signing key takes over; below zero when it should have',
-    registers,
-    collect: () => seconds(({ activatesAtMs }, nowMs) => activatesAtMs && activatesAtMs - nowMs, rotation),
-  });
+  gauge(
+    'fleetgate_clients_quarantined',
+    'Clients in quarantine, counted up to 100000 in an app',
+    (to, apps) => {
+      if (apps.every(({ counts }) => counts)) {
+        to.set(sum(apps, ({ counts }) => counts?.quarantinedClients ?? 0));
+      }
+    },
+  );
+  gauge('fleetgate_revocation_feed_readers', 'Readers that follow the revocations', (to, apps) =>
+    to.set(sum(apps, ({ feedReaders }) => feedReaders)),
+  );
+  gauge(
+    'fleetgate_signing_key_age_seconds',
+    'Time for which the active signing key has signed; of the app with the oldest',
+    (to, apps, nowMs) => {
+      const since = keysOf(apps).flatMap(({ state, activatedAtMs }) =>
+        state === 'active' && activatedAtMs !== undefined ? [activatedAtMs] : [],
+      );
+      if (since.length > 0) to.set((nowMs - Math.min(...since)) / 1000);
+    },
+  );
+  gauge(
+    'fleetgate_signing_key_rotation_seconds',
+    'Time until the next signing key takes over, below zero when it should have; of the app that is the next',
+    (to, apps, nowMs) => {
+      const due = keysOf(apps).flatMap(({ activatesAtMs }) => activatesAtMs ?? []);
+      if (due.length > 0) to.set((Math.min(...due) - nowMs) / 1000);
+    },
+  );
+  gauge(
+    'fleetgate_signing_key_next_published',
+    'Whether the key that signs next is published in each app: 1 or 0',
+    (to, apps) => {
+      const isPublished = ({ keys }: AppFigures) => keys?.some(({ state }) => state === 'next') ?? true;
+      to.set(apps.length > 0 && apps.every(isPublished) ? 1 : 0);
+    },
+  );
+}
+
+const sum = <One>(all: readonly One[], of: (one: One) => number) =>
+  all.reduce((total, one) => total + of(one), 0);
+
+const keysOf = (apps: readonly AppFigures[]) => apps.flatMap(({ keys }) => keys ?? []);
+
+/** All who ask while it is being read get the same. */
+function together<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | undefined;
+  return () => {
+    reading ??= read().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  };
 }

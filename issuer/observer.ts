@@ -3,10 +3,14 @@ import type { TokenIntrospector } from './introspect-token.ts';
 import type { TokenIssuer } from './issue.ts';
 import type { KeyView } from './keys/key-administration.ts';
 import { recordedReason } from './refusal.ts';
+import type { RegistryCounts, RegistryLoad } from './registry/registry.ts';
 import type { TokenRevoker } from './revoke-token.ts';
 
 /** What clients ask of the issuer. */
 export type ObservedAct = 'issue' | 'introspect' | 'revoke';
+
+/** Where requests come in over HTTP. */
+export type Listener = 'public' | 'admin';
 
 /** Is told of each request, and must neither throw nor wait. Of all apps together; nothing it is told names a client. */
 export interface IssuerObserver {
@@ -14,16 +18,29 @@ export interface IssuerObserver {
   watch(state: IssuerState): void;
   /** @param result `ok`, or the reason code that the audit trail has; `slow_down` is not in it each time */
   request(act: ObservedAct, result: string, seconds: number): void;
+  /** A request over HTTP was refused, also one that was none of these acts. @param reason as in its line in the log */
+  refused(listener: Listener, status: number, reason: string): void;
 }
 
-/** Of the default app. */
+/** Read when asked; each call looks into the registry of every app. */
 export interface IssuerState {
-  /** Whether the registry can be read and written. */
-  isReady(): Promise<boolean>;
-  /** The active key, the next one, then the retired. Rejects when the registry cannot be read. */
-  signingKeys(): Promise<readonly KeyView[]>;
+  /** Of the default app, then of each other one. Never rejects. */
+  figures(): Promise<readonly [AppFigures, ...AppFigures[]]>;
   /** Milliseconds since 1970. */
   now(): number;
+}
+
+/** What an app is like at the moment. */
+export interface AppFigures {
+  /** Whether its registry can be read and written. */
+  readonly isReady: boolean;
+  readonly load: RegistryLoad;
+  /** Readers of `GET /revocations`. */
+  readonly feedReaders: number;
+  /** The active key, the next one, then the retired. Unset where the registry cannot be read. */
+  readonly keys: readonly KeyView[] | undefined;
+  /** Unset where the registry cannot be read. */
+  readonly counts: RegistryCounts | undefined;
 }
 
 type Acts = TokenIssuer & TokenIntrospector & TokenRevoker;

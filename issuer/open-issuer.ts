@@ -14,7 +14,7 @@ import { type KeyAdministration, keyAdministration } from './keys/key-administra
 import { openKeyEncryption } from './keys/key-encryption.ts';
 import { openSigningKeys } from './keys/signing-keys.ts';
 import { limitRequests } from './limited-requests.ts';
-import { observeRequests } from './observer.ts';
+import { type AppFigures, observeRequests } from './observer.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ownTokens } from './own-token.ts';
 import { openSqliteRegistry } from './registry/sqlite/registry.ts';
@@ -47,6 +47,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   searchAudit(query: AuditQuery): Promise<AuditPage>;
   /** Whether the registry can be read and written. */
   isReady(): Promise<boolean>;
+  /** For metrics. Never rejects. */
+  figures(): Promise<AppFigures>;
   /** Finishes the acts that wait and closes the registry. */
   close(): Promise<void>;
 }
@@ -106,6 +108,13 @@ export async function openIssuer(
       recordEvent: (event) => registry.recordEvent(event),
       searchAudit: (query) => registry.searchEvents(query),
       isReady: () => registry.isAvailable(),
+      figures: async () => ({
+        load: registry.load(),
+        feedReaders: revocationFeed.readers(),
+        isReady: await registry.isAvailable(),
+        keys: await signingKeys.list().catch(() => undefined),
+        counts: await registry.counts().catch(() => undefined),
+      }),
       async close() {
         await keys.close();
         retention.close();

@@ -28,7 +28,7 @@ export async function recordRefusal(
 ): Promise<never> {
   const refusal = asOAuthError(error);
   if (refusal.code === 'server_error') {
-    log?.error({ err: error, requestId: caller.requestId }, 'a request failed');
+    log?.error({ event: 'request_failed', err: error, requestId: caller.requestId }, 'a request failed');
   }
   const actor = clientId === undefined ? anonymousActor : clientActor(clientId);
   const result = recordedReason(refusal);
@@ -36,7 +36,10 @@ export async function recordRefusal(
   try {
     await registry.recordEvent(event);
   } catch (cause) {
-    log?.error({ err: cause, requestId: caller.requestId }, 'a refusal could not be recorded');
+    log?.error(
+      { event: 'refusal_not_recorded', err: cause, requestId: caller.requestId },
+      'a refusal could not be recorded',
+    );
     throw unavailable(cause);
   }
   throw refusal;

@@ -46,6 +46,8 @@ export interface RevocationFeed {
     readonly after?: string | undefined;
     readonly signal: AbortSignal;
   }): AsyncGenerator<RevocationBatch>;
+  /** Readers that {@link follow} at the moment. */
+  readers(): number;
   /** Says that there may be new ones. */
   wake(): void;
   close(): Promise<void>;
@@ -63,6 +65,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
   const nowSeconds = () => Math.floor(now() / 1000);
   let seen: number | undefined;
   let isClosed = false;
+  let readers = 0;
 
   const stopPolling = repeat(POLL_INTERVAL_MS, async () => {
     try {
@@ -80,11 +83,14 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
       let pruned = 1;
       while (pruned > 0 && !isClosed) pruned = await registry.pruneRevocations(nowSeconds());
     } catch (error) {
-      log?.warn({ err: error }, 'expired revocations could not be forgotten');
+      log?.warn(
+        { event: 'revocations_not_pruned', err: error },
+        'expired revocations could not be forgotten',
+      );
     }
   });
 
-  async function* follow({ after, signal }: { after?: string | undefined; signal: AbortSignal }) {
+  async function* readOn({ after, signal }: { after?: string | undefined; signal: AbortSignal }) {
     let cursor = after;
     let wasCurrent = false;
     while (!signal.aborted && !isClosed) {
@@ -102,12 +108,21 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     }
   }
 
+  async function* follow(from: { after?: string | undefined; signal: AbortSignal }) {
+    readers += 1;
+    try {
+      yield* readOn(from);
+    } finally {
+      readers -= 1;
+    }
+  }
+
   // A listener that throws must not keep others, or the next revocation, from being told.
   function quietly(act: () => void): void {
     try {
       act();
     } catch (error) {
-      log?.error({ err: error }, 'a subscriber of revocations failed');
+      log?.error({ event: 'subscriber_failed', err: error }, 'a subscriber of revocations failed');
     }
   }
 
@@ -121,7 +136,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     while (!signal.aborted && !isClosed) {
       const rung = alarm.count();
       try {
-        for await (const { revocations, isCurrent } of follow({ after, signal })) {
+        for await (const { revocations, isCurrent } of readOn({ after, signal })) {
           for (const revocation of revocations) if (!signal.aborted) quietly(() => listener(revocation));
           after = revocations.at(-1)?.cursor ?? after;
           if (isCurrent && wasCurrent !== true && !signal.aborted) {
@@ -132,7 +147,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
       } catch (error) {
         if (wasCurrent !== false) {
           wasCurrent = false;
-          log?.warn({ err: error }, 'revocations cannot be read');
+          log?.warn({ event: 'revocations_unavailable', err: error }, 'revocations cannot be read');
           quietly(() => state.away?.());
         }
         await alarm.after(rung, signal);
@@ -147,6 +162,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
       return () => ending.abort();
     },
     follow,
+    readers: () => readers,
     wake: () => alarm.ring(),
     async close() {
       isClosed = true;

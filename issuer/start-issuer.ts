@@ -6,8 +6,10 @@ import { certificateAuthMethods } from './client-auth/methods.ts';
 import { adminRoutes } from './http/admin.ts';
 import { type AppMounts, appMounts } from './http/app-mount.ts';
 import { publicRoutes } from './http/public.ts';
+import { logRequests } from './http/request-log.ts';
 import { openHttpServer } from './http/server.ts';
 import type { TlsMaterial } from './http/tls.ts';
+import type { Listener } from './observer.ts';
 import { openIssuer } from './open-issuer.ts';
 import { checkIssuerUrl, type HttpOptions, type IssuerOptions, resolveOptions } from './options.ts';
 import type { RevocationFeed } from './revocation-feed.ts';
@@ -64,12 +66,21 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       log,
     });
     apps = opened;
-    const mountApps = (routesOf: (app: App) => FastifyPluginAsync, path = ''): FastifyPluginAsync => {
-      const mounted = appMounts({ routesOf, apps: opened, path, log });
+    const { observer } = resolved;
+    const mountApps = (
+      listener: Listener,
+      routesOf: (app: App) => FastifyPluginAsync,
+      path = '',
+    ): FastifyPluginAsync => {
+      const mounted = appMounts({ routesOf, apps: opened, path, log, logged: { listener, observer } });
       mounts.push(mounted);
       return mounted.plugin;
     };
-    const server = openHttpServer(log, { tls, maxAddressConnections: resolved.limits.maxAddressConnections });
+    const server = openHttpServer(log, {
+      tls,
+      maxAddressConnections: resolved.limits.maxAddressConnections,
+      logged: { listener: 'public', observer },
+    });
     const shared = {
       byCertificate: certificateMethods(tls),
       now: resolved.now,
@@ -78,15 +89,15 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
     await server.app.register(publicRoutes(issuer, { configuredUrl: resolved.url, ...shared }));
     await server.app.register(
       mountApps(
+        'public',
         (app) => publicRoutes(app.issuer, { configuredUrl: undefined, ...shared }),
         pathOf(resolved.url),
       ),
     );
     const port = await server.listen(http);
     url ??= urlOf(http, port);
-    resolved.observer?.watch({
-      isReady: () => issuer.isReady(),
-      signingKeys: () => issuer.signingKeys.list(),
+    observer?.watch({
+      figures: () => Promise.all([issuer.figures(), ...opened.list().map((app) => app.issuer.figures())]),
       now: resolved.now,
     });
     return {
@@ -97,8 +108,9 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       adminRoutes:
         ({ adminKey }) =>
         async (admin) => {
+          logRequests(admin, { listener: 'admin', observer });
           await admin.register(adminRoutes(issuer, adminKey, opened));
-          await admin.register(mountApps((app) => adminRoutes(app.issuer, app.adminKey)));
+          await admin.register(mountApps('admin', (app) => adminRoutes(app.issuer, app.adminKey)));
         },
       async reloadCertificates() {
         const renewed = await http.tls?.();

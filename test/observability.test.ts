@@ -84,12 +84,12 @@ test('the page has each event of the audit trail and no other', () => {
   expect(rows).toEqual([...auditEventNames]);
 });
 
-test('the page has each event of the log of broker and command, and no other', () => {
+test('the page has each event of the log of broker, issuer and command, and no other', () => {
   const section = page.split('\n## ').find((one) => one.startsWith('Log lines')) ?? '';
   const rows = Array.from(section.matchAll(/^\| `(\w+)` \|/gm), ([, name]) => name as string);
   // The line on stdout, and what a session is told of itself.
   const others = new Set(['ready', 'expiring', 'renewed', 'session']);
-  const written = ['broker', 'cli']
+  const written = ['broker', 'issuer', 'cli']
     .flatMap((room) =>
       readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).map((of) => join(room, of)),
     )

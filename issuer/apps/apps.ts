@@ -150,7 +150,8 @@ export async function openApps(options: AppsOptions): Promise<Apps> {
   if (appIds.length > MAX_APPS) {
     throw new FleetgateError('config_invalid', `${directory} holds more than ${MAX_APPS} apps`);
   }
-  for (const name of strangers) log?.warn({ name }, 'the directory of apps holds what is no app');
+  for (const name of strangers)
+    log?.warn({ event: 'app_skipped', name }, 'the directory of apps holds what is no app');
   try {
     for (const appId of appIds) await open(appId);
   } catch (error) {

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { appPath } from '../apps/app-id.ts';
 import type { App, Apps } from '../apps/apps.ts';
 import { paths } from './metadata.ts';
+import type { RequestLogOptions } from './request-log.ts';
 import { openHttpServer } from './server.ts';
 
 /** The routes of one app on one listener: an instance of their own, so that no route can meet another app's issuer. */
@@ -26,21 +27,25 @@ export interface MountOptions {
   /** Path of the issuer's URL, which a proxy in front may keep or strip; '' for none. */
   readonly path: string;
   readonly log: Logger | undefined;
+  /** Who counts the refusals of this listener. */
+  readonly logged: RequestLogOptions;
 }
 
 /** Mounts the apps. The routes of one are made at its first request. */
-export function appMounts({ routesOf, apps, path, log }: MountOptions): AppMounts {
+export function appMounts({ routesOf, apps, path, log, logged }: MountOptions): AppMounts {
   const mounts = new Map<App, Promise<Mounted>>();
 
   function mountOf(app: App): Promise<Mounted> {
     const known = mounts.get(app);
     if (known !== undefined) return known;
-    const mounted = mount(routesOf(app), appPath(app.appId), log?.child({ app: app.appId }));
+    const mounted = mount(routesOf(app), appPath(app.appId), {
+      ...logged,
+      log: log?.child({ app: app.appId }),
+    });
     mounts.set(app, mounted);
     mounted.catch((error: unknown) => {
       mounts.delete(app);
-      // The listener's own line of this request is silent, as the app writes one.
-      log?.error({ err: error, app: app.appId }, 'an app cannot be served');
+      log?.error({ event: 'app_failed', err: error, app: app.appId }, 'an app cannot be served');
     });
     return mounted;
   }
@@ -51,6 +56,7 @@ export function appMounts({ routesOf, apps, path, log }: MountOptions): AppMount
       const { app_id: appId } = request.params as { app_id: string };
       const app = apps.find(appId);
       if (app === undefined) {
+        request.refusalReason = 'app_unknown';
         return reply
           .code(404)
           .header('cache-control', 'no-store')
@@ -59,6 +65,7 @@ export function appMounts({ routesOf, apps, path, log }: MountOptions): AppMount
       const mounted = await mountOf(app);
       const { raw } = request;
       raw.url = rewrite(raw.url ?? '/', appId);
+      request.isHandedOn = true;
       reply.hijack();
       mounted.handle(raw, reply.raw);
       return reply;
@@ -67,8 +74,8 @@ export function appMounts({ routesOf, apps, path, log }: MountOptions): AppMount
   return {
     async plugin(listener) {
       const serve = (url: string, hand: ReturnType<typeof dispatch>) =>
-        // Before the body is read, which is for the app's routes to do; and they log the request.
-        listener.all(url, { onRequest: hand, logLevel: 'silent' }, () => undefined);
+        // Before the body is read, which is for the app's routes to do.
+        listener.all(url, { onRequest: hand }, () => undefined);
       for (const prefix of new Set(['', path])) {
         const below = dispatch((url) => url.slice(prefix.length));
         serve(`${prefix}/appid-:app_id`, below);
@@ -90,9 +97,13 @@ export function appMounts({ routesOf, apps, path, log }: MountOptions): AppMount
   };
 }
 
-async function mount(routes: FastifyPluginAsync, prefix: string, log: Logger | undefined): Promise<Mounted> {
+async function mount(
+  routes: FastifyPluginAsync,
+  prefix: string,
+  { log, ...logged }: RequestLogOptions & Pick<MountOptions, 'log'>,
+): Promise<Mounted> {
   // It never listens: the listener hands it requests.
-  const app: FastifyInstance = openHttpServer(log).app;
+  const app: FastifyInstance = openHttpServer(log, { logged }).app;
   await app.register(routes, { prefix });
   await app.ready();
   const inFlight = new Set<ServerResponse>();

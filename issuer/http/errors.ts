@@ -67,10 +67,9 @@ export function prepareError(
   reply: FastifyReply,
 ): { readonly status: number; readonly body: TokenErrorResponse } {
   const status = statusOf(error);
-  if (error instanceof FleetgateError) {
-    request.refusalReason = error instanceof OAuthError ? recordedReason(error) : error.code;
-  }
-  if (status === 500 && !(error instanceof OAuthError)) request.log.error({ err: error }, 'request failed');
+  noteReason(error, request);
+  if (status === 500 && !(error instanceof OAuthError))
+    request.log.error({ event: 'request_failed', err: error }, 'request failed');
   if (status === 401 && !reply.hasHeader('www-authenticate')) {
     // RFC 9110 §11.6.1 asks for a challenge in every 401; RFC 6749 §5.2 for that of the scheme used.
     const scheme = error instanceof OAuthError ? 'Basic' : 'Bearer';
@@ -80,6 +79,12 @@ export function prepareError(
   if (error instanceof SlowDownError) reply.header('retry-after', error.retryAfterSeconds);
   reply.code(status).headers({ 'cache-control': 'no-store', pragma: 'no-cache' });
   return { status, body: bodyOf(error, status) };
+}
+
+/** Why the request was refused, for its line in the log: what the audit trail has, also where the client is not told. */
+export function noteReason(error: unknown, request: FastifyRequest): void {
+  if (!(error instanceof FleetgateError)) return;
+  request.refusalReason = error instanceof OAuthError ? recordedReason(error) : error.code;
 }
 
 /** The body of an error that has a status and nothing else. */

@@ -56,17 +56,25 @@ export function publicRoutes(
     )) {
       addRoute(app, url, { GET: { handler: published(async () => metadata(issuer.url(), byCertificate)) } });
     }
-    addRoute(app, '/livez', { GET: { handler: async () => ({ status: 'ok' }) } });
+    addRoute(app, '/livez', {
+      GET: { handler: async (_request, reply) => reply.headers(uncached).send({ status: 'ok' }) },
+    });
     addRoute(app, '/readyz', {
       GET: {
         handler: async (_request, reply) => {
           const isReady = await issuer.isReady();
-          return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ok' : 'unavailable' });
+          return reply
+            .code(isReady ? 200 : 503)
+            .headers(uncached)
+            .send({ status: isReady ? 'ok' : 'unavailable' });
         },
       },
     });
   };
 }
+
+// Of another moment it would be worse than none.
+const uncached = { 'cache-control': 'no-store' } as const;
 
 function tokenEndpoint(issuer: Issuer): Handler {
   return async (request, reply) => {

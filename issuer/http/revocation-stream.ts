@@ -57,15 +57,18 @@ export function revocationStream(app: FastifyInstance, issuer: Issuer, options: 
       readers.add(ending);
       reply.hijack();
       const line = { client: token.clientId, address: request.socket.remoteAddress };
-      request.log.info(line, 'a reader follows the revocations');
+      request.log.info({ event: 'reader_follows', ...line }, 'a reader follows the revocations');
       try {
         await serve({ issuer, token, after: cursorOf(request), response: reply.raw, ending, options });
       } catch (error) {
-        request.log.warn({ ...line, err: error }, 'the revocations cannot be told to a reader');
+        request.log.warn(
+          { event: 'reader_failed', ...line, err: error },
+          'the revocations cannot be told to a reader',
+        );
       } finally {
         readers.delete(ending);
         reply.raw.end();
-        request.log.info(line, 'a reader of the revocations has gone');
+        request.log.info({ event: 'reader_gone', ...line }, 'a reader of the revocations has gone');
       }
     },
   };

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { addressPlaces } from './address-places.ts';
 import { noteCertificate } from './connection-certificate.ts';
 import { errorBody, sendError } from './errors.ts';
+import { logMalformed, logRequests, type RequestLogOptions } from './request-log.ts';
 import { certificateRequest, secureContext, type TlsMaterial } from './tls.ts';
 
 /** Bytes of a body. Ours: a token request with the longest scope and secret is far below. */
@@ -49,12 +50,19 @@ export interface HttpServerOptions {
   readonly tls?: TlsMaterial | undefined;
   /** Open at once from one address; those beyond are closed. Default: no limit of its own. */
   readonly maxAddressConnections?: number;
+  /** Who counts refusals. Default: nobody. */
+  readonly logged?: RequestLogOptions;
 }
 
 /** A Fastify server with limits, JSON errors throughout, and a log that holds no header, query or body. */
 export function openHttpServer(
   log: Logger | undefined,
-  { timeouts = defaultTimeouts, tls, maxAddressConnections = MAX_CONNECTIONS }: HttpServerOptions = {},
+  {
+    timeouts = defaultTimeouts,
+    tls,
+    maxAddressConnections = MAX_CONNECTIONS,
+    logged = { listener: 'public' },
+  }: HttpServerOptions = {},
 ): HttpServer {
   const checks = {
     headersTimeout: timeouts.requestMs,
@@ -83,7 +91,7 @@ export function openHttpServer(
           } as object,
         }),
     frameworkErrors: sendError,
-    clientErrorHandler: refuseMalformed,
+    clientErrorHandler: refuseMalformed(log, logged),
   });
   app.server.maxConnections = MAX_CONNECTIONS;
   const sockets = new Set<Socket>();
@@ -103,21 +111,8 @@ export function openHttpServer(
   });
   app.server.on('request', ({ socket }) => unused.delete(socket));
   app.setErrorHandler(sendError);
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send(errorBody(404)));
-  app.addHook('onResponse', async (request, reply) => {
-    const { method, routeOptions, socket, refusalReason: reason } = request;
-    const { statusCode, elapsedTime } = reply;
-    const line = {
-      method,
-      // The route and not the path: also a path that nobody serves may hold a secret.
-      route: routeOptions.url ?? 'none',
-      status: statusCode,
-      ms: Math.round(elapsedTime),
-      address: socket.remoteAddress,
-      ...(reason === undefined ? {} : { reason }),
-    };
-    request.log[statusCode >= 500 ? 'error' : 'info'](line, 'request');
-  });
+  app.setNotFoundHandler((request, reply) => sendError({ statusCode: 404 }, request, reply));
+  logRequests(app, logged);
 
   return {
     app,
@@ -162,20 +157,28 @@ function asListenError(error: unknown, host: string, port: number): unknown {
 }
 
 /** Answers what Node's parser refused, and what took too long, in the shape of all other errors. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  // To a TLS handshake that failed nothing can be said in HTTP.
-  if (error.code === 'ECONNRESET' || /^ERR_(SSL|TLS)_/.test(error.code ?? '') || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const [status, reason] = statuses.get(error.code ?? '') ?? [400, 'Bad Request'];
-  const body = JSON.stringify(errorBody(status));
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
-  // The peer may never read it, nor close.
-  socket.destroySoon();
+function refuseMalformed(log: Logger | undefined, logged: RequestLogOptions) {
+  return (error: NodeJS.ErrnoException, socket: Socket): void => {
+    // To a TLS handshake that failed nothing can be said in HTTP.
+    if (/^ERR_(SSL|TLS)_/.test(error.code ?? '')) {
+      log?.debug({ event: 'tls_refused', cause: error.code }, 'TLS handshake failed');
+      socket.destroy();
+      return;
+    }
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const [status, reason] = statuses.get(error.code ?? '') ?? [400, 'Bad Request'];
+    logMalformed(log, { status, address: socket.remoteAddress }, logged);
+    const body = JSON.stringify(errorBody(status));
+    socket.end(
+      `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
+    // The peer may never read it, nor close.
+    socket.destroySoon();
+  };
 }
 
 const statuses: ReadonlyMap<string, readonly [number, string]> = new Map([

@@ -1,11 +1,11 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { checkChosenSecret } from '../chosen-secret.ts';
 import { type Administrator, MAX_PAGE_CLIENTS } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { administratorOf, guardAdminRoutes } from './admin-access.ts';
-import { describe, errorBody, sendError, statusOf } from './errors.ts';
+import { describe, errorBody, noteReason, sendError, statusOf } from './errors.ts';
 import { paths } from './metadata.ts';
 import { published } from './public.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
@@ -59,7 +59,8 @@ function guardedRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
     readRecipeInput(app);
     app.setErrorHandler((error, request, reply) => {
       const status = statusOf(error);
-      if (status >= 500) request.log.error({ err: error }, 'request failed');
+      noteReason(error, request);
+      if (status >= 500) request.log.error({ event: 'request_failed', err: error }, 'request failed');
       const description =
         error instanceof FleetgateError ? describe(error) : (errorBody(status).error_description ?? '');
       return reply.code(status).type('text/plain; charset=utf-8').send(description);
@@ -102,7 +103,7 @@ function createClient(issuer: Issuer): MethodRoute {
     handler: (request) => {
       const body = request.body as RecipeClient;
       const registration = toRegistration(body);
-      return orOauthError(async () => {
+      return orOauthError(request, async () => {
         const { client, clientSecret } = await issuer.clients.create(registration, administratorOf(request));
         return { status: 'OK', ...recipeView(client), ...(clientSecret && { clientSecret }) };
       });
@@ -118,7 +119,7 @@ function updateClient(issuer: Issuer): MethodRoute {
       const replacement = toReplacement(body);
       const { clientId, clientSecret } = body;
       const by = administratorOf(request);
-      return orOauthError(async () => {
+      return orOauthError(request, async () => {
         // Before anything is changed: these are two acts.
         if (clientSecret !== undefined) checkChosenSecret(clientSecret);
         const client = await issuer.clientChanges.update(clientId, replacement, by);
@@ -213,11 +214,12 @@ async function revokeTokensOf(issuer: Issuer, clientId: string, by: Administrato
 const clientNotFound = { status: 'CLIENT_NOT_FOUND_ERROR' } as const;
 
 /** Answers what the core refuses as SuperTokens answers what the server behind it refuses. */
-async function orOauthError(act: () => Promise<object>): Promise<object> {
+async function orOauthError(request: FastifyRequest, act: () => Promise<object>): Promise<object> {
   try {
     return await act();
   } catch (error) {
     if (!(error instanceof FleetgateError) || statusOf(error) >= 500) throw error;
+    noteReason(error, request);
     if (error.code === 'client_unknown') return clientNotFound;
     return {
       status: 'OAUTH_ERROR',

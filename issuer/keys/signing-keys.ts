@@ -184,7 +184,11 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
       await maintain();
       isFailing = false;
     } catch (error) {
-      if (!isFailing) log?.error({ err: error }, 'the signing keys cannot be kept in rotation');
+      if (!isFailing)
+        log?.error(
+          { event: 'key_rotation_failed', err: error },
+          'the signing keys cannot be kept in rotation',
+        );
       isFailing = true;
     }
   });

@@ -73,6 +73,27 @@ export type RevocationRecorded =
   | { readonly outcome: 'already'; readonly revocation: RecordedRevocation }
   | { readonly outcome: 'client_unknown' };
 
+/** How busy a registry is. */
+export interface RegistryLoad {
+  /** Acts that wait for the next commit, at the moment. */
+  readonly waitingActs: number;
+  /** Since it was opened. */
+  readonly commits: number;
+  /** Acts that were in these commits. */
+  readonly acts: number;
+}
+
+/** What there is in a registry, as far as it is cheap to count with a million clients. */
+export interface RegistryCounts {
+  /** Rows of the audit trail. */
+  readonly auditEvents: number;
+  /** Clients in quarantine, {@link MAX_COUNTED_CLIENTS} at most. */
+  readonly quarantinedClients: number;
+}
+
+/** Clients that are counted at a time: a millisecond or two of the event loop. */
+export const MAX_COUNTED_CLIENTS = 100_000;
+
 /**
  * What the issuer remembers. One method is one act: all of it is durable when its promise resolves, together with its
  * audit event, or nothing is. The contract tests in `test/issuer/registry-contract.ts` hold for each implementation.
@@ -130,6 +151,9 @@ export interface Registry
   revocationMark(): Promise<number>;
   /** Forgets some of the revocations that have expired; how many. 0 when none is left. */
   pruneRevocations(nowSeconds: number): Promise<number>;
+  counts(): Promise<RegistryCounts>;
+  /** Answers also where the store does not. */
+  load(): RegistryLoad;
   /** Whether the store can be read now and, where writing failed last, be written. Never rejects. */
   isAvailable(): Promise<boolean>;
   /** Finishes the acts that wait, then closes. Acts asked for later are rejected. */

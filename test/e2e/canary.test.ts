@@ -1,7 +1,9 @@
+import { createPrivateKey, type JsonWebKey } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import { afterAll, expect, test } from 'vitest';
+import { assertionForm, clientAssertion } from '../support/client-assertion.ts';
 import {
   freePorts,
   type RunningFleetgate,
@@ -104,6 +106,31 @@ test('no secret, token, key or payload is in a log, an audit row, an error, a me
   const apiKey = secret(keyMade.api_key);
   await keep('role', await api('DELETE', '/v1/clients/device', undefined, apiKey));
 
+  // A client with a key of its own, one by SuperTokens' routes, and an app.
+  const keyed = join(outside, 'keyed.json');
+  const byKey = await runFleetgate([
+    ...['client', 'create', '--data', data.path, '--id', 'keyed', '--scope', 'fleetgate.revocations'],
+    ...['--auth', 'private_key_jwt', '--out', keyed],
+  ]);
+  look('client create', byKey.stdout + byKey.stderr);
+  const { private_jwk } = (
+    JSON.parse(readFileSync(keyed, 'utf8')) as {
+      auth: { private_jwk: JsonWebKey & { d: string; alg: string } };
+    }
+  ).auth;
+  secret(private_jwk.d);
+  const recipe = (await (await api('POST', '/recipe/oauth/clients', { clientId: 'recipe' })).json()) as {
+    clientSecret: string;
+  };
+  const recipeSecret = secret(recipe.clientSecret);
+  const app = (await (await api('POST', '/v1/apps', { app_id: 'plant' })).json()) as { admin_key: string };
+  const appKey = secret(app.admin_key);
+  const appClient = (await (
+    await api('POST', '/appid-plant/v1/clients', { client_id: 'device' }, appKey)
+  ).json()) as { client_secret: string };
+  const appSecret = secret(appClient.client_secret);
+  await keep('app key', await api('GET', '/v1/clients', undefined, appKey));
+
   // Tokens, and what is wrong with requests for them.
   for (const [id, text] of [
     ['device', deviceSecret],
@@ -118,6 +145,37 @@ test('no secret, token, key or payload is in a log, an audit row, an error, a me
   expect(commanded.code).toBe(0);
   token(commanded.stdout.trim());
   look('token request', commanded.stderr);
+  token(
+    (
+      (await (await requestToken(`${issuer}/appid-plant`, 'device', appSecret)).json()) as {
+        access_token: string;
+      }
+    ).access_token,
+  );
+  await keep('app', await requestToken(`${issuer}/appid-plant`, 'other', appSecret));
+  const assertion = clientAssertion(
+    {
+      alg: 'ES256',
+      privateKey: createPrivateKey({ key: private_jwk, format: 'jwk' }),
+      publicJwk: private_jwk,
+      jwks: { keys: [] },
+    },
+    'keyed',
+    issuer,
+  );
+  const assert = () =>
+    fetch(`${issuer}/oauth/token`, {
+      method: 'POST',
+      body: new URLSearchParams(assertionForm(token(assertion))),
+    });
+  const readerToken = token(((await (await assert()).json()) as { access_token: string }).access_token);
+  await keep('assertion again', await assert());
+  const reading = new AbortController();
+  await fetch(`${issuer}/revocations`, {
+    headers: { authorization: `Bearer ${readerToken}` },
+    signal: reading.signal,
+  });
+  reading.abort();
   const deviceToken = [...secrets].find((text) => text.startsWith('eyJ')) as string;
   const post = (path: string, body: string, headers: Record<string, string> = {}) =>
     fetch(`${issuer}${path}`, {
@@ -129,6 +187,8 @@ test('no secret, token, key or payload is in a log, an audit row, an error, a me
     deviceSecret,
     deviceToken,
     adminKey,
+    appKey,
+    recipeSecret,
     secret('canary-5e50f1-of-nobody-aaaaaaaaaaaaaaaaaaa'),
   ]) {
     await keep('basic', await requestToken(issuer, 'other', text));
@@ -151,6 +211,18 @@ test('no secret, token, key or payload is in a log, an audit row, an error, a me
     await keep('key', await api('GET', '/v1/clients', undefined, `${text}x`));
     await keep('admin path', await api('GET', `/v1/clients/${text}`));
     await keep('admin body', await api('POST', '/v1/clients', { client_secret: text }));
+    await keep(
+      'recipe',
+      await api('POST', '/recipe/oauth/clients', { clientId: 'recipe', clientSecret: text }),
+    );
+    await keep('recipe path', await api('GET', `/recipe/oauth/clients?clientId=${text}`));
+    await keep('app path', await fetch(`${issuer}/appid-${text}/${text}`));
+    await keep(
+      'camel',
+      await post('/oauth/token', JSON.stringify({ clientId: text, clientSecret: text }), {
+        'content-type': 'application/json',
+      }),
+    );
     await keep('admin text', await api('POST', '/v1/clients', `{"name":"${text}`));
   }
 
@@ -196,7 +268,10 @@ test('no secret, token, key or payload is in a log, an audit row, an error, a me
   expect(holders).toEqual(
     expect.arrayContaining(['log', 'ps', 'audit', 'fleetgate.db-wal', 'broker audit', 'client create']),
   );
-  expect(places.find(([place]) => place === 'metrics')?.[1].includes('fleetgate_connects_total')).toBe(true);
+  const metrics = places.find(([place]) => place === 'metrics')?.[1];
+  for (const name of ['fleetgate_connects_total', 'fleetgate_issuer_refusals_total']) {
+    expect(metrics?.includes(name), name).toBe(true);
+  }
 });
 
 async function lookEverywhere(admin: string): Promise<void> {

@@ -40,6 +40,7 @@ test('what a device does is seen in /metrics and in the audit file', async () =>
   const { client_secret: secret } = JSON.parse(created.stdout) as { client_secret: string };
   const answer = await requestToken(ready['issuer'] as string, 'sensor-1', secret);
   const { access_token: token } = (await answer.json()) as { access_token: string };
+  expect((await requestToken(ready['issuer'] as string, 'sensor-1', 'wrong')).status).toBe(401);
   const client = await connectAsync(ready['mqtt'] as string, {
     clientId: 'sensor-1',
     username: 'sensor-1',
@@ -57,6 +58,13 @@ test('what a device does is seen in /metrics and in the audit file', async () =>
   expect(value('fleetgate_sessions_expiring', { le: '900' })).toBe(1);
   expect(value('fleetgate_revocation_feed_away', { issuer: ready['issuer'] as string })).toBe(0);
   expect(value('fleetgate_audit_events_lost_total')).toBe(0);
+  expect(value('fleetgate_token_requests_total', { act: 'issue', result: 'ok' })).toBe(1);
+  expect(value('fleetgate_token_requests_total', { act: 'issue', result: 'invalid_client' })).toBe(1);
+  expect(
+    value('fleetgate_issuer_refusals_total', { listener: 'public', status: '401', reason: 'invalid_client' }),
+  ).toBe(1);
+  expect(value('fleetgate_registry_ready')).toBe(1);
+  expect(value('fleetgate_signing_key_next_published')).toBe(1);
   expect((await get(ready['admin'], '/readyz')).status).toBe(200);
   // Only there.
   expect((await get(ready['issuer'], '/metrics')).status).toBe(404);

@@ -192,7 +192,9 @@ describe('the log of an app', () => {
     const { access_token } = (await (await app.tokenFor(client)).json()) as { access_token: string };
     await fetch(`${app.url}/oauth/token?client_secret=${client.client_secret}`, { method: 'POST' });
     await fetch(`${app.url}/${access_token}`);
-    const requests = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'request');
+    const requests = lines
+      .map((line) => JSON.parse(line))
+      .filter(({ msg, app: id }) => msg === 'request' && id);
     expect(requests.map(({ app: id, route, status }) => [id, route, status])).toEqual([
       ['a', '/appid-a/v1/clients', 201],
       ['a', '/appid-a/oauth/token', 200],

@@ -25,6 +25,15 @@ test('acts that wait together share one transaction', async () => {
   expect(count('COMMIT')).toBe(1);
 });
 
+test('the load is the acts that wait, and those of each commit that was done', async () => {
+  const acts = [1, 2, 3].map((value) => commits.run(insert(value)));
+  expect(commits.load()).toEqual({ waitingActs: 3, commits: 0, acts: 0 });
+  await Promise.all(acts);
+  expect(commits.load()).toEqual({ waitingActs: 0, commits: 1, acts: 3 });
+  await expect(commits.run(() => database.exec('ROLLBACK; nonsense'))).rejects.toThrow();
+  expect(commits.load()).toEqual({ waitingActs: 0, commits: 1, acts: 3 });
+});
+
 test('an act is answered after the commit and not before', async () => {
   let committedWhenAnswered: boolean | undefined;
   await commits.run(insert(1)).then(() => {

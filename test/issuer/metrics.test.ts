@@ -1,7 +1,11 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { prometheusObserver } from '@fleetgate/issuer/metrics';
+import Sqlite from 'better-sqlite3';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { createApp } from '../support/app-fixture.ts';
 import { issuerFixture } from '../support/issuer-fixture.ts';
 import { parseMetrics } from '../support/prometheus-text.ts';
 
@@ -102,6 +106,92 @@ test('whether the registry answers', async () => {
   expect((await scrape()).value('fleetgate_registry_ready')).toBe(1);
   await fixture.issuer.close();
   expect((await scrape()).value('fleetgate_registry_ready')).toBe(0);
+});
+
+/** Another process on the database. */
+function connectTo(file: string): Sqlite.Database {
+  const database = new Sqlite(file);
+  onTestFinished(() => void database.close());
+  return database;
+}
+
+test('whether the key that signs next is published', async () => {
+  const { fixture, scrape } = await start();
+  expect((await scrape()).value('fleetgate_signing_key_next_published')).toBe(1);
+  const database = connectTo(fixture.databaseFile);
+  database.exec(
+    "DELETE FROM signing_keys WHERE state = 'next'; UPDATE signing_key_revision SET revision = revision + 1",
+  );
+  expect((await scrape()).value('fleetgate_signing_key_next_published')).toBe(0);
+});
+
+test('an app that is out of order is counted and says so itself, and the default app goes on', async () => {
+  const { fixture, scrape } = await start();
+  const a = await createApp(fixture, 'a');
+  await createApp(fixture, 'b');
+  const states = async () => {
+    const { value } = await scrape();
+    return ['ready', 'failing'].map((state) => value('fleetgate_apps', { state }));
+  };
+  expect(await states()).toEqual([2, 0]);
+  rmSync(join(fixture.directory, 'apps', 'a', 'fleetgate.db'));
+  expect(await states()).toEqual([1, 1]);
+  expect((await scrape()).value('fleetgate_registry_ready')).toBe(1);
+  expect((await fetch(`${a.url}/readyz`)).status).toBe(503);
+  expect((await fetch(`${fixture.issuer.url}/readyz`)).status).toBe(200);
+});
+
+test('acts, the commits they share, and those that wait while another process holds the lock', async () => {
+  const { fixture, scrape } = await start();
+  const before = await scrape();
+  const database = connectTo(fixture.databaseFile);
+  database.exec('BEGIN IMMEDIATE');
+  const made = Promise.all(['a', 'b', 'c'].map((client_id) => fixture.register({ client_id })));
+  // The issuer has acts of its own at the start.
+  const waiting = async () => (await scrape()).value('fleetgate_registry_waiting_acts');
+  await vi.waitFor(async () => expect(await waiting()).toBeGreaterThanOrEqual(3));
+  database.exec('COMMIT');
+  await made;
+  const after = await scrape();
+  const more = (name: string) => (after.value(name) ?? 0) - (before.value(name) ?? 0);
+  const acts = more('fleetgate_registry_acts_total');
+  expect(acts).toBeGreaterThanOrEqual(3);
+  expect(more('fleetgate_registry_commits_total')).toBeLessThanOrEqual(acts - 2);
+  expect(after.value('fleetgate_registry_waiting_acts')).toBe(0);
+});
+
+test('rows of the audit trail and clients in quarantine, of all apps', async () => {
+  const { fixture, scrape } = await start();
+  const before = await scrape();
+  const app = await createApp(fixture, 'a');
+  const rowsOfApp = (await scrape()).value('fleetgate_audit_rows') as number;
+  for (const { register, call } of [fixture, app]) {
+    await register({ client_id: 'sensor-1' });
+    await register({ client_id: 'sensor-2' });
+    await call('POST', '/v1/clients/sensor-1/quarantine', { reason: 'stolen' });
+  }
+  const after = await scrape();
+  expect(before.value('fleetgate_clients_quarantined')).toBe(0);
+  expect(after.value('fleetgate_clients_quarantined')).toBe(2);
+  expect(after.value('fleetgate_audit_rows')).toBe(rowsOfApp + 6);
+  await fixture.call('POST', '/v1/clients/sensor-1/release');
+  expect((await scrape()).value('fleetgate_clients_quarantined')).toBe(1);
+});
+
+test('readers of the revocations, of all apps, while they read', async () => {
+  const { fixture, scrape } = await start();
+  const app = await createApp(fixture, 'a');
+  const readers = async () => (await scrape()).value('fleetgate_revocation_feed_readers');
+  const leaving = new AbortController();
+  for (const { url, tokenFor, register } of [{ ...fixture, url: fixture.issuer.url }, app]) {
+    const client = await register({ client_id: 'reader', scope: 'fleetgate.revocations' });
+    const { access_token } = (await (await tokenFor(client)).json()) as { access_token: string };
+    const headers = { authorization: `Bearer ${access_token}` };
+    await fetch(`${url}/revocations`, { headers, signal: leaving.signal });
+  }
+  await vi.waitFor(async () => expect(await readers()).toBe(2));
+  leaving.abort();
+  await vi.waitFor(async () => expect(await readers()).toBe(0));
 });
 
 test('one observer is of one issuer', async () => {

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { createRemoteJWKSet, customFetch as joseFetch, jwtVerify } from 'jose';
+import { createRemoteJWKSet, exportJWK, generateKeyPair, customFetch as joseFetch, jwtVerify } from 'jose';
 import * as oauth from 'oauth4webapi';
 import * as openid from 'openid-client';
 import { describe, expect, test } from 'vitest';
 import { runCommand } from '../support/fleetgate-process.ts';
-import { basic, json, type RegisteredClient } from '../support/issuer-fixture.ts';
+import { basic, issuerFixture, json, type RegisteredClient } from '../support/issuer-fixture.ts';
 import { type TlsIssuer, tlsIssuer } from '../support/tls-issuer.ts';
 
-// Every public route over TLS, by libraries that others wrote and by curl, at its address and its `/auth` twin.
+// Every public route over TLS and without, by libraries that others wrote and by curl, at its address and its `/auth` twin.
 
 async function started(): Promise<{ issuer: TlsIssuer; client: RegisteredClient }> {
   const issuer = await tlsIssuer();
@@ -89,6 +89,63 @@ describe.each(['oauth2', 'oidc'] as const)('by the metadata of %s', (algorithm) 
         active: true,
         scope: 'b',
       });
+      await openid.tokenRevocation(config, access_token);
+      expect(await openid.tokenIntrospection(config, access_token)).toEqual({ active: false });
+    }
+  });
+});
+
+/** Without TLS, which both take only when they are told to. */
+describe('over plain HTTP on loopback', () => {
+  async function startedPlain() {
+    const { issuer, register } = await issuerFixture();
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const { client_secret } = await register({ client_id: 'by-secret', scope: 'a' });
+    const jwks = { keys: [await exportJWK(publicKey)] };
+    await register({ client_id: 'by-key', scope: 'a', auth_method: 'private_key_jwt', jwks });
+    return { issuer, client_secret, privateKey };
+  }
+
+  test('oauth4webapi gets, introspects and revokes a token, by secret and by assertion', async () => {
+    const { issuer, client_secret, privateKey } = await startedPlain();
+    const options = { [oauth.allowInsecureRequests]: true };
+    const url = new URL(issuer.url);
+    const found = await oauth.discoveryRequest(url, { algorithm: 'oauth2', ...options });
+    const server = await oauth.processDiscoveryResponse(url, found);
+    for (const [client_id, auth] of [
+      ['by-secret', oauth.ClientSecretBasic(client_secret)],
+      ['by-secret', oauth.ClientSecretPost(client_secret)],
+      ['by-key', oauth.PrivateKeyJwt(privateKey)],
+    ] as const) {
+      const client = { client_id };
+      const asked = await oauth.clientCredentialsGrantRequest(server, client, auth, {}, options);
+      const { access_token } = await oauth.processClientCredentialsResponse(server, client, asked);
+      const introspect = async () =>
+        oauth.processIntrospectionResponse(
+          server,
+          client,
+          await oauth.introspectionRequest(server, client, auth, access_token, options),
+        );
+      expect(await introspect()).toMatchObject({ active: true, client_id });
+      const revoked = await oauth.revocationRequest(server, client, auth, access_token, options);
+      await oauth.processRevocationResponse(revoked);
+      expect(await introspect()).toEqual({ active: false });
+    }
+  });
+
+  test('openid-client does so as well', async () => {
+    const { issuer, client_secret, privateKey } = await startedPlain();
+    for (const [clientId, auth] of [
+      ['by-secret', openid.ClientSecretBasic(client_secret)],
+      ['by-secret', openid.ClientSecretPost(client_secret)],
+      ['by-key', openid.PrivateKeyJwt(privateKey)],
+    ] as const) {
+      const config = await openid.discovery(new URL(issuer.url), clientId, undefined, auth, {
+        algorithm: 'oauth2',
+        execute: [openid.allowInsecureRequests],
+      });
+      const { access_token } = await openid.clientCredentialsGrant(config);
+      expect(await openid.tokenIntrospection(config, access_token)).toMatchObject({ active: true });
       await openid.tokenRevocation(config, access_token);
       expect(await openid.tokenIntrospection(config, access_token)).toEqual({ active: false });
     }

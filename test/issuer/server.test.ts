@@ -80,8 +80,13 @@ describe('public routes', () => {
     expect((await fetch(`${issuer.url}/readyz`)).status).toBe(200);
     expect(await issuer.isReady()).toBe(true);
     await rm(databaseFile);
-    expect((await fetch(`${issuer.url}/livez`)).status).toBe(200);
-    expect((await fetch(`${issuer.url}/readyz`)).status).toBe(503);
+    for (const [path, status] of [
+      ['/livez', 200],
+      ['/readyz', 503],
+    ] as const) {
+      const { status: answered, headers } = await fetch(`${issuer.url}${path}`);
+      expect([path, answered, headers.get('cache-control')]).toEqual([path, status, 'no-store']);
+    }
     expect(await issuer.isReady()).toBe(false);
   });
 
@@ -93,7 +98,7 @@ describe('public routes', () => {
   ])('%s %s is %d with a JSON error', async (method, path, status) => {
     const { issuer } = await issuerFixture();
     const response = await fetch(`${issuer.url}${path}`, { method });
-    expect(response.status).toBe(status);
+    expect([response.status, response.headers.get('cache-control')]).toEqual([status, 'no-store']);
     expect(await response.json()).toEqual({
       error: 'invalid_request',
       error_description: expect.any(String),

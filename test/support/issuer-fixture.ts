@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { IssuerOptions } from '@fleetgate/issuer';
 import { type RunningIssuer, startIssuer } from '@fleetgate/issuer';
-import { fastify, type RouteOptions } from 'fastify';
+import { type FastifyBaseLogger, fastify, LogController, type RouteOptions } from 'fastify';
 import { onTestFinished } from 'vitest';
 
 /** An admin key as the issuer would make one. */
@@ -59,7 +59,10 @@ export async function issuerFixture(options: Partial<IssuerOptions> = {}): Promi
   const directory = await temporaryDirectory();
   const resolved = issuerOptions(directory, options);
   const issuer = await startIssuer(resolved);
-  const app = fastify();
+  const app = fastify({
+    logController: new LogController({ disableRequestLogging: true }),
+    ...(resolved.log === undefined ? {} : { loggerInstance: resolved.log as FastifyBaseLogger }),
+  });
   const adminRoutes: RouteOptions[] = [];
   app.addHook('onRoute', (route) => {
     adminRoutes.push(route);

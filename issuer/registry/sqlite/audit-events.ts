@@ -194,6 +194,11 @@ export function auditReading(database: Database) {
       const isMore = isNewest ? reached > (first ?? 0) : reached < (last ?? 0);
       return { events: rows.map(toEvent), nextAfter: isMore ? reached : undefined };
     },
+    /** Numbers have no gaps. */
+    count(): number {
+      const [first, last] = bounds.get() ?? [];
+      return typeof first === 'number' && typeof last === 'number' ? last - first + 1 : 0;
+    },
     /** The last row; unset for an empty trail. */
     checkpoint(): Checkpoint | undefined {
       const row = lastRow.get();

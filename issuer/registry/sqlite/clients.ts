@@ -1,7 +1,7 @@
 import { type ClientAuthParameters, clientAuthParametersOf } from '../../client-auth/parameters.ts';
 import type { ClientSecret } from '../../secrets.ts';
 import type { ClientFilter } from '../client-changes.ts';
-import type { ClientRecord, NewClientRecord } from '../registry.ts';
+import { type ClientRecord, MAX_COUNTED_CLIENTS, type NewClientRecord } from '../registry.ts';
 import { clientList } from './client-list.ts';
 import type { ClientSecretStatements } from './client-secrets.ts';
 import type { Database } from './database.ts';
@@ -61,6 +61,13 @@ export function clientStatements(database: Database, secrets: ClientSecretStatem
     'INSERT INTO client_labels (registration, name, value, client_id) VALUES (?, ?, ?, ?)',
   );
 
+  // By the index that holds these and no others.
+  const countQuarantined = database
+    .prepare<[], number>(
+      `SELECT count(*) FROM (SELECT 1 FROM clients WHERE quarantined_at_ms IS NOT NULL LIMIT ${MAX_COUNTED_CLIENTS})`,
+    )
+    .pluck();
+
   const toClient = (row: ClientRow): ClientRecord => asClient(row, secrets.ofClient(row.registration));
 
   function insertLabels(
@@ -78,6 +85,7 @@ export function clientStatements(database: Database, secrets: ClientSecretStatem
     /** Every client id is greater than the empty string. */
     list: (after: string, limit: number, filter: ClientFilter = {}): ClientRecord[] =>
       list({ after, limit, filter }).map(toClient),
+    countQuarantined: (): number => countQuarantined.get() ?? 0,
     registrationOf: (clientId: string): number | undefined => registrationOf.get(clientId),
     /** Counts a change of the client that is not in its own row. */
     countChange(registration: number): void {

@@ -1,4 +1,5 @@
 import { FleetgateError } from '@fleetgate/shared';
+import type { RegistryLoad } from '../registry.ts';
 import { asRegistryError, type Database, isFault, isLocked } from './database.ts';
 
 /** Acts in one transaction. Ours: a full batch holds the event loop for about 10 ms. */
@@ -22,6 +23,7 @@ export interface GroupCommit {
   run<T>(act: () => T): Promise<T>;
   /** Whether the last thing that was written, was not: no room, no right, a lock, a damaged file. */
   isFailing(): boolean;
+  load(): RegistryLoad;
   /** Finishes the acts that wait; later ones are rejected. */
   close(): void;
 }
@@ -66,6 +68,8 @@ export function groupCommit(
   let waiting: Waiting[] = [];
   let isClosed = false;
   let hasFailed = false;
+  let commits = 0;
+  let acts = 0;
 
   function flush(): void {
     if (waiting.length === 0) return;
@@ -111,6 +115,8 @@ export function groupCommit(
       hasFailed = false;
       const outcomes = batch.map(({ act }) => attempt(act));
       commit.run();
+      commits += 1;
+      acts += batch.length;
       return outcomes;
     } catch (error) {
       undo();
@@ -162,6 +168,7 @@ export function groupCommit(
       });
     },
     isFailing: () => hasFailed,
+    load: () => ({ waitingActs: waiting.length, commits, acts }),
     close() {
       isClosed = true;
       if (waiting.length > 0) database.pragma(`busy_timeout = ${MAX_LOCK_WAIT_MS}`);

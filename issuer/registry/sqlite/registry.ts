@@ -159,6 +159,9 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     signingKeys: () => read(() => keys.set()),
     signingKeyRevision: () => read(() => keys.revision()),
     changeSigningKeys: (change) => commits.run(() => changeKeys(change)),
+    counts: () =>
+      read(() => ({ auditEvents: audit.count(), quarantinedClients: clients.countQuarantined() })),
+    load: commits.load,
     useAssertion: (assertion, nowSeconds) => commits.run(() => assertions.use(assertion, nowSeconds)),
     async isAvailable() {
       try {

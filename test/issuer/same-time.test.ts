@@ -41,6 +41,8 @@ test.each<[string, (() => Partial<TokenRequest>)[]]>([
   ],
 ])(
   'a wrong %s of a client, and one of a client nobody knows, are refused in the same time',
+  // Work that is left out is left out each time; a machine that is busy with something else is so once.
+  { retry: 3 },
   async (_name, kinds) => {
     const issuer = await openIssuer(resolveOptions(issuerOptions(await temporaryDirectory())), () => ISSUER);
     onTestFinished(() => issuer.close());

@@ -99,6 +99,9 @@ Examples:
   fleetgate-agent run --credentials device.json --mqtt --health 127.0.0.1:9090
   fleetgate-agent run --credentials device.json --sink-file token --once      # for cron
 
+SIGHUP reads the credentials file again and tries what is new in it, SIGUSR1 asks for a token now. The file is also read
+again when the issuer refuses: a secret that was rotated is picked up, and the old one used until the new one is good.
+
 With --token-cache a restart while the issuer is away goes on with the token there is.
 
 A token is replaced between 70 % and 80 % of its lifetime; while the issuer is away the one that is still valid

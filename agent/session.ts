@@ -100,7 +100,7 @@ async function tokenToConnectWith({ tokens, emit, signal }: SessionParts): Promi
       if (valid !== undefined) return valid;
       const retryInMs = Math.max(10, tokens.retryInMs);
       emit('token_failed', { error, retryInMs });
-      await wait(retryInMs, signal);
+      await wait(retryInMs, AbortSignal.any([signal, tokens.replaced]));
     }
   }
   return undefined;

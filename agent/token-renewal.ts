@@ -20,21 +20,23 @@ export async function nextToken(
   options: TokenRenewalOptions,
 ): Promise<AccessToken | undefined> {
   const { signal, onFailure, now = () => performance.now() } = options;
-  if (current !== undefined) await wait(current.refreshAtMs - now(), signal);
+  // Somebody else may have asked meanwhile, and sooner.
+  const waitOrUntilReplaced = (ms: number) => wait(ms, AbortSignal.any([signal, source.replaced]));
+  if (current !== undefined) await waitOrUntilReplaced(current.refreshAtMs - now());
   while (!signal.aborted) {
     // A failure of somebody else's request holds here too.
-    await wait(source.retryInMs, signal);
+    await waitOrUntilReplaced(source.retryInMs);
     if (signal.aborted) return undefined;
     try {
       const token = await unlessAborted(source.renew(), signal);
       if (token === undefined) return undefined;
       if (token !== current) return token;
-      await wait(Math.max(1, token.refreshAtMs - now()), signal);
+      await waitOrUntilReplaced(Math.max(1, token.refreshAtMs - now()));
     } catch (error) {
       if (signal.aborted) return undefined;
       onFailure(error, source.retryInMs);
       // Full jitter can be 0; an error that leaves no back-off must not spin.
-      await wait(Math.max(10, source.retryInMs), signal);
+      await waitOrUntilReplaced(Math.max(10, source.retryInMs));
     }
   }
   return undefined;

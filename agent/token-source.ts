@@ -23,6 +23,13 @@ export interface TokenSource {
   get(): Promise<AccessToken>;
   /** As `get`, but past the refresh point it waits for the new token, and rejects when there is none. */
   renew(): Promise<AccessToken>;
+  /**
+   * Asks for another token now, whatever is left of the one there is, which stays until then, and of a back-off.
+   * @throws FleetgateError or OAuthError of the failed request
+   */
+  refresh(): Promise<AccessToken>;
+  /** Aborted when another token takes the place of the one there is; then there is another signal here. */
+  readonly replaced: AbortSignal;
   /** Forgets this token because somebody refused it. A newer one is kept. */
   invalidate(token: AccessToken): void;
   /** Milliseconds until the issuer may be asked again after a failure; 0 when it may be asked now. */
@@ -67,6 +74,7 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
   let cached: AccessToken | undefined;
   let restoring: Promise<void> | undefined;
   let underWay: Promise<AccessToken> | undefined;
+  let replacing = new AbortController();
   let failure: { error: unknown; count: number; retryAtMs: number } | undefined;
 
   const usable = (): AccessToken | undefined =>
@@ -101,6 +109,9 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
     try {
       cached = toAccessToken(await transport(request, signal), askedAtMs, random);
       failure = undefined;
+      const before = replacing;
+      replacing = new AbortController();
+      before.abort();
       const { value, scope, lifetimeSeconds } = cached;
       void cache?.write({ value, scope, lifetimeSeconds, ageMs: now() - askedAtMs });
       return cached;
@@ -142,6 +153,14 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
       if (cache !== undefined) await restore(cache);
       const token = usable();
       return token !== undefined && now() < token.refreshAtMs ? token : waitFor(ask());
+    },
+    async refresh() {
+      throwIfStopped();
+      failure = undefined;
+      return waitFor(ask());
+    },
+    get replaced() {
+      return replacing.signal;
     },
     invalidate(token: AccessToken) {
       if (cached !== token) return;

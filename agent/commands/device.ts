@@ -55,6 +55,23 @@ export function untilSignal(): AbortSignal & Disposable {
   });
 }
 
+/** Does what each signal is for, until it is disposed of. */
+export function onSignals(acts: Partial<Record<NodeJS.Signals, () => Promise<void>>>): Disposable {
+  const listeners = Object.entries(acts).map(
+    ([name, act]) =>
+      [
+        name as NodeJS.Signals,
+        () => void act().catch((error: unknown) => note(`no new token: ${errorMessage(error)}`)),
+      ] as const,
+  );
+  for (const [name, listener] of listeners) process.on(name, listener);
+  return {
+    [Symbol.dispose]() {
+      for (const [name, listener] of listeners) process.off(name, listener);
+    },
+  };
+}
+
 /** A session closed sooner than this was not ended by a token's age or an idle network. */
 const BRIEF_MS = 5000;
 

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import type { AccessToken } from '../access-token.ts';
 import { createAgent } from '../agent.ts';
 import { startHealthServer } from '../health.ts';
+import { rereadingTransport } from '../rereading-transport.ts';
 import { writeFileAtomically } from '../sinks/file.ts';
 import { keepTokenFresh } from '../token-renewal.ts';
 import { createTokenSource } from '../token-source.ts';
@@ -16,6 +17,7 @@ import {
   errorMessage,
   narrate,
   note,
+  onSignals,
   tokenFailure,
   UsageError,
   untilSignal,
@@ -44,7 +46,12 @@ export async function run(flags: RunFlags): Promise<void> {
   if (sinkFile !== undefined) await requireFolder(dirname(sinkFile));
   using signal = untilSignal();
   const cache = cacheOf(credentials, flags);
-  const tokens = createTokenSource(credentials, { signal, ...(cache && { cache }) });
+  const transport = rereadingTransport(credentials, { read: () => deviceCredentials(flags), note });
+  const tokens = createTokenSource(credentials, {
+    signal,
+    transport: transport.request,
+    ...(cache && { cache }),
+  });
   if (once && sinkFile !== undefined) {
     const token = await tokens.get().catch((error: unknown) => {
       throw tokenFailure(error, credentials, flags.credentials);
@@ -60,6 +67,13 @@ export async function run(flags: RunFlags): Promise<void> {
     inUse !== undefined &&
     performance.now() < inUse.expiresAtMs &&
     (agent === undefined || agent.phase === 'connected');
+  using _signals = onSignals({
+    SIGHUP: async () => {
+      if (await transport.reread()) await tokens.refresh();
+      else note('the credentials file holds nothing new');
+    },
+    SIGUSR1: async () => void (await tokens.refresh()),
+  });
   const server = health && (await startHealthServer(health, isReady));
   if (server !== undefined) note(`health at ${server.url}`);
   if (agent !== undefined) {

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { formatCredentials } from '@fleetgate/shared';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { deviceCredentials, startBroker, startIssuer } from '../support/agent-fixture.ts';
+import { issuerFixture } from '../support/issuer-fixture.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -46,6 +47,63 @@ async function device(issuer: string, broker = 'mqtt://127.0.0.1:1') {
   await writeFile(path, formatCredentials(deviceCredentials(issuer, broker)), { mode: 0o600 });
   return { folder, path, sink: join(folder, 'token') };
 }
+
+describe('run, by signals', { timeout: 60_000 }, () => {
+  /** A device of a real issuer, whose agent writes tokens to a file. */
+  async function running() {
+    const fixture = await issuerFixture();
+    const client = await fixture.register({ client_id: 'd1' });
+    const { path, sink } = await device(fixture.issuer.url);
+    const put = (secret: string) =>
+      writeFile(
+        path,
+        formatCredentials({
+          ...deviceCredentials(fixture.issuer.url, 'mqtt://127.0.0.1:1'),
+          auth: { method: 'client_secret_basic', client_secret: secret },
+        }),
+        { mode: 0o600 },
+      );
+    await put(client.client_secret);
+    const agent = start(['run', '--credentials', path, '--sink-file', sink]);
+    await agent.says('new token');
+    const first = await readFile(sink, 'utf8');
+    const rotate = async () => {
+      const answer = await fixture.call('POST', '/v1/clients/d1/secrets', { overlap_seconds: 0 });
+      expect(answer.status).toBe(201);
+      return ((await answer.json()) as { client_secret: string }).client_secret;
+    };
+    const changed = () => expect.poll(() => readFile(sink, 'utf8'), { timeout: 10_000 }).not.toBe(first);
+    return { fixture, agent, put, rotate, changed };
+  }
+
+  test('SIGUSR1 asks for a token now, and no debugger listens', async () => {
+    const { agent, changed } = await running();
+    agent.child.kill('SIGUSR1');
+    await changed();
+    expect(agent.output()).not.toContain('ebugger');
+  });
+
+  test('a secret that was rotated is picked up from the file when the issuer refuses the old one', async () => {
+    const { agent, put, rotate, changed } = await running();
+    await put(await rotate());
+    agent.child.kill('SIGUSR1');
+    await changed();
+    await agent.says('the new credentials are in use');
+  });
+
+  test('SIGHUP reads the file, and goes on with what there was if it is no good', async () => {
+    const { agent, put, rotate, changed } = await running();
+    await put('not-registered-anywhere');
+    agent.child.kill('SIGHUP');
+    await agent.says('refuses the new credentials');
+    await put(await rotate());
+    agent.child.kill('SIGHUP');
+    await agent.says('the new credentials are in use');
+    await changed();
+    agent.child.kill('SIGHUP');
+    await agent.says('holds nothing new');
+  });
+});
 
 describe('run', { timeout: 60_000 }, () => {
   test('--once writes the token, mode 0600, alone and without a newline, and ends', async () => {

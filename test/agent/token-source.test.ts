@@ -101,3 +101,19 @@ test('an option with a wrong name is a TypeError', () => {
   const options = { transprot: 1 } as object;
   expect(() => createTokenSource(credentialsFor('https://issuer.example'), options)).toThrow(TypeError);
 });
+
+test('refresh asks at once, whatever is left of the token and of a back-off, and says that it was replaced', async () => {
+  const { state, source } = sourceWithClock(100);
+  await source.get();
+  const { replaced } = source;
+  expect(replaced.aborted).toBe(false);
+  expect((await source.refresh()).value).toBe('token-2');
+  expect(replaced.aborted).toBe(true);
+  expect(source.replaced.aborted).toBe(false);
+  state.away = true;
+  await expect(source.refresh()).rejects.toBe(outage);
+  expect((await source.get()).value).toBe('token-2');
+  state.away = false;
+  expect(source.retryInMs).toBe(0);
+  expect((await source.refresh()).value).toBe('token-4');
+});

@@ -18,8 +18,11 @@ export interface IssuerObserver {
   watch(state: IssuerState): void;
   /** @param result `ok`, or the reason code that the audit trail has; `slow_down` is not in it each time */
   request(act: ObservedAct, result: string, seconds: number): void;
-  /** A request over HTTP was refused, also one that was none of these acts. @param reason as in its line in the log */
-  refused(listener: Listener, status: number, reason: string): void;
+  /**
+   * A request over HTTP was refused, also one that was none of these acts; or a connection, which gets no answer.
+   * @param reason as in the log
+   */
+  refused(listener: Listener, status: number | 'none', reason: string): void;
 }
 
 /** Read when asked; each call looks into the registry of every app. */

@@ -11,7 +11,12 @@ export interface AddressPlaces {
 /** Between two lines in the log of the same kind: a flood is one line. */
 const LOG_INTERVAL_MS = 60_000;
 
-export function addressPlaces(max: number, log: Logger | undefined): AddressPlaces {
+/** @param onRefused called for each connection that is closed; the log has one line a minute of them */
+export function addressPlaces(
+  max: number,
+  log: Logger | undefined,
+  onRefused: (reason: string) => void,
+): AddressPlaces {
   const taken = new Map<string, number>();
   let loggedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -24,6 +29,7 @@ export function addressPlaces(max: number, log: Logger | undefined): AddressPlac
       const before = taken.get(key) ?? 0;
       if (before >= max) {
         socket.destroy();
+        onRefused('connections_limited');
         const nowMs = performance.now();
         if (nowMs - loggedAtMs < LOG_INTERVAL_MS) return false;
         loggedAtMs = nowMs;

@@ -95,7 +95,9 @@ export function openHttpServer(
   });
   app.server.maxConnections = MAX_CONNECTIONS;
   const sockets = new Set<Socket>();
-  const places = addressPlaces(maxAddressConnections, log);
+  const places = addressPlaces(maxAddressConnections, log, (reason) =>
+    logged.observer?.refused(logged.listener, 'none', reason),
+  );
   // Behind Node's own listener: TLS takes no socket that is destroyed already.
   app.server.on('connection', (socket: Socket) => {
     if (!places.take(socket)) return;

@@ -1,8 +1,11 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { prometheusObserver } from '@fleetgate/issuer/metrics';
 import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { expect, onTestFinished, test } from 'vitest';
 import { issuerFixture } from '../support/issuer-fixture.ts';
+import { parseMetrics } from '../support/prometheus-text.ts';
 import { tlsIssuer } from '../support/tls-issuer.ts';
 
 const MAX = 5;
@@ -54,14 +57,18 @@ test('with TLS too, in the middle of the handshake', async () => {
   expect(answer.status).toBe(200);
 });
 
-test('the log has one line of it', async () => {
+test('the log has one line of it, and each is counted', async () => {
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(line) });
-  const fixture = await issuerFixture({ limits, log });
+  const register = new Registry();
+  const fixture = await issuerFixture({ limits, log, observer: prometheusObserver(register) });
   const sockets = await openMany(fixture.issuer.port, MAX + 10);
   await expect.poll(() => closedOf(sockets)).toBe(10);
   const said = lines
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ event }) => event === 'connections_limited');
   expect(said).toEqual([expect.objectContaining({ address: '127.0.0.2', max: MAX })]);
+  const refused = { listener: 'public', status: 'none', reason: 'connections_limited' };
+  const { value } = parseMetrics(await register.metrics());
+  expect(value('fleetgate_issuer_refusals_total', refused)).toBe(10);
 });

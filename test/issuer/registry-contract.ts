@@ -211,6 +211,20 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
       expect(await registry.listEvents({ limit: 1 })).toEqual([first]);
     });
 
+    test('its rows and clients in quarantine are counted, and its acts by commits', async () => {
+      expect(await registry.counts()).toEqual({ auditEvents: 0, quarantinedClients: 0 });
+      const before = registry.load();
+      await Promise.all([
+        registry.createClient(client('a'), event('client.create', 'a')),
+        registry.createClient(client('b'), event('client.create', 'b')),
+        registry.recordEvent(event('client.delete', 'x', 'client_unknown')),
+      ]);
+      expect(await registry.counts()).toEqual({ auditEvents: 3, quarantinedClients: 0 });
+      const { waitingActs, commits, acts } = registry.load();
+      expect([waitingActs, acts - before.acts]).toEqual([0, 3]);
+      expect(commits).toBeGreaterThan(before.commits);
+    });
+
     describe('a revocation', () => {
       test.each<Exclude<RevocationTarget, { kind: 'key' }>>([
         { kind: 'token', tokenId: "j'1" },

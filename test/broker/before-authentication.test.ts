@@ -70,6 +70,20 @@ describe('nothing behind a CONNECT is served before its answer', () => {
       expect(client.received.filter(({ cmd }) => cmd !== 'connack')).toEqual([]);
     }
   });
+
+  // After CONNECT was handed to the host, and before that asks us about it, it would take the next chunk.
+  attack('in a chunk that comes within the same turn', {}, async (broker) => {
+    for (let ticks = 0; ticks < 12; ticks += 1) {
+      const [ours, theirs] = duplexPair();
+      const client = rawClientOn(ours);
+      broker.aedes.handle(theirs);
+      ours.write(generate(connectPacket('device-1', 'x.y.z')));
+      for (let i = 0; i < ticks; i += 1) await new Promise((resolve) => process.nextTick(resolve));
+      ours.write(generate({ cmd: 'pingreq' }));
+      await client.closed;
+      expect(client.received.map(({ cmd }) => cmd)).toEqual(['connack']);
+    }
+  });
 });
 
 describe('whoever has no session of ours is denied in every hook', () => {

@@ -259,7 +259,7 @@ test('an agent that restarts while the issuer is away connects at once', async (
     await agent.publish('a', 'x', { qos: 1 });
   };
   await run();
-  await expect.poll(() => existsSync(file)).toBe(true);
+  await expect.poll(() => existsSync(file), { timeout: 10_000 }).toBe(true);
   issuer.answer = () => ({ status: 503, body: { error: 'temporarily_unavailable' } });
   await run();
   expect(broker.tokens).toEqual(['canary-token-1', 'canary-token-1']);

@@ -22,12 +22,13 @@ async function openMany(port: number, count: number, localAddress = '127.0.0.2')
   return sockets;
 }
 
+const patient = { timeout: 10_000 };
 const closedOf = (sockets: readonly Socket[]) => sockets.filter(({ closed }) => closed).length;
 
 test('connections beyond those of one address are closed, and others are served', async () => {
   const fixture = await issuerFixture({ limits });
   const sockets = await openMany(fixture.issuer.port, MAX + 3);
-  await expect.poll(() => closedOf(sockets)).toBe(3);
+  await expect.poll(() => closedOf(sockets), patient).toBe(3);
   expect((await fetch(`${fixture.issuer.url}/livez`)).status).toBe(200);
 });
 
@@ -45,14 +46,14 @@ test('a place is free again when its connection has closed', async () => {
         once(one as Socket, 'close'),
       ])) as unknown[];
       return error === undefined && (one?.bytesRead ?? 0) > 0;
-    })
+    }, patient)
     .toBe(true);
 });
 
 test('with TLS too, in the middle of the handshake', async () => {
   const fixture = await tlsIssuer({ limits });
   const sockets = await openMany(fixture.issuer.port, MAX + 3);
-  await expect.poll(() => closedOf(sockets)).toBe(3);
+  await expect.poll(() => closedOf(sockets), patient).toBe(3);
   const answer = await fixture.fetchWith()(`${fixture.issuer.url}/livez`);
   expect(answer.status).toBe(200);
 });
@@ -63,7 +64,7 @@ test('the log has one line of it, and each is counted', async () => {
   const register = new Registry();
   const fixture = await issuerFixture({ limits, log, observer: prometheusObserver(register) });
   const sockets = await openMany(fixture.issuer.port, MAX + 10);
-  await expect.poll(() => closedOf(sockets)).toBe(10);
+  await expect.poll(() => closedOf(sockets), patient).toBe(10);
   const said = lines
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ event }) => event === 'connections_limited');

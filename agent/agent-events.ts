@@ -1,3 +1,5 @@
+import type { FailureKind } from './refresh-policy.ts';
+
 /** What an agent is doing. */
 export type AgentPhase = 'idle' | 'connecting' | 'connected' | 'stopped';
 
@@ -22,8 +24,12 @@ export interface AgentEvents {
   unreachable: [{ reason: string; retryInMs: number }];
   /** A new token is in use. */
   token: [{ expiresInSeconds: number; scope?: string }];
-  /** No new token; one that is still valid stays in use. `error` has a `code`. */
-  token_failed: [{ error: unknown; retryInMs: number }];
+  /**
+   * No new token; one that is still valid stays in use. `error` has a `code`. `kind` is `transient` when it passes by
+   * itself, `refused` when somebody has to change something, `dead` when that is the credential: it is asked for
+   * rarely then.
+   */
+  token_failed: [{ error: unknown; kind: FailureKind; retryInMs: number }];
   /** A subscription that had been granted was refused after a reconnect. */
   subscription_lost: [{ filter: string }];
   /** A message handler threw or rejected. */

@@ -89,7 +89,11 @@ function addRun(program: Command): void {
     )
     .option('--sink-file <path>', 'write each token to this file, atomically, mode 0600, without a newline')
     .option('--mqtt', 'hold the MQTT session of the device')
-    .option('--health <host:port>', 'serve /livez and /readyz over HTTP (default: off)', parseHostAndPort)
+    .option(
+      '--health <host:port>',
+      'serve /livez, /readyz and /metrics over HTTP (default: off)',
+      parseHostAndPort,
+    )
     .option('--once', 'write --sink-file once and end')
     .addHelpText(
       'after',
@@ -100,12 +104,15 @@ Examples:
   fleetgate-agent run --credentials device.json --sink-file token --once      # for cron
 
 SIGHUP reads the credentials file again and tries what is new in it, SIGUSR1 asks for a token now. The file is also read
-again when the issuer refuses: a secret that was rotated is picked up, and the old one used until the new one is good.
+again when it changes and when the issuer refuses: a secret that was rotated is picked up, and the old one used until
+the new one is good.
 
 With --token-cache a restart while the issuer is away goes on with the token there is.
 
 A token is replaced between 70 % and 80 % of its lifetime; while the issuer is away the one that is still valid
-stays in use. /livez answers 200 always, /readyz 200 while everything asked for has a valid token, else 503.`,
+stays in use. /livez answers 200 always, /readyz 200 while everything asked for has a valid token, else 503 with the
+reason. A credential the issuer refuses twice is dead: it is tried rarely, at last once an hour, and at once when the
+file changes.`,
     )
     .action((flags: RunFlags) => run(flags));
 }

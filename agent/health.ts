@@ -7,27 +7,24 @@ export interface HealthServer extends AsyncDisposable {
   readonly url: string;
 }
 
+export interface HealthReport {
+  readiness(): { isReady: boolean; text: string };
+  /** In the text format of Prometheus. */
+  metrics(): string;
+}
+
 /**
- * Serves `/livez`, always 200, and `/readyz`, 200 or 503 by `isReady`. Nothing else, and no token, is to be had here.
+ * Serves `/livez`, always 200, `/readyz`, 200 or 503 with the reason in words, and `/metrics`. Nothing else, and no
+ * token, is to be had here.
  * @throws FleetgateError `address_in_use`
  */
 export async function startHealthServer(
   address: { host: string; port: number },
-  isReady: () => boolean,
+  report: HealthReport,
 ): Promise<HealthServer> {
   const server = createServer({ requestTimeout: 5000, maxHeaderSize: 8192 }, (request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://health');
-    const [status, text] =
-      pathname === '/livez'
-        ? [200, 'ok']
-        : pathname !== '/readyz'
-          ? [404, 'not found; there are /livez and /readyz']
-          : isReady()
-            ? [200, 'ok']
-            : [503, 'not ready'];
-    response
-      .writeHead(status, { 'content-type': 'text/plain', 'cache-control': 'no-store' })
-      .end(`${text}\n`);
+    const [status, text, type = 'text/plain'] = answer(request.url ?? '/', report);
+    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(text);
   });
   server.maxConnections = 64;
   await new Promise<void>((resolve, reject) => {
@@ -50,4 +47,20 @@ export async function startHealthServer(
       server.closeAllConnections();
     },
   };
+}
+
+function answer(path: string, report: HealthReport): [status: number, text: string, type?: string] {
+  // Not by URL, which throws for some of what a request line may hold.
+  switch (path.split('?')[0]) {
+    case '/livez':
+      return [200, 'ok\n'];
+    case '/readyz': {
+      const { isReady, text } = report.readiness();
+      return [isReady ? 200 : 503, `${text}\n`];
+    }
+    case '/metrics':
+      return [200, report.metrics(), 'text/plain; version=0.0.4'];
+    default:
+      return [404, 'not found; there are /livez, /readyz and /metrics\n'];
+  }
 }

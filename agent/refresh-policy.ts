@@ -27,9 +27,10 @@ export function expiryMarginMs(lifetimeMs: number): number {
 
 /**
  * What kind of failure it was. `transient` passes by itself (network, timeout, overload). `refused` stays until
- * somebody changes the credentials, the registration or the policy.
+ * somebody changes the credentials, the registration or the policy. `dead` is a credential the issuer has refused again
+ * (`invalid_client`): nothing but another credential is expected to help.
  */
-export type FailureKind = 'transient' | 'refused';
+export type FailureKind = 'transient' | 'refused' | 'dead';
 
 /** First step of the transient back-off, in milliseconds. */
 export const TRANSIENT_BASE_MS = 1000;
@@ -39,12 +40,16 @@ export const TRANSIENT_CAP_MS = 60_000;
 export const REFUSED_BASE_MS = 30_000;
 /** Its cap: a fleet with dead credentials must not be a load, and a mended one must come back without a visit. */
 export const REFUSED_CAP_MS = 300_000;
+/** First step with a dead credential: somebody has to come, and does not come sooner for being asked. */
+export const DEAD_BASE_MS = 900_000;
+/** Its cap: 3600 s, so that a client that is registered again under the same secret comes back within the hour. */
+export const DEAD_CAP_MS = 3_600_000;
 /** Longest `Retry-After` that is obeyed: an issuer that says more is asked once an hour. */
 export const RETRY_AFTER_CAP_MS = 3_600_000;
 
 export interface Failure {
   kind: FailureKind;
-  /** Failures before this one, without a success in between: 0 for the first. */
+  /** Failures of this kind before this one, in a row: 0 for the first. */
   attempt: number;
   /** What the server asked for with `Retry-After`. */
   retryAfterMs?: number | undefined;
@@ -55,12 +60,12 @@ export interface Failure {
  *
  *     transient   random × ceiling                    (full jitter; base 1 s, cap 60 s)
  *     refused     ceiling / 2 + random × ceiling / 2  (base 30 s, cap 300 s)
+ *     dead        ceiling / 2 + random × ceiling / 2  (base 900 s, cap 3600 s)
  *     Retry-After that time + random × ceiling        (never sooner than asked, nor all at the same moment)
  */
 export function retryDelayMs(failure: Failure, random: Random): number {
   const { kind, attempt, retryAfterMs } = failure;
-  const [baseMs, capMs] =
-    kind === 'transient' ? [TRANSIENT_BASE_MS, TRANSIENT_CAP_MS] : [REFUSED_BASE_MS, REFUSED_CAP_MS];
+  const [baseMs, capMs] = stepsOf[kind];
   const ceilingMs = Math.min(capMs, baseMs * 2 ** Math.min(attempt, 30));
   if (retryAfterMs !== undefined) {
     return Math.min(Math.max(0, retryAfterMs), RETRY_AFTER_CAP_MS) + random() * ceilingMs;
@@ -68,9 +73,20 @@ export function retryDelayMs(failure: Failure, random: Random): number {
   return kind === 'transient' ? random() * ceilingMs : ceilingMs / 2 + (random() * ceilingMs) / 2;
 }
 
-/** The kind of a failed token request. What is not known to be a refusal may pass. */
-export function tokenFailureKind(error: unknown): FailureKind {
+const stepsOf: Readonly<Record<FailureKind, readonly [baseMs: number, capMs: number]>> = {
+  transient: [TRANSIENT_BASE_MS, TRANSIENT_CAP_MS],
+  refused: [REFUSED_BASE_MS, REFUSED_CAP_MS],
+  dead: [DEAD_BASE_MS, DEAD_CAP_MS],
+};
+
+/**
+ * The kind of a failed token request. What is not known to be a refusal may pass.
+ * @param refusals of the credential (`invalid_client`) before this one, without a token in between: one may be a
+ * rotation under way or an issuer that was restored, two are the credential. Default 0.
+ */
+export function tokenFailureKind(error: unknown, refusals = 0): FailureKind {
   if (error instanceof OAuthError) {
+    if (error.code === 'invalid_client' && refusals > 0) return 'dead';
     return error.code === 'temporarily_unavailable' || error.code === 'server_error'
       ? 'transient'
       : 'refused';

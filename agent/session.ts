@@ -99,7 +99,7 @@ async function tokenToConnectWith({ tokens, emit, signal }: SessionParts): Promi
       const valid = await tokens.get().catch(() => undefined);
       if (valid !== undefined) return valid;
       const retryInMs = Math.max(10, tokens.retryInMs);
-      emit('token_failed', { error, retryInMs });
+      emit('token_failed', { error, kind: tokens.failureKind ?? 'transient', retryInMs });
       await wait(retryInMs, AbortSignal.any([signal, tokens.replaced]));
     }
   }
@@ -155,7 +155,8 @@ async function endOf(
   const renewed = nextToken(tokens, token, {
     signal: AbortSignal.any([signal, over.signal]),
     // The session stays: its token is still good.
-    onFailure: (error, retryInMs) => emit('token_failed', { error, retryInMs }),
+    onFailure: (error, retryInMs) =>
+      emit('token_failed', { error, kind: tokens.failureKind ?? 'transient', retryInMs }),
   });
   try {
     return await Promise.race([

@@ -1,8 +1,9 @@
-import { type Credentials, FleetgateError, type TokenResponse } from '@fleetgate/shared';
+import { type Credentials, FleetgateError, OAuthError, type TokenResponse } from '@fleetgate/shared';
 import { AccessToken } from './access-token.ts';
 import { checkOptions } from './options.ts';
 import {
   expiryMarginMs,
+  type FailureKind,
   type Random,
   refreshDelayMs,
   retryDelayMs,
@@ -34,6 +35,8 @@ export interface TokenSource {
   invalidate(token: AccessToken): void;
   /** Milliseconds until the issuer may be asked again after a failure; 0 when it may be asked now. */
   readonly retryInMs: number;
+  /** Of the last request; unset when it gave a token. */
+  readonly failureKind: FailureKind | undefined;
 }
 
 export interface TokenSourceOptions {
@@ -75,7 +78,9 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
   let restoring: Promise<void> | undefined;
   let underWay: Promise<AccessToken> | undefined;
   let replacing = new AbortController();
-  let failure: { error: unknown; count: number; retryAtMs: number } | undefined;
+  let failure: { error: unknown; kind: FailureKind; count: number; retryAtMs: number } | undefined;
+  /** Of the credential, since the last token. */
+  let refusals = 0;
 
   const usable = (): AccessToken | undefined =>
     cached !== undefined && now() < cached.expiresAtMs - expiryMarginMs(cached.lifetimeSeconds * 1000)
@@ -109,6 +114,7 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
     try {
       cached = toAccessToken(await transport(request, signal), askedAtMs, random);
       failure = undefined;
+      refusals = 0;
       const before = replacing;
       replacing = new AbortController();
       before.abort();
@@ -117,10 +123,12 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
       return cached;
     } catch (error) {
       throwIfStopped();
-      const count = failure?.count ?? 0;
+      const kind = tokenFailureKind(error, refusals);
+      if (error instanceof OAuthError && error.code === 'invalid_client') refusals += 1;
+      const count = failure?.kind === kind ? failure.count : 0;
       const retryAfterMs = error instanceof IssuerBusyError ? error.retryAfterMs : undefined;
-      const delayMs = retryDelayMs({ kind: tokenFailureKind(error), attempt: count, retryAfterMs }, random);
-      failure = { error, count: count + 1, retryAtMs: now() + delayMs };
+      const delayMs = retryDelayMs({ kind, attempt: count, retryAfterMs }, random);
+      failure = { error, kind, count: count + 1, retryAtMs: now() + delayMs };
       throw error;
     }
   }
@@ -156,7 +164,7 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
     },
     async refresh() {
       throwIfStopped();
-      failure = undefined;
+      if (failure !== undefined) failure.retryAtMs = 0;
       return waitFor(ask());
     },
     get replaced() {
@@ -169,6 +177,9 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
     },
     get retryInMs() {
       return retryInMs();
+    },
+    get failureKind() {
+      return failure?.kind;
     },
   });
 }

@@ -1,6 +1,6 @@
 import { type Credentials, FleetgateError, OAuthError } from '@fleetgate/shared';
 import type { Agent, AgentOptions } from '../agent.ts';
-import { tokenFailureKind } from '../refresh-policy.ts';
+import { type FailureKind, tokenFailureKind } from '../refresh-policy.ts';
 import { readCredentialsFile } from '../store.ts';
 import { openTokenCache, type TokenCache } from '../token-cache.ts';
 
@@ -100,8 +100,8 @@ export function narrate(agent: Agent, clientId: string): void {
   agent.on('refused', ({ returnCode, retryInMs }) =>
     note(`${refusal(returnCode)}; next try in ${seconds(retryInMs)}`),
   );
-  agent.on('token_failed', ({ error, retryInMs }) =>
-    note(`no new token: ${errorMessage(error)}; next try in ${seconds(retryInMs)}`),
+  agent.on('token_failed', ({ error, kind, retryInMs }) =>
+    note(`${failureText(error, kind)}; next try in ${seconds(retryInMs)}`),
   );
   agent.on('subscription_lost', ({ filter }) => note(`the broker no longer grants '${filter}'`));
 }
@@ -113,7 +113,7 @@ export function permanentRefusal(agent: Agent, credentials: Credentials, file: s
       if (isPermanent) reject(new FleetgateError('broker_refused', refusal(returnCode)));
     });
     agent.on('token_failed', ({ error }) => {
-      if (tokenFailureKind(error) === 'refused') reject(tokenFailure(error, credentials, file));
+      if (tokenFailureKind(error) !== 'transient') reject(tokenFailure(error, credentials, file));
     });
     agent.on('stopped', ({ error }) => {
       if (error !== undefined) reject(error);
@@ -133,6 +133,12 @@ export function tokenFailure(error: unknown, { client_id, issuer }: Credentials,
     return new FleetgateError(error.code, `${error.message}; is an issuer running there? ${file} names it`);
   }
   return error;
+}
+
+/** Why there is no new token, and whether waiting helps. */
+export function failureText(error: unknown, kind: FailureKind | undefined): string {
+  const advice = kind === 'dead' ? '; the credentials are dead, replace them in their file' : '';
+  return `no new token: ${errorMessage(error)}${advice}`;
 }
 
 export function errorMessage(error: unknown): string {

@@ -2,12 +2,14 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { AccessToken } from '../access-token.ts';
-import { createAgent } from '../agent.ts';
+import { type Agent, createAgent } from '../agent.ts';
+import { watchCredentials } from '../credentials-watch.ts';
 import { startHealthServer } from '../health.ts';
+import { type AgentState, countRequests, formatMetrics } from '../metrics.ts';
 import { rereadingTransport } from '../rereading-transport.ts';
 import { writeFileAtomically } from '../sinks/file.ts';
 import { keepTokenFresh } from '../token-renewal.ts';
-import { createTokenSource } from '../token-source.ts';
+import { createTokenSource, type TokenSource } from '../token-source.ts';
 import { wait } from '../waiting.ts';
 import {
   agentOptions,
@@ -15,6 +17,7 @@ import {
   type DeviceFlags,
   deviceCredentials,
   errorMessage,
+  failureText,
   narrate,
   note,
   onSignals,
@@ -47,9 +50,10 @@ export async function run(flags: RunFlags): Promise<void> {
   using signal = untilSignal();
   const cache = cacheOf(credentials, flags);
   const transport = rereadingTransport(credentials, { read: () => deviceCredentials(flags), note });
+  const counters = { tokenRequests: 0, tokenFailures: 0, connects: 0 };
   const tokens = createTokenSource(credentials, {
     signal,
-    transport: transport.request,
+    transport: countRequests(transport.request, counters),
     ...(cache && { cache }),
   });
   if (once && sinkFile !== undefined) {
@@ -63,10 +67,7 @@ export async function run(flags: RunFlags): Promise<void> {
   const agent = mqtt === undefined ? undefined : createAgent(credentials, { ...agentOptions(flags), tokens });
   // What is ready: every output asked for holds a token that is valid now.
   let inUse: AccessToken | undefined;
-  const isReady = () =>
-    inUse !== undefined &&
-    performance.now() < inUse.expiresAtMs &&
-    (agent === undefined || agent.phase === 'connected');
+  const state = () => stateOf(inUse, tokens, agent);
   using _signals = onSignals({
     SIGHUP: async () => {
       if (await transport.reread()) await tokens.refresh();
@@ -74,10 +75,21 @@ export async function run(flags: RunFlags): Promise<void> {
     },
     SIGUSR1: async () => void (await tokens.refresh()),
   });
-  const server = health && (await startHealthServer(health, isReady));
+  using _watch = watchCredentials(flags.credentials, async () => {
+    if (await transport.reread()) await tokens.refresh().catch(() => undefined);
+  });
+  const server =
+    health &&
+    (await startHealthServer(health, {
+      readiness: () => ({ isReady: state().isReady, text: readinessText(state()) }),
+      metrics: () => formatMetrics(state(), counters),
+    }));
   if (server !== undefined) note(`health at ${server.url}`);
   if (agent !== undefined) {
     narrate(agent, flags.clientId ?? credentials.client_id);
+    agent.on('connected', () => {
+      counters.connects += 1;
+    });
     agent.start();
   }
 
@@ -94,13 +106,37 @@ export async function run(flags: RunFlags): Promise<void> {
         // The agent says the same of the same request.
         if (agent === undefined)
           note(
-            `no new token: ${errorMessage(tokenFailure(error, credentials, flags.credentials))}; next try in ${Math.ceil(retryInMs / 1000)} s`,
+            `${failureText(tokenFailure(error, credentials, flags.credentials), tokens.failureKind)}; next try in ${Math.ceil(retryInMs / 1000)} s`,
           );
       },
     },
   );
   await agent?.stop();
   await server?.[Symbol.asyncDispose]();
+}
+
+function stateOf(inUse: AccessToken | undefined, tokens: TokenSource, agent: Agent | undefined): AgentState {
+  const isConnected = agent && agent.phase === 'connected';
+  const hasToken = inUse !== undefined && performance.now() < inUse.expiresAtMs;
+  return {
+    isReady: hasToken && isConnected !== false,
+    tokenExpiresInSeconds: inUse?.expiresInSeconds(),
+    failureKind: tokens.failureKind,
+    isConnected,
+  };
+}
+
+/** A dead credential is said also while the token from before is good: there is time to act until it expires. */
+function readinessText({ isReady, failureKind, tokenExpiresInSeconds, isConnected }: AgentState): string {
+  const why =
+    failureKind === 'dead'
+      ? 'the issuer refuses the credentials'
+      : failureKind === 'refused'
+        ? 'the issuer refuses a token'
+        : undefined;
+  if (isReady) return why === undefined ? 'ok' : `ok, but ${why}`;
+  const lack = (tokenExpiresInSeconds ?? 0) === 0 ? 'no valid token' : 'no MQTT session';
+  return `not ready: ${why ?? (isConnected === undefined ? 'no valid token' : lack)}`;
 }
 
 async function requireFolder(folder: string): Promise<void> {

@@ -190,6 +190,38 @@ describe('run', { timeout: 60_000 }, () => {
   });
 });
 
+describe('run with a dead credential', { timeout: 60_000 }, () => {
+  test('says so in its log, /readyz and /metrics, and asks again when the file changes', async () => {
+    const issuer = await startIssuer();
+    const token = issuer.answer;
+    issuer.answer = () => ({ status: 401, body: { error: 'invalid_client' } });
+    const { path, sink } = await device(issuer.origin);
+    const running = start(['run', '--credentials', path, '--sink-file', sink, '--health', '127.0.0.1:0']);
+    await running.says('no new token');
+    running.child.kill('SIGUSR1');
+    await expect.poll(issuer.requests, { timeout: 15_000 }).toBe(2);
+    const [, url] = /health at (http:\S+)/.exec(running.output()) ?? [];
+    const text = async (place: string) => (await fetch(`${url}${place}`)).text();
+    await expect.poll(() => text('/readyz')).toBe('not ready: the issuer refuses the credentials\n');
+    expect(await text('/metrics')).toContain('fleetgate_agent_token_failing{kind="dead"} 1\n');
+    expect(await text('/metrics')).toContain('fleetgate_agent_token_requests_total{result="failed"} 2\n');
+
+    issuer.answer = token;
+    const others = { ...deviceCredentials(issuer.origin, 'mqtt://127.0.0.1:1') };
+    const auth = { method: 'client_secret_basic', client_secret: 'canary-secret-rotated' } as const;
+    await writeFile(path, formatCredentials({ ...others, auth }), { mode: 0o600 });
+    await running.says('the new credentials are in use');
+    await expect.poll(() => text('/readyz')).toBe('ok\n');
+    const metrics = await text('/metrics');
+    expect(metrics).toContain('fleetgate_agent_ready 1\n');
+    expect(metrics).toContain('fleetgate_agent_token_failing{kind="dead"} 0\n');
+    expect(metrics).not.toContain('fleetgate_agent_connected');
+    expect(`${metrics}${running.output()}`).not.toContain('canary');
+    running.child.kill('SIGTERM');
+    expect((await running.ended).code).toBe(0);
+  });
+});
+
 describe('publish and subscribe', { timeout: 60_000 }, () => {
   test('a message from an option, a file or standard input arrives, and each command ends with 0', async () => {
     const issuer = await startIssuer();

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { FleetgateError, type TokenResponse } from '@fleetgate/shared';
+import { FleetgateError, OAuthError, type TokenResponse } from '@fleetgate/shared';
 import { expect, test } from 'vitest';
 import { createTokenSource } from '../../agent/token-source.ts';
 import { httpTransport } from '../../agent/transport/http.ts';
@@ -116,4 +116,50 @@ test('refresh asks at once, whatever is left of the token and of a back-off, and
   state.away = false;
   expect(source.retryInMs).toBe(0);
   expect((await source.refresh()).value).toBe('token-4');
+});
+
+test('a credential refused twice is dead and asked for a few times in a day, until it is good again', async () => {
+  let nowMs = 0;
+  let asked = 0;
+  let isGood = false;
+  const source = createTokenSource(credentialsFor('https://issuer.example'), {
+    transport: async () => {
+      asked += 1;
+      if (!isGood) throw new OAuthError('invalid_client', 'unknown');
+      return { access_token: 'token', token_type: 'Bearer', expires_in: 900 };
+    },
+    now: () => nowMs,
+    random: () => 0,
+  });
+  const attempt = () => source.get().catch(() => undefined);
+  await attempt();
+  expect(source.failureKind).toBe('refused');
+  nowMs += source.retryInMs;
+  await attempt();
+  expect(source.failureKind).toBe('dead');
+  const day = 24 * 3_600_000;
+  for (nowMs += source.retryInMs; nowMs < day; nowMs += source.retryInMs) await attempt();
+  // Half of 900 s, of 1800 s, and from then on half an hour.
+  expect(asked).toBeLessThanOrEqual(52);
+  isGood = true;
+  await attempt();
+  expect(source.failureKind).toBeUndefined();
+});
+
+test('a network that fails between two refusals does not make the credential good', async () => {
+  let nowMs = 0;
+  const failures = [new OAuthError('invalid_client', ''), outage, new OAuthError('invalid_client', '')];
+  const source = createTokenSource(credentialsFor('https://issuer.example'), {
+    transport: async () => {
+      throw failures.shift();
+    },
+    now: () => nowMs,
+  });
+  const kinds: unknown[] = [];
+  while (failures.length > 0) {
+    await source.get().catch(() => undefined);
+    kinds.push(source.failureKind);
+    nowMs += source.retryInMs;
+  }
+  expect(kinds).toEqual(['refused', 'transient', 'dead']);
 });

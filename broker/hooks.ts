@@ -4,6 +4,7 @@ import { authenticate, type ConnectAnswer } from './authenticate.ts';
 import { type Attempt, type Decision, refused } from './authorization/decide.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from './connect.ts';
 import type { Core } from './core.ts';
+import type { RetainedMessage } from './guard/guard.ts';
 import type { HostClient, HostWill } from './guard/host.ts';
 import { withinRate } from './message-rate.ts';
 import { discard, isOwnPacket } from './own-topics.ts';
@@ -188,12 +189,11 @@ function judgePublish(
   const { topic, qos, retain, payload } = packet;
   const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? Infinity);
   const attempt = { action: 'publish', topic, qos, retain, bytes } as const;
-  return judgeRetained(core, client, attempt, judgeRate(core, client, attempt, core.rule(client, attempt)));
+  return judgeRetained(core, client, packet, judgeRate(core, client, attempt, core.rule(client, attempt)));
 }
 
 function judgeWill(core: Core, client: HostClient, will: HostWill): Decision {
-  const attempt = willAttempt(will);
-  return judgeRetained(core, client, attempt, core.rule(client, attempt, true));
+  return judgeRetained(core, client, will, core.rule(client, willAttempt(will), true));
 }
 
 function judgeRate(core: Core, client: HostClient, attempt: PublishAttempt, decision: Decision): Decision {
@@ -210,12 +210,12 @@ function judgeRate(core: Core, client: HostClient, attempt: PublishAttempt, deci
 function judgeRetained(
   { installed }: Core,
   client: HostClient,
-  attempt: PublishAttempt,
+  message: RetainedMessage & { readonly retain: boolean },
   decision: Decision,
 ): Decision {
-  if (!attempt.retain || !decision.allowed) return decision;
+  if (!message.retain || !decision.allowed) return decision;
   for (const retainProblem of installed.retain) {
-    const reason = retainProblem(client, attempt.topic, attempt.bytes);
+    const reason = retainProblem(client, message);
     if (reason !== undefined) return refused[reason];
   }
   return decision;

@@ -25,12 +25,19 @@ export interface GuardContext {
   readonly log: Logger;
 }
 
+/** A message that is to be kept for its topic. */
+export interface RetainedMessage {
+  readonly topic: string;
+  /** The very object that the store is given later. */
+  readonly payload?: Uint8Array | string | null;
+}
+
 /** What a guard does for each message, of one plugin. */
 export interface Installed {
   /** For each message that is to be delivered, before it is judged. False holds it back. */
   readonly deliver?: (client: HostClient) => boolean;
   /** For each retained message that may be published. A reason refuses it. */
-  readonly retain?: (client: HostClient, topic: string, bytes: number) => ReasonCode | undefined;
+  readonly retain?: (client: HostClient, message: RetainedMessage) => ReasonCode | undefined;
 }
 
 export type Proceed = (refusal?: ConnectRefusal) => void;

@@ -47,6 +47,8 @@ export const guards: readonly Guard[] = Object.freeze([
   restoredSubscriptions,
   // Next to the persistence: all that the others ask of it goes through here.
   knownAcknowledgements,
+  // What retainedMessages does not store is not to be found.
+  retainedLookUp,
   // Wraps the clearing that unsentMessages corrects, and must see its result.
   queueBound,
   // What this leaves out is not counted.
@@ -57,6 +59,5 @@ export const guards: readonly Guard[] = Object.freeze([
   unqueuedMessages,
   inboundStore,
   retainedMessages,
-  retainedLookUp,
   slowReader,
 ]);

@@ -1,46 +1,66 @@
+import type { Principal } from '../authorization/decide.ts';
 import { clientKey } from '../client-key.ts';
 import type { Guard } from './guard.ts';
 
 /**
  * Retained messages are bounded, of one client by number and bytes, and in all by number. What is to be kept takes room as
  * soon as it is allowed, or those behind it in one go would all find the same place; and gives room only by what the store
- * is told, since what is allowed may never come there, as a repetition of a QoS 2 message does not. A persistence of the
- * user's own is not counted: what it brings along from before has no owner.
+ * is told, since what is allowed may never come there, as a repetition of a QoS 2 message does not. The host stores in
+ * another order than it asks: whose place was cleared meanwhile needs one again. A persistence of the user's own is not
+ * counted: what it brings along from before has no owner.
  */
 export const retainedMessages: Guard = {
   name: 'retained messages are bounded',
-  install({ broker: { persistence, opts }, limits, sessions }) {
+  install({ broker: { persistence, opts }, limits, report, sessions }) {
     if (opts.persistence !== undefined) return undefined;
     const { storeRetained } = persistence;
     const places = createPlaces();
+    /** Who published what was allowed and may still be on its way, by payload. */
+    const publishers = new WeakMap<object, Principal>();
+
+    function hasRoom(owner: string, topic: string, bytes: number): boolean {
+      const before = places.of(topic);
+      const own = before?.owner === owner ? before : undefined;
+      const used = places.usedBy(owner);
+      return (
+        (before !== undefined || places.size < limits.maxRetainedMessages) &&
+        (own !== undefined || used.messages < limits.maxRetainedMessagesPerClient) &&
+        used.bytes - (own?.bytes ?? 0) + bytes <= limits.maxRetainedBytesPerClient
+      );
+    }
 
     persistence.storeRetained = (packet) => {
       const { topic, payload } = packet;
       const place = places.of(topic);
-      if (payload.length === 0) places.clear(topic);
-      else if (place !== undefined) places.take(topic, place.owner, bytesOf(topic, payload.length));
+      const bytes = bytesOf(topic, payload.length);
+      const publisher = publishers.get(payload as Buffer);
+      const owner = publisher === undefined ? place?.owner : clientKey(publisher);
+      if (payload.length === 0) {
+        places.clear(topic);
+      } else if (owner !== undefined) {
+        if (place?.owner !== owner && !hasRoom(owner, topic, bytes)) {
+          report({ action: 'publish', reason: 'too_many_retained', clientId: publisher?.clientId, topic });
+          return Promise.resolve();
+        }
+        places.take(topic, owner, bytes);
+      }
       return storeRetained.call(persistence, packet);
     };
 
     return {
-      retain(client, topic, payloadBytes) {
+      retain(client, { topic, payload }) {
+        const payloadBytes =
+          typeof payload === 'string' ? Buffer.byteLength(payload) : (payload?.length ?? 0);
         if (payloadBytes === 0) return undefined;
         const session = sessions.byClient.get(client);
         if (session === undefined) return 'not_authenticated';
-        const owner = clientKey(session.principal);
-        const before = places.of(topic);
-        const own = before?.owner === owner ? before : undefined;
-        const used = places.usedBy(owner);
+        const { principal } = session;
+        const owner = clientKey(principal);
         // A smaller one in its place gives room when it is there.
-        const bytes = Math.max(before?.bytes ?? 0, bytesOf(topic, payloadBytes));
-        if (
-          (before === undefined && places.size >= limits.maxRetainedMessages) ||
-          (own === undefined && used.messages >= limits.maxRetainedMessagesPerClient) ||
-          used.bytes - (own?.bytes ?? 0) + bytes > limits.maxRetainedBytesPerClient
-        ) {
-          return 'too_many_retained';
-        }
+        const bytes = Math.max(places.of(topic)?.bytes ?? 0, bytesOf(topic, payloadBytes));
+        if (!hasRoom(owner, topic, bytes)) return 'too_many_retained';
         places.take(topic, owner, bytes);
+        if (typeof payload === 'object' && payload !== null) publishers.set(payload, principal);
         return undefined;
       },
     };

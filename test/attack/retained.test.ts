@@ -89,6 +89,48 @@ describe('the limit of retained messages of one client is not passed', () => {
     expect(await count(broker)).toBe(3);
   });
 
+  attack('by clearings in each segment', { limits, deniedPublish }, async (broker) => {
+    const client = await broker.session(B);
+    for (let n = 0; n < 10; n += 1) {
+      client.send(
+        publishPacket(`devices/${B}/${n}`, '', retain),
+        publishPacket(`devices/${B}/${n}`, 'x', retain),
+      );
+      for (let k = 0; k < 2; k += 1) await client.next('puback');
+    }
+    expect(await count(broker)).toBe(3);
+    expect(await broker.refusal({ action: 'publish' })).toMatchObject({ reason: 'too_many_retained' });
+  });
+
+  for (const qos of [1, 2] as const) {
+    attack(`by clearings that overtake messages of QoS ${qos}`, { limits, deniedPublish }, async (broker) => {
+      const client = await broker.session(B);
+      for (let n = 0; n < 10; n += 1) {
+        client.send(
+          publishPacket(`devices/${B}/${n}`, 'x', { qos, retain: true }),
+          publishPacket(`devices/${B}/${n}`, '', { qos: 0, retain: true }),
+        );
+        await client.next(qos === 1 ? 'puback' : 'pubrec');
+      }
+      expect(await count(broker)).toBeLessThanOrEqual(3);
+      expect(await broker.refusal({ action: 'publish' })).toMatchObject({ reason: 'too_many_retained' });
+    });
+  }
+
+  attack('by clearings of one in the place of many under way', { limits, deniedPublish }, async (broker) => {
+    const client = await broker.session(B);
+    const topics = Array.from({ length: 12 }, (_, n) => `devices/${B}/${n}`);
+    client.send(
+      ...topics.flatMap((topic) => [
+        publishPacket(topic, 'x', retain),
+        publishPacket(topic, '', { qos: 0, retain: true }),
+      ]),
+    );
+    for (const _ of topics) await client.next('puback');
+    expect(await count(broker)).toBeLessThanOrEqual(3);
+    expect(await broker.refusal({ action: 'publish' })).toMatchObject({ reason: 'too_many_retained' });
+  });
+
   attack('by a will', { limits, clientIdBinding: 'prefix' }, async (broker) => {
     for (let n = 0; n < 5; n += 1) {
       const will = { topic: `devices/${B}/${n}`, payload: Buffer.from('x'), qos: 1 as const, retain: true };

@@ -9,6 +9,7 @@ import { connectForm } from './connect-form.ts';
 import { duplicateFilters } from './duplicate-filters.ts';
 import type { Guard } from './guard.ts';
 import { inboundStore } from './inbound-store.ts';
+import { keptPayloads } from './kept-payloads.ts';
 import { knownAcknowledgements } from './known-acknowledgements.ts';
 import { packetForm } from './packet-form.ts';
 import { packetSize } from './packet-size.ts';
@@ -49,6 +50,8 @@ export const guards: readonly Guard[] = Object.freeze([
   knownAcknowledgements,
   // What retainedMessages does not store is not to be found.
   retainedLookUp,
+  // What others leave out needs no copy; retainedMessages knows a message by the payload that came.
+  keptPayloads,
   // Wraps the clearing that unsentMessages corrects, and must see its result.
   queueBound,
   // What this leaves out is not counted.

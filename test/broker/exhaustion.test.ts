@@ -18,6 +18,7 @@ import {
 interface Store {
   incomingGetPacket(client: { id: string }, packet: { messageId: number }): Promise<{ payload: Buffer }>;
   outgoingStream(client: { id: string }): { toArray(): Promise<unknown[]> };
+  createRetainedStream(filter: string): { toArray(): Promise<unknown[]> };
   subscriptionsByClient(client: { id: string }): Promise<unknown[]>;
 }
 const storeOf = (broker: TestBroker) => (broker.aedes as unknown as { persistence: Store }).persistence;
@@ -260,4 +261,34 @@ describe.each(['none', 'prefix'] as const)('with client ids bound loosely (%s)',
       expect(await broker.connack('dev-1', broker.token('dev-1'), { clean: false })).toBe(0);
     },
   );
+});
+
+describe('a small message that came with much else keeps only itself in memory', () => {
+  const much = publishPacket('devices/device-1/other', 'x'.repeat(50_000));
+  const memoryOf = (kept: unknown[]) => kept.map((packet) => (packet as IPublishPacket).payload as Buffer);
+  const expectOwn = (kept: unknown[]) => {
+    expect(memoryOf(kept).map(({ buffer, length }) => [length, buffer.byteLength])).toEqual([[4, 4]]);
+  };
+
+  test('when it is retained', async () => {
+    const broker = await startTestBroker();
+    const client = await broker.session('device-1');
+    client.send(much, publishPacket('devices/device-1/r', 'kept', { qos: 1, retain: true }), much);
+    await client.next('puback');
+    await until(async () => (await storeOf(broker).createRetainedStream('#').toArray()).length === 1);
+    expectOwn(await storeOf(broker).createRetainedStream('#').toArray());
+  });
+
+  test('when it waits for a session', async () => {
+    const broker = await startTestBroker();
+    const scope = [...ownScope('away'), ...ownScope('device-1')];
+    const away = await broker.session('away', { clean: false }, broker.token('away', { scope }));
+    await subscribe(away, ['devices/away/#'], 1);
+    await away.end();
+    const client = await broker.session('device-1', {}, broker.token('device-1', { scope }));
+    client.send(much, publishPacket('devices/away/q', 'kept', { qos: 1 }), much);
+    const queued = () => storeOf(broker).outgoingStream({ id: 'away' }).toArray();
+    await until(async () => (await queued()).length === 1);
+    expectOwn(await queued());
+  });
 });

@@ -83,23 +83,31 @@ Examples:
 }
 
 function addRun(program: Command): void {
-  withBroker(deviceCommand(program, 'run', 'keep a fresh token, for a file or an MQTT session'))
+  withBroker(
+    deviceCommand(program, 'run', 'keep a fresh token, for a file, a socket, a command or an MQTT session'),
+  )
     .description(
-      'Keep a fresh token: written to a file, used for an MQTT session, or both. Runs until SIGTERM or SIGINT.',
+      'Keep a fresh token: for a file, a Unix socket, a command, an MQTT session, or several. Runs until SIGTERM or SIGINT.',
     )
     .option('--sink-file <path>', 'write each token to this file, atomically, mode 0600, without a newline')
+    .option(
+      '--sink-socket <path>',
+      'tell each who connects to this Unix socket, 0600, each token, a line each',
+    )
+    .option('--sink-exec <command>', 'run this in a shell for each token, which is on its standard input')
     .option('--mqtt', 'hold the MQTT session of the device')
     .option(
       '--health <host:port>',
       'serve /livez, /readyz and /metrics over HTTP (default: off)',
       parseHostAndPort,
     )
-    .option('--once', 'write --sink-file once and end')
+    .option('--once', 'serve --sink-file and --sink-exec once and end')
     .addHelpText(
       'after',
       `
 Examples:
   fleetgate-agent run --credentials device.json --sink-file /run/device/token
+  fleetgate-agent run --credentials device.json --sink-exec 'install -m 600 /dev/stdin /run/d/token && systemctl reload d'
   fleetgate-agent run --credentials device.json --mqtt --health 127.0.0.1:9090
   fleetgate-agent run --credentials device.json --sink-file token --once      # for cron
 

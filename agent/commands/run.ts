@@ -7,7 +7,9 @@ import { watchCredentials } from '../credentials-watch.ts';
 import { startHealthServer } from '../health.ts';
 import { type AgentState, countRequests, formatMetrics } from '../metrics.ts';
 import { rereadingTransport } from '../rereading-transport.ts';
+import { runWithToken } from '../sinks/exec.ts';
 import { writeFileAtomically } from '../sinks/file.ts';
+import { openSocketSink } from '../sinks/socket.ts';
 import { keepTokenFresh } from '../token-renewal.ts';
 import { createTokenSource, type TokenSource } from '../token-source.ts';
 import { wait } from '../waiting.ts';
@@ -28,22 +30,29 @@ import {
 
 export interface RunFlags extends DeviceFlags {
   sinkFile?: string;
+  sinkSocket?: string;
+  sinkExec?: string;
   mqtt?: true;
   health?: { host: string; port: number };
   once?: true;
 }
 
-/** Time between tries to write the sink file: a full disk is emptied by somebody, or it is not. */
+/** Time between tries of a sink: a full disk is emptied by somebody, or it is not. */
 const SINK_RETRY_MS = 5000;
 
-/** `fleetgate-agent run`: keeps a token fresh, for a file, an MQTT session or both, until it is told to stop. */
+/** `fleetgate-agent run`: keeps a token fresh, for sinks, an MQTT session or both, until it is told to stop. */
 export async function run(flags: RunFlags): Promise<void> {
-  const { sinkFile, mqtt, health, once } = flags;
-  if (sinkFile === undefined && mqtt === undefined) {
-    throw new UsageError("give --sink-file PATH, --mqtt or both; 'fleetgate-agent token' prints one token");
+  const { sinkFile, sinkSocket, sinkExec, mqtt, health, once } = flags;
+  const hasSink = [sinkFile, sinkSocket, sinkExec].some((sink) => sink !== undefined);
+  if (!hasSink && mqtt === undefined) {
+    throw new UsageError(
+      "give --sink-file PATH, --sink-socket PATH, --sink-exec COMMAND, --mqtt or several; 'fleetgate-agent token' prints one token",
+    );
   }
-  if (once && (sinkFile === undefined || mqtt)) {
-    throw new UsageError('--once writes --sink-file once and ends; it does not go with --mqtt');
+  if (once && ((sinkFile === undefined && sinkExec === undefined) || sinkSocket !== undefined || mqtt)) {
+    throw new UsageError(
+      '--once serves --sink-file and --sink-exec once and ends; it does not go with --sink-socket or --mqtt',
+    );
   }
   const credentials = await deviceCredentials(flags);
   if (sinkFile !== undefined) await requireFolder(dirname(sinkFile));
@@ -56,13 +65,15 @@ export async function run(flags: RunFlags): Promise<void> {
     transport: countRequests(transport.request, counters),
     ...(cache && { cache }),
   });
-  if (once && sinkFile !== undefined) {
+  if (once) {
     const token = await tokens.get().catch((error: unknown) => {
       throw tokenFailure(error, credentials, flags.credentials);
     });
-    await writeFileAtomically(sinkFile, token.value);
+    if (sinkFile !== undefined) await writeFileAtomically(sinkFile, token.value);
+    if (sinkExec !== undefined) await runWithToken(sinkExec, token.value, signal);
     return;
   }
+  await using socket = sinkSocket === undefined ? undefined : await openSocketSink(sinkSocket);
 
   const agent = mqtt === undefined ? undefined : createAgent(credentials, { ...agentOptions(flags), tokens });
   // What is ready: every output asked for holds a token that is valid now.
@@ -96,7 +107,12 @@ export async function run(flags: RunFlags): Promise<void> {
   await keepTokenFresh(
     tokens,
     async (token) => {
-      if (sinkFile !== undefined) await writeUntilDone(sinkFile, token, signal);
+      socket?.publish(token.value);
+      const attempt = (sink: string, act: () => Promise<void>) => untilDone(sink, act, token, signal);
+      if (sinkFile !== undefined)
+        await attempt(`${sinkFile} cannot be written`, () => writeFileAtomically(sinkFile, token.value));
+      if (sinkExec !== undefined)
+        await attempt('--sink-exec failed', () => runWithToken(sinkExec, token.value, signal));
       inUse = token;
       note(`new token, expires in ${token.expiresInSeconds()} s`);
     },
@@ -148,12 +164,19 @@ async function requireFolder(folder: string): Promise<void> {
   }
 }
 
-async function writeUntilDone(path: string, token: AccessToken, signal: AbortSignal): Promise<void> {
+/** Until the next token is due: then that one is what there is to deliver. */
+async function untilDone(
+  failure: string,
+  act: () => Promise<void>,
+  token: AccessToken,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted && performance.now() < token.refreshAtMs) {
     try {
-      return await writeFileAtomically(path, token.value);
+      return await act();
     } catch (error) {
-      note(`${path} cannot be written (${errorMessage(error)}); next try in ${SINK_RETRY_MS / 1000} s`);
+      if (signal.aborted) return;
+      note(`${failure} (${errorMessage(error)}); next try in ${SINK_RETRY_MS / 1000} s`);
       await wait(SINK_RETRY_MS, signal);
     }
   }

@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { formatCredentials } from '@fleetgate/shared';
@@ -187,6 +188,87 @@ describe('run', { timeout: 60_000 }, () => {
     const ended = await run('--sink-file', sink, '--health', taken);
     expect(ended.code).toBe(1);
     expect(ended.stderr).toContain(taken);
+  });
+});
+
+describe('sinks of run', { timeout: 60_000 }, () => {
+  test('--sink-socket tells each connection the token and each that follows, 0600, and goes with the process', async () => {
+    const issuer = await startIssuer(2);
+    const { path, folder } = await device(issuer.origin);
+    const socketPath = join(folder, 'token.sock');
+    const running = start(['run', '--credentials', path, '--sink-socket', socketPath]);
+    await running.says('new token');
+    expect((await stat(socketPath)).mode & 0o777).toBe(0o600);
+    const lines = async () => {
+      const socket = connect(socketPath);
+      let text = '';
+      for await (const chunk of socket) {
+        text += chunk;
+        if (text.split('\n').length > 2) break;
+      }
+      return text.trim().split('\n');
+    };
+    for (const [first, second] of await Promise.all([lines(), lines()])) {
+      const number = Number(first?.replace('canary-token-', ''));
+      expect(number).toBeGreaterThan(0);
+      expect(second).toBe(`canary-token-${number + 1}`);
+    }
+    running.child.kill('SIGTERM');
+    const { code, stderr } = await running.ended;
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('canary');
+    expect(await readdir(folder)).toEqual(['device.json']);
+  });
+
+  test('--sink-socket takes the place of one that a killed process left, never of one in use or of a file', async () => {
+    const issuer = await startIssuer();
+    const { path, sink, folder } = await device(issuer.origin);
+    const socketPath = join(folder, 'token.sock');
+    const run = (socket: string) => start(['run', '--credentials', path, '--sink-socket', socket]);
+    const killed = run(socketPath);
+    await killed.says('new token');
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    const second = run(socketPath);
+    await second.says('new token');
+    expect((await run(socketPath).ended).code).toBe(1);
+    await writeFile(sink, 'precious');
+    expect((await run(sink).ended).code).toBe(2);
+    expect(await readFile(sink, 'utf8')).toBe('precious');
+    second.child.kill('SIGTERM');
+    expect((await second.ended).code).toBe(0);
+  });
+
+  test('--sink-exec gives the token to a command by its standard input alone, and again for the next token', async () => {
+    const issuer = await startIssuer(2);
+    const { path, folder } = await device(issuer.origin);
+    const out = join(folder, 'out');
+    const command = `cat >> ${out}; echo >> ${out}; cat /proc/$$/cmdline /proc/$$/environ > ${out}.shown`;
+    const running = start(['run', '--credentials', path, '--sink-exec', command]);
+    const content = () => readFile(out, 'utf8').catch(() => '');
+    await expect.poll(content, { timeout: 15_000 }).toContain('canary-token-1\ncanary-token-2\n');
+    running.child.kill('SIGTERM');
+    const { code, stderr } = await running.ended;
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('canary');
+    const shown = await readFile(`${out}.shown`, 'utf8');
+    expect(shown).toContain('cat');
+    expect(shown).not.toContain('canary');
+  });
+
+  test('a command that fails is run again, and --once ends with its failure', async () => {
+    const issuer = await startIssuer();
+    const { path, folder } = await device(issuer.origin);
+    const marker = join(folder, 'marker');
+    const command = `test -e ${marker} || { touch ${marker}; exit 3; }`;
+    const running = start(['run', '--credentials', path, '--sink-exec', command]);
+    await running.says('the command ended with 3');
+    await running.says('new token');
+    running.child.kill('SIGTERM');
+    expect((await running.ended).code).toBe(0);
+    const once = (act: string) => start(['run', '--credentials', path, '--once', '--sink-exec', act]).ended;
+    expect((await once('exit 4')).code).toBe(1);
+    expect((await once('cat > /dev/null')).code).toBe(0);
   });
 });
 

@@ -96,6 +96,14 @@ function addRun(program: Command): void {
     )
     .option('--sink-exec <command>', 'run this in a shell for each token, which is on its standard input')
     .option('--mqtt', 'hold the MQTT session of the device')
+    .option('--bridge', 'with --mqtt: publish the lines of JSON on standard input; end when it ends')
+    .option('--queue <file>', 'with --bridge: keep messages of QoS 1 and 2 in this file until delivered')
+    .addOption(
+      new Option(
+        '--queue-drop <which>',
+        'which is given up when the queue is full (default: newest)',
+      ).choices(['newest', 'oldest']),
+    )
     .option(
       '--health <host:port>',
       'serve /livez, /readyz and /metrics over HTTP (default: off)',
@@ -109,11 +117,16 @@ Examples:
   fleetgate-agent run --credentials device.json --sink-file /run/device/token
   fleetgate-agent run --credentials device.json --sink-exec 'install -m 600 /dev/stdin /run/d/token && systemctl reload d'
   fleetgate-agent run --credentials device.json --mqtt --health 127.0.0.1:9090
+  sensor | fleetgate-agent run --credentials device.json --mqtt --bridge --queue queue --token-cache token
   fleetgate-agent run --credentials device.json --sink-file token --once      # for cron
 
 SIGHUP reads the credentials file again and tries what is new in it, SIGUSR1 asks for a token now. The file is also read
 again when it changes and when the issuer refuses: a secret that was rotated is picked up, and the old one used until
 the new one is good.
+
+A line for --bridge: {"topic":"devices/d1/t","payload":"21.5","qos":1,"retain":false,"id":7}, or "payload_base64", or
+{"subscribe":"devices/d1/commands/#","qos":1}. Lines back: messages as 'subscribe --format json' prints them,
+{"id":7,"ok":true} and {"line":1,"id":7,"error":"broker_refused"}.
 
 With --token-cache a restart while the issuer is away goes on with the token there is.
 

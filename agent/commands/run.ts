@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { AccessToken } from '../access-token.ts';
 import { type Agent, createAgent } from '../agent.ts';
+import { bridgeLines } from '../bridge.ts';
 import { watchCredentials } from '../credentials-watch.ts';
 import { startHealthServer } from '../health.ts';
 import { type AgentState, countRequests, formatMetrics } from '../metrics.ts';
@@ -33,6 +34,9 @@ export interface RunFlags extends DeviceFlags {
   sinkSocket?: string;
   sinkExec?: string;
   mqtt?: true;
+  bridge?: true;
+  queue?: string;
+  queueDrop?: 'newest' | 'oldest';
   health?: { host: string; port: number };
   once?: true;
 }
@@ -49,6 +53,10 @@ export async function run(flags: RunFlags): Promise<void> {
       "give --sink-file PATH, --sink-socket PATH, --sink-exec COMMAND, --mqtt or several; 'fleetgate-agent token' prints one token",
     );
   }
+  if (flags.bridge && mqtt === undefined) throw new UsageError('--bridge goes with --mqtt');
+  if ((flags.queue ?? flags.queueDrop) !== undefined && flags.bridge === undefined) {
+    throw new UsageError('--queue and --queue-drop are for the messages of --mqtt --bridge');
+  }
   if (once && ((sinkFile === undefined && sinkExec === undefined) || sinkSocket !== undefined || mqtt)) {
     throw new UsageError(
       '--once serves --sink-file and --sink-exec once and ends; it does not go with --sink-socket or --mqtt',
@@ -56,7 +64,9 @@ export async function run(flags: RunFlags): Promise<void> {
   }
   const credentials = await deviceCredentials(flags);
   if (sinkFile !== undefined) await requireFolder(dirname(sinkFile));
-  using signal = untilSignal();
+  using interrupted = untilSignal();
+  const inputEnded = new AbortController();
+  const signal = AbortSignal.any([interrupted, inputEnded.signal]);
   const cache = cacheOf(credentials, flags);
   const transport = rereadingTransport(credentials, { read: () => deviceCredentials(flags), note });
   const counters = { tokenRequests: 0, tokenFailures: 0, connects: 0 };
@@ -75,7 +85,15 @@ export async function run(flags: RunFlags): Promise<void> {
   }
   await using socket = sinkSocket === undefined ? undefined : await openSocketSink(sinkSocket);
 
-  const agent = mqtt === undefined ? undefined : createAgent(credentials, { ...agentOptions(flags), tokens });
+  const agent =
+    mqtt === undefined
+      ? undefined
+      : createAgent(credentials, {
+          ...agentOptions(flags),
+          ...(flags.queue === undefined ? {} : { queueFile: flags.queue }),
+          ...(flags.queueDrop === undefined ? {} : { whenFull: flags.queueDrop }),
+          tokens,
+        });
   // What is ready: every output asked for holds a token that is valid now.
   let inUse: AccessToken | undefined;
   const state = () => stateOf(inUse, tokens, agent);
@@ -103,6 +121,7 @@ export async function run(flags: RunFlags): Promise<void> {
     });
     agent.start();
   }
+  const bridge = agent && flags.bridge && bridgeStandardStreams(agent, signal, () => inputEnded.abort());
 
   await keepTokenFresh(
     tokens,
@@ -128,7 +147,24 @@ export async function run(flags: RunFlags): Promise<void> {
     },
   );
   await agent?.stop();
+  await bridge;
   await server?.[Symbol.asyncDispose]();
+}
+
+/** Until the end of the input, which ends the agent, or `signal`. */
+async function bridgeStandardStreams(agent: Agent, signal: AbortSignal, onEnd: () => void): Promise<void> {
+  const { stdin, stdout } = process;
+  const leave = () => stdin.destroy();
+  signal.addEventListener('abort', leave, { once: true });
+  // Whoever read it is gone: what would come is for nobody.
+  stdout.on('error', leave);
+  try {
+    await bridgeLines(agent, stdin, (line) => stdout.write(line));
+  } catch (error) {
+    // Destroyed by us, mostly.
+    if (!signal.aborted && !stdin.destroyed) note(`standard input ended: ${errorMessage(error)}`);
+  }
+  onEnd();
 }
 
 function stateOf(inUse: AccessToken | undefined, tokens: TokenSource, agent: Agent | undefined): AgentState {

@@ -15,10 +15,12 @@ interface Running {
   readonly ended: Promise<{ code: number | null; stdout: string; stderr: string }>;
   /** What it said so far. */
   output(): string;
+  stdout(): string;
   /** Resolves when stdout or stderr holds this text. */
   says(text: string): Promise<void>;
 }
 
+/** @param input for its standard input; `open` leaves that open */
 function start(args: readonly string[], input?: string): Running {
   const main = join(root, 'agent/main.ts');
   const child = spawn(process.execPath, ['--conditions=@fleetgate/source', main, ...args], { cwd: root });
@@ -32,11 +34,12 @@ function start(args: readonly string[], input?: string): Running {
     stderr += chunk;
   });
   if (input === undefined) child.stdin.end();
-  else child.stdin.end(input);
+  else if (input !== 'open') child.stdin.end(input);
   return {
     child,
     ended: new Promise((done) => child.once('close', (code) => done({ code, stdout, stderr }))),
     output: () => `${stdout}${stderr}`,
+    stdout: () => stdout,
     says: (text) => expect.poll(() => `${stdout}${stderr}`, { timeout: 15_000 }).toContain(text),
   };
 }
@@ -269,6 +272,70 @@ describe('sinks of run', { timeout: 60_000 }, () => {
     const once = (act: string) => start(['run', '--credentials', path, '--once', '--sink-exec', act]).ended;
     expect((await once('exit 4')).code).toBe(1);
     expect((await once('cat > /dev/null')).code).toBe(0);
+  });
+});
+
+describe('run --mqtt --bridge', { timeout: 60_000 }, () => {
+  const lines = (text: string) =>
+    text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line));
+
+  test('publishes the lines that come, tells the messages, answers each order, and ends with the input', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    const { path } = await device(issuer.origin, broker.url);
+    const running = start(['run', '--credentials', path, '--mqtt', '--bridge'], 'open');
+    const say = (line: unknown) => running.child.stdin.write(`${JSON.stringify(line)}\n`);
+    say({ subscribe: 'a/#', qos: 1, id: 's' });
+    say({ subscribe: 'a/#', qos: 1, id: 't' });
+    await running.says('"id":"t"');
+    say({ topic: 'a/b', payload: 'text', qos: 1, id: 1 });
+    say({ topic: 'a/b', payload_base64: '/wA=', qos: 1, retain: true });
+    running.child.stdin.write('{"topic":\n\n');
+    say({ topic: 'a/#', payload: 'x', id: 2 });
+    say({ topic: 'a/b', payload: 'x', qso: 1 });
+    const expected = [
+      { id: 's', ok: true },
+      { id: 't', ok: true },
+      { id: 1, ok: true },
+      { topic: 'a/b', qos: 1, retain: false, payload: 'text' },
+      { topic: 'a/b', qos: 1, retain: false, payload_base64: '/wA=' },
+      { line: 5, error: 'line_invalid' },
+      { line: 7, id: 2, error: 'topic_malformed' },
+      { line: 8, error: 'line_invalid' },
+    ];
+    await expect
+      .poll(() => lines(running.stdout()).length, { timeout: 15_000 })
+      .toBeGreaterThanOrEqual(expected.length);
+    running.child.stdin.end();
+    const { code, stdout } = await running.ended;
+    expect(code).toBe(0);
+    expect(lines(stdout)).toEqual(expect.arrayContaining(expected));
+  });
+
+  test('what it could not deliver is in --queue when it is stopped, and delivered by the next run', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    await broker.stop();
+    const { path, folder } = await device(issuer.origin, broker.url);
+    const args = ['run', '--credentials', path, '--mqtt', '--bridge', '--queue', join(folder, 'queue')];
+    const first = start(args, 'open');
+    first.child.stdin.write('{"topic":"a","payload":"kept","qos":1,"id":1}\n');
+    await first.says('cannot be reached');
+    first.child.kill('SIGTERM');
+    expect(await first.ended).toMatchObject({ code: 0, stdout: '{"line":1,"id":1,"error":"stopped"}\n' });
+    const received: string[] = [];
+    broker.aedes.on(
+      'publish',
+      ({ topic, payload }) => void (topic === 'a' && received.push(String(payload))),
+    );
+    await broker.start();
+    const second = start(args, 'open');
+    await expect.poll(() => received, { timeout: 15_000 }).toEqual(['kept']);
+    second.child.kill('SIGTERM');
+    expect((await second.ended).code).toBe(0);
   });
 });
 

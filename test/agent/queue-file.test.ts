@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -167,6 +167,48 @@ test('an agent killed by SIGKILL while offline: the next one delivers, in order,
   expect(received.length).toBeGreaterThan(400);
   expect(received).toEqual(received.map((_, index) => index));
 });
+
+const canLimit = spawnSync('prlimit', ['--version']).status === 0;
+
+// The tool is of util-linux; a limit of file size fails a write in the middle, as a full disk does.
+test.skipIf(!canLimit)(
+  'a disk that is full is told once, and what was in memory is written when there is room',
+  async () => {
+    const queueFile = queuePath();
+    const script = resolve(import.meta.dirname, '../support/queueing-agent.ts');
+    const task = JSON.stringify({
+      credentials: deviceCredentials('http://127.0.0.1:1', 'mqtt://127.0.0.1:1'),
+      queueFile,
+    });
+    const limited = [
+      '--fsize=20000:unlimited',
+      process.execPath,
+      '--conditions=@fleetgate/source',
+      script,
+      task,
+    ];
+    const child = spawn('prlimit', limited, { stdio: ['ignore', 'pipe', 'inherit'] });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    let told = '';
+    child.stdout.on('data', (chunk) => {
+      told += chunk;
+    });
+    await expect.poll(() => told, { timeout: 15_000 }).toBe('problem\n');
+    expect(statSync(queueFile).size).toBeLessThanOrEqual(20_000);
+    execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=unlimited:']);
+    await expect
+      .poll(() => statSync(queueFile).size, { timeout: 15_000, interval: 5 })
+      .toBeGreaterThan(40_000);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(told).toBe('problem\n');
+    const { queue } = open(queueFile);
+    const numbers = queue.recovered.map(({ payload }) => Number(payload.toString()));
+    expect(numbers.length).toBeGreaterThan(800);
+    expect(numbers).toEqual(numbers.map((_, index) => index));
+    await queue.close();
+  },
+);
 
 test('stop leaves in the file what was not delivered, and the next agent delivers it', async () => {
   const issuer = await startIssuer();

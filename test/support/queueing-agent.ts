@@ -3,6 +3,7 @@ import { createAgent } from '../../agent/index.ts';
 
 const { credentials, queueFile } = JSON.parse(process.argv[2] ?? '');
 const agent = createAgent(credentials, { queueFile, maxQueuedMessages: 1_000_000 });
+agent.on('queue_problem', () => process.stdout.write('problem\n'));
 let count = 0;
 setInterval(() => {
   for (let i = 0; i < 20; i += 1) {

@@ -36,6 +36,8 @@ export interface AgentEvents {
   handler_failed: [{ filter: string; error: unknown }];
   /** A message came for which there is no handler. */
   unhandled: [{ topic: string }];
+  /** The file of the queue cannot be written, or was damaged: until it can, messages are in memory only. */
+  queue_problem: [{ problem: string }];
   /** The agent has ended; `error` is set when it failed by a mistake of its own. */
   stopped: [{ error?: unknown }];
 }

@@ -4,8 +4,9 @@ import { type Credentials, FleetgateError, topicFilterProblem, topicNameProblem 
 import type { AgentEvents, AgentPhase } from './agent-events.ts';
 import { createBrokerSession } from './broker-session.ts';
 import { createConnection, type OutgoingMessage, type QoS } from './connection.ts';
-import { checkOptions, wholeNumber } from './options.ts';
+import { checkOptions, oneOf, wholeNumber } from './options.ts';
 import { createOutbox } from './outbox.ts';
+import { openQueueFile } from './queue-file.ts';
 import type { Random } from './refresh-policy.ts';
 import { keepSession } from './session.ts';
 import { createSubscriptions, type MessageHandler, type Subscription } from './subscriptions.ts';
@@ -68,6 +69,14 @@ export interface AgentOptions {
   maxQueuedMessages?: number;
   /** Bytes of their topics and payloads. Default 8 388 608. */
   maxQueuedBytes?: number;
+  /**
+   * Keeps messages of QoS 1 and 2 in this file, 0600, until they are acknowledged, so that they outlive the process: at
+   * least once each, the last second before a kill excepted. What an earlier process left is sent first. One process
+   * for each file. Default: none, in memory only.
+   */
+  queueFile?: string;
+  /** What is given up for want of room: the message that comes (`newest`, the default), or the `oldest` not sent yet. */
+  whenFull?: 'newest' | 'oldest';
   /** Of them under way at once. Default 100. */
   maxInFlight?: number;
   /** Published by the broker when the agent is cut off; not when it stops or renews. */
@@ -80,6 +89,9 @@ export interface AgentOptions {
   random?: Random;
 }
 
+/** Size of the queue's file that is read whatever its limits: they may have been larger when it was written. */
+const MIN_QUEUE_FILE_BYTES = 67_108_864;
+
 const knownOptions = [
   'brokerUrl',
   'clientId',
@@ -89,6 +101,8 @@ const knownOptions = [
   'drainTimeoutMs',
   'maxQueuedMessages',
   'maxQueuedBytes',
+  'queueFile',
+  'whenFull',
   'maxInFlight',
   'will',
   'tokenCache',
@@ -132,12 +146,13 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
       });
     }
   };
-  const outbox = createOutbox({
+  const limits = {
     maxMessages: wholeNumber('maxQueuedMessages', checked.maxQueuedMessages, 10_000, { min: 1, max: 1e7 }),
     maxBytes: wholeNumber('maxQueuedBytes', checked.maxQueuedBytes, 8_388_608, { min: 1, max: 2 ** 31 }),
+    whenFull: oneOf('whenFull', checked.whenFull, ['newest', 'oldest']),
     // Message ids have 16 bits; half of them leaves room for SUBSCRIBE.
     maxInFlight: wholeNumber('maxInFlight', checked.maxInFlight, 100, { min: 1, max: 32_767 }),
-  });
+  };
   const subscriptions = createSubscriptions({
     onLost: (filter) => emit('subscription_lost', { filter }),
     onHandlerFailed: (filter, error) => emit('handler_failed', { filter, error }),
@@ -161,6 +176,17 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
       if (!brokerSession.take(message)) subscriptions.dispatch(message);
     },
   });
+  // Last of what may throw: the file is held open.
+  const queueFile =
+    checked.queueFile === undefined
+      ? undefined
+      : openQueueFile(checked.queueFile, {
+          clientId: credentials.client_id,
+          // Not before somebody can listen.
+          onProblem: (problem) => setImmediate(() => emit('queue_problem', { problem })),
+          maxFileBytes: Math.max(MIN_QUEUE_FILE_BYTES, 4 * limits.maxBytes),
+        });
+  const outbox = createOutbox(limits, queueFile);
   const enter = (next: AgentPhase) => {
     phase = next;
   };
@@ -200,6 +226,7 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
     stopping.abort();
     await session;
     end();
+    await queueFile?.close();
   }
 
   return Object.freeze({

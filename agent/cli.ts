@@ -83,29 +83,50 @@ Examples:
 }
 
 function addRun(program: Command): void {
-  withBroker(deviceCommand(program, 'run', 'keep a fresh token, for a file or an MQTT session'))
+  withBroker(
+    deviceCommand(program, 'run', 'keep a fresh token, for a file, a socket, a command or an MQTT session'),
+  )
     .description(
-      'Keep a fresh token: written to a file, used for an MQTT session, or both. Runs until SIGTERM or SIGINT.',
+      'Keep a fresh token: for a file, a Unix socket, a command, an MQTT session, or several. Runs until SIGTERM or SIGINT.',
     )
     .option('--sink-file <path>', 'write each token to this file, atomically, mode 0600, without a newline')
+    .option(
+      '--sink-socket <path>',
+      'tell each who connects to this Unix socket, 0600, each token, a line each',
+    )
+    .option('--sink-exec <command>', 'run this in a shell for each token, which is on its standard input')
     .option('--mqtt', 'hold the MQTT session of the device')
+    .option('--bridge', 'with --mqtt: publish the lines of JSON on standard input; end when it ends')
+    .option('--queue <file>', 'with --bridge: keep messages of QoS 1 and 2 in this file until delivered')
+    .addOption(
+      new Option(
+        '--queue-drop <which>',
+        'which is given up when the queue is full (default: newest)',
+      ).choices(['newest', 'oldest']),
+    )
     .option(
       '--health <host:port>',
       'serve /livez, /readyz and /metrics over HTTP (default: off)',
       parseHostAndPort,
     )
-    .option('--once', 'write --sink-file once and end')
+    .option('--once', 'serve --sink-file and --sink-exec once and end')
     .addHelpText(
       'after',
       `
 Examples:
   fleetgate-agent run --credentials device.json --sink-file /run/device/token
+  fleetgate-agent run --credentials device.json --sink-exec 'install -m 600 /dev/stdin /run/d/token && systemctl reload d'
   fleetgate-agent run --credentials device.json --mqtt --health 127.0.0.1:9090
+  sensor | fleetgate-agent run --credentials device.json --mqtt --bridge --queue queue --token-cache token
   fleetgate-agent run --credentials device.json --sink-file token --once      # for cron
 
 SIGHUP reads the credentials file again and tries what is new in it, SIGUSR1 asks for a token now. The file is also read
 again when it changes and when the issuer refuses: a secret that was rotated is picked up, and the old one used until
 the new one is good.
+
+A line for --bridge: {"topic":"devices/d1/t","payload":"21.5","qos":1,"retain":false,"id":7}, or "payload_base64", or
+{"subscribe":"devices/d1/commands/#","qos":1}. Lines back: messages as 'subscribe --format json' prints them,
+{"id":7,"ok":true} and {"line":1,"id":7,"error":"broker_refused"}.
 
 With --token-cache a restart while the issuer is away goes on with the token there is.
 

@@ -34,3 +34,17 @@ export function wholeNumber(
   }
   return number;
 }
+
+/**
+ * `value`, or the first of the choices.
+ * @throws TypeError that names the option
+ */
+export function oneOf<Choice extends string>(
+  name: string,
+  value: Choice | undefined,
+  choices: readonly [Choice, ...Choice[]],
+): Choice {
+  const choice = value ?? choices[0];
+  if (!choices.includes(choice)) throw new TypeError(`${name} must be one of ${choices.join(', ')}`);
+  return choice;
+}

@@ -1,11 +1,14 @@
 import { FleetgateError } from '@fleetgate/shared';
 import type { OutgoingMessage } from './connection.ts';
+import type { QueueFile } from './queue-file.ts';
 
 export interface OutboxLimits {
   /** Messages that may wait for delivery, sent ones without acknowledgement included. */
   maxMessages: number;
   /** Bytes of topic and payload they may have together. */
   maxBytes: number;
+  /** Which message is given up for want of room: the one that comes, or the oldest that has not been sent. */
+  whenFull: 'newest' | 'oldest';
   /** Messages that may be under way at once: how much a reconnect has to wait for, or to repeat. */
   maxInFlight: number;
 }
@@ -20,7 +23,8 @@ interface Entry extends PromiseWithResolvers<void> {
 export interface Outbox {
   /**
    * Settles when the message is delivered as its QoS says.
-   * @throws FleetgateError `queue_full` at once when there is no room, `payload_too_large` when there never will be
+   * @throws FleetgateError `queue_full` when there is no room, for this message or later for one that is given up for
+   * a newer one; `payload_too_large` when there never will be
    */
   add(message: OutgoingMessage): Promise<void>;
   /** From now on messages go out by `send`, until `pause`. */
@@ -30,11 +34,12 @@ export interface Outbox {
   idle(): Promise<void>;
   /** Resolves when nothing waits either. */
   empty(): Promise<void>;
-  /** Rejects all that is left. */
+  /** Rejects all that is left; what is in the file stays there. */
   rejectAll(error: FleetgateError): void;
 }
 
-export function createOutbox(limits: OutboxLimits): Outbox {
+/** @param file keeps what is sent with QoS 1 or 2 over restarts; what it holds is sent first */
+export function createOutbox(limits: OutboxLimits, file?: QueueFile): Outbox {
   const entries = new Set<Entry>();
   const watchers = new Set<() => void>();
   let bytes = 0;
@@ -49,14 +54,27 @@ export function createOutbox(limits: OutboxLimits): Outbox {
         `a message of ${size} bytes is more than the ${limits.maxBytes} of the queue`,
       );
     }
-    if (entries.size >= limits.maxMessages || bytes + size > limits.maxBytes) {
+    const isFull = () => entries.size >= limits.maxMessages || bytes + size > limits.maxBytes;
+    while (limits.whenFull === 'oldest' && isFull()) {
+      const oldest = entries.values().find(({ isSent }) => !isSent);
+      if (oldest === undefined) break;
+      remove(oldest);
+      oldest.reject(new FleetgateError('queue_full', 'the message was given up for a newer one'));
+    }
+    if (isFull()) {
       return refuse('queue_full', `${entries.size} messages (${bytes} bytes) wait for the broker already`);
     }
+    if (message.qos > 0) file?.put(message);
+    const entry = enter(message, size);
+    pump();
+    return entry.promise;
+  }
+
+  function enter(message: OutgoingMessage, size: number): Entry {
     const entry: Entry = { message, bytes: size, isSent: false, ...Promise.withResolvers<void>() };
     entries.add(entry);
     bytes += size;
-    pump();
-    return entry.promise;
+    return entry;
   }
 
   function pump(): void {
@@ -98,7 +116,9 @@ export function createOutbox(limits: OutboxLimits): Outbox {
   }
 
   function remove(entry: Entry): void {
-    if (entries.delete(entry)) bytes -= entry.bytes;
+    if (!entries.delete(entry)) return;
+    bytes -= entry.bytes;
+    file?.remove(entry.message);
   }
 
   function until(isSo: () => boolean): Promise<void> {
@@ -113,6 +133,12 @@ export function createOutbox(limits: OutboxLimits): Outbox {
     });
   }
 
+  for (const message of file?.recovered ?? []) {
+    const { promise } = enter(message, Buffer.byteLength(message.topic) + message.payload.byteLength);
+    // Whoever published it is gone.
+    promise.catch(() => undefined);
+  }
+
   return Object.freeze({
     add,
     resume(by: (message: OutgoingMessage) => Promise<void>) {
@@ -125,10 +151,9 @@ export function createOutbox(limits: OutboxLimits): Outbox {
     idle: () => until(() => inFlight === 0),
     empty: () => until(() => entries.size === 0),
     rejectAll(error: FleetgateError) {
-      for (const entry of entries) {
-        remove(entry);
-        entry.reject(error);
-      }
+      for (const entry of entries) entry.reject(error);
+      entries.clear();
+      bytes = 0;
       for (const watcher of watchers) watcher();
     },
   });

@@ -103,6 +103,7 @@ export function narrate(agent: Agent, clientId: string): void {
   agent.on('token_failed', ({ error, kind, retryInMs }) =>
     note(`${failureText(error, kind)}; next try in ${seconds(retryInMs)}`),
   );
+  agent.on('queue_problem', ({ problem }) => note(problem));
   agent.on('subscription_lost', ({ filter }) => note(`the broker no longer grants '${filter}'`));
 }
 

@@ -3,11 +3,14 @@ import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { AccessToken } from '../access-token.ts';
 import { type Agent, createAgent } from '../agent.ts';
+import { bridgeLines } from '../bridge.ts';
 import { watchCredentials } from '../credentials-watch.ts';
 import { startHealthServer } from '../health.ts';
 import { type AgentState, countRequests, formatMetrics } from '../metrics.ts';
 import { rereadingTransport } from '../rereading-transport.ts';
+import { runWithToken } from '../sinks/exec.ts';
 import { writeFileAtomically } from '../sinks/file.ts';
+import { openSocketSink } from '../sinks/socket.ts';
 import { keepTokenFresh } from '../token-renewal.ts';
 import { createTokenSource, type TokenSource } from '../token-source.ts';
 import { wait } from '../waiting.ts';
@@ -28,26 +31,42 @@ import {
 
 export interface RunFlags extends DeviceFlags {
   sinkFile?: string;
+  sinkSocket?: string;
+  sinkExec?: string;
   mqtt?: true;
+  bridge?: true;
+  queue?: string;
+  queueDrop?: 'newest' | 'oldest';
   health?: { host: string; port: number };
   once?: true;
 }
 
-/** Time between tries to write the sink file: a full disk is emptied by somebody, or it is not. */
+/** Time between tries of a sink: a full disk is emptied by somebody, or it is not. */
 const SINK_RETRY_MS = 5000;
 
-/** `fleetgate-agent run`: keeps a token fresh, for a file, an MQTT session or both, until it is told to stop. */
+/** `fleetgate-agent run`: keeps a token fresh, for sinks, an MQTT session or both, until it is told to stop. */
 export async function run(flags: RunFlags): Promise<void> {
-  const { sinkFile, mqtt, health, once } = flags;
-  if (sinkFile === undefined && mqtt === undefined) {
-    throw new UsageError("give --sink-file PATH, --mqtt or both; 'fleetgate-agent token' prints one token");
+  const { sinkFile, sinkSocket, sinkExec, mqtt, health, once } = flags;
+  const hasSink = [sinkFile, sinkSocket, sinkExec].some((sink) => sink !== undefined);
+  if (!hasSink && mqtt === undefined) {
+    throw new UsageError(
+      "give --sink-file PATH, --sink-socket PATH, --sink-exec COMMAND, --mqtt or several; 'fleetgate-agent token' prints one token",
+    );
   }
-  if (once && (sinkFile === undefined || mqtt)) {
-    throw new UsageError('--once writes --sink-file once and ends; it does not go with --mqtt');
+  if (flags.bridge && mqtt === undefined) throw new UsageError('--bridge goes with --mqtt');
+  if ((flags.queue ?? flags.queueDrop) !== undefined && flags.bridge === undefined) {
+    throw new UsageError('--queue and --queue-drop are for the messages of --mqtt --bridge');
+  }
+  if (once && ((sinkFile === undefined && sinkExec === undefined) || sinkSocket !== undefined || mqtt)) {
+    throw new UsageError(
+      '--once serves --sink-file and --sink-exec once and ends; it does not go with --sink-socket or --mqtt',
+    );
   }
   const credentials = await deviceCredentials(flags);
   if (sinkFile !== undefined) await requireFolder(dirname(sinkFile));
-  using signal = untilSignal();
+  using interrupted = untilSignal();
+  const inputEnded = new AbortController();
+  const signal = AbortSignal.any([interrupted, inputEnded.signal]);
   const cache = cacheOf(credentials, flags);
   const transport = rereadingTransport(credentials, { read: () => deviceCredentials(flags), note });
   const counters = { tokenRequests: 0, tokenFailures: 0, connects: 0 };
@@ -56,15 +75,25 @@ export async function run(flags: RunFlags): Promise<void> {
     transport: countRequests(transport.request, counters),
     ...(cache && { cache }),
   });
-  if (once && sinkFile !== undefined) {
+  if (once) {
     const token = await tokens.get().catch((error: unknown) => {
       throw tokenFailure(error, credentials, flags.credentials);
     });
-    await writeFileAtomically(sinkFile, token.value);
+    if (sinkFile !== undefined) await writeFileAtomically(sinkFile, token.value);
+    if (sinkExec !== undefined) await runWithToken(sinkExec, token.value, signal);
     return;
   }
+  await using socket = sinkSocket === undefined ? undefined : await openSocketSink(sinkSocket);
 
-  const agent = mqtt === undefined ? undefined : createAgent(credentials, { ...agentOptions(flags), tokens });
+  const agent =
+    mqtt === undefined
+      ? undefined
+      : createAgent(credentials, {
+          ...agentOptions(flags),
+          ...(flags.queue === undefined ? {} : { queueFile: flags.queue }),
+          ...(flags.queueDrop === undefined ? {} : { whenFull: flags.queueDrop }),
+          tokens,
+        });
   // What is ready: every output asked for holds a token that is valid now.
   let inUse: AccessToken | undefined;
   const state = () => stateOf(inUse, tokens, agent);
@@ -92,11 +121,17 @@ export async function run(flags: RunFlags): Promise<void> {
     });
     agent.start();
   }
+  const bridge = agent && flags.bridge && bridgeStandardStreams(agent, signal, () => inputEnded.abort());
 
   await keepTokenFresh(
     tokens,
     async (token) => {
-      if (sinkFile !== undefined) await writeUntilDone(sinkFile, token, signal);
+      socket?.publish(token.value);
+      const attempt = (sink: string, act: () => Promise<void>) => untilDone(sink, act, token, signal);
+      if (sinkFile !== undefined)
+        await attempt(`${sinkFile} cannot be written`, () => writeFileAtomically(sinkFile, token.value));
+      if (sinkExec !== undefined)
+        await attempt('--sink-exec failed', () => runWithToken(sinkExec, token.value, signal));
       inUse = token;
       note(`new token, expires in ${token.expiresInSeconds()} s`);
     },
@@ -112,7 +147,24 @@ export async function run(flags: RunFlags): Promise<void> {
     },
   );
   await agent?.stop();
+  await bridge;
   await server?.[Symbol.asyncDispose]();
+}
+
+/** Until the end of the input, which ends the agent, or `signal`. */
+async function bridgeStandardStreams(agent: Agent, signal: AbortSignal, onEnd: () => void): Promise<void> {
+  const { stdin, stdout } = process;
+  const leave = () => stdin.destroy();
+  signal.addEventListener('abort', leave, { once: true });
+  // Whoever read it is gone: what would come is for nobody.
+  stdout.on('error', leave);
+  try {
+    await bridgeLines(agent, stdin, (line) => stdout.write(line));
+  } catch (error) {
+    // Destroyed by us, mostly.
+    if (!signal.aborted && !stdin.destroyed) note(`standard input ended: ${errorMessage(error)}`);
+  }
+  onEnd();
 }
 
 function stateOf(inUse: AccessToken | undefined, tokens: TokenSource, agent: Agent | undefined): AgentState {
@@ -148,12 +200,19 @@ async function requireFolder(folder: string): Promise<void> {
   }
 }
 
-async function writeUntilDone(path: string, token: AccessToken, signal: AbortSignal): Promise<void> {
+/** Until the next token is due: then that one is what there is to deliver. */
+async function untilDone(
+  failure: string,
+  act: () => Promise<void>,
+  token: AccessToken,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted && performance.now() < token.refreshAtMs) {
     try {
-      return await writeFileAtomically(path, token.value);
+      return await act();
     } catch (error) {
-      note(`${path} cannot be written (${errorMessage(error)}); next try in ${SINK_RETRY_MS / 1000} s`);
+      if (signal.aborted) return;
+      note(`${failure} (${errorMessage(error)}); next try in ${SINK_RETRY_MS / 1000} s`);
       await wait(SINK_RETRY_MS, signal);
     }
   }

@@ -1,6 +1,6 @@
-import { isUtf8 } from 'node:buffer';
 import { FleetgateError } from '@fleetgate/shared';
 import { createAgent } from '../agent.ts';
+import { messageLine } from '../bridge.ts';
 import type { IncomingMessage, QoS } from '../connection.ts';
 import { unlessAborted } from '../waiting.ts';
 import {
@@ -69,12 +69,9 @@ export async function subscribe(filters: readonly string[], flags: SubscribeFlag
 }
 
 /** One line: topic and payload, or JSON with the payload as text where it is UTF-8, else in base64. */
-function formatMessage({ topic, payload, qos, retain }: IncomingMessage, format: 'text' | 'json'): string {
-  if (format === 'text') return `${topic} ${printable(payload)}\n`;
-  const content = isUtf8(payload)
-    ? { payload: payload.toString('utf8') }
-    : { payload_base64: payload.toString('base64') };
-  return `${JSON.stringify({ topic, qos, retain, ...content })}\n`;
+function formatMessage(message: IncomingMessage, format: 'text' | 'json'): string {
+  if (format === 'text') return `${message.topic} ${printable(message.payload)}\n`;
+  return `${JSON.stringify(messageLine(message))}\n`;
 }
 
 // On a terminal a payload must not move the cursor or more.

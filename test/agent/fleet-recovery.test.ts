@@ -89,7 +89,7 @@ function startSession(site: Site, id: string, signal: AbortSignal): void {
     connection,
     brokerSession,
     tokens: createTokenSource(credentials, { transport: site.requestToken, signal }),
-    outbox: createOutbox({ maxMessages: 1, maxBytes: 1, maxInFlight: 1 }),
+    outbox: createOutbox({ maxMessages: 1, maxBytes: 1, whenFull: 'newest', maxInFlight: 1 }),
     subscriptions: createSubscriptions({ onLost() {}, onHandlerFailed() {}, onUnhandled() {} }),
     emit() {},
     enter() {},

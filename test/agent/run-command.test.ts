@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { formatCredentials } from '@fleetgate/shared';
@@ -14,10 +15,12 @@ interface Running {
   readonly ended: Promise<{ code: number | null; stdout: string; stderr: string }>;
   /** What it said so far. */
   output(): string;
+  stdout(): string;
   /** Resolves when stdout or stderr holds this text. */
   says(text: string): Promise<void>;
 }
 
+/** @param input for its standard input; `open` leaves that open */
 function start(args: readonly string[], input?: string): Running {
   const main = join(root, 'agent/main.ts');
   const child = spawn(process.execPath, ['--conditions=@fleetgate/source', main, ...args], { cwd: root });
@@ -31,11 +34,12 @@ function start(args: readonly string[], input?: string): Running {
     stderr += chunk;
   });
   if (input === undefined) child.stdin.end();
-  else child.stdin.end(input);
+  else if (input !== 'open') child.stdin.end(input);
   return {
     child,
     ended: new Promise((done) => child.once('close', (code) => done({ code, stdout, stderr }))),
     output: () => `${stdout}${stderr}`,
+    stdout: () => stdout,
     says: (text) => expect.poll(() => `${stdout}${stderr}`, { timeout: 15_000 }).toContain(text),
   };
 }
@@ -187,6 +191,151 @@ describe('run', { timeout: 60_000 }, () => {
     const ended = await run('--sink-file', sink, '--health', taken);
     expect(ended.code).toBe(1);
     expect(ended.stderr).toContain(taken);
+  });
+});
+
+describe('sinks of run', { timeout: 60_000 }, () => {
+  test('--sink-socket tells each connection the token and each that follows, 0600, and goes with the process', async () => {
+    const issuer = await startIssuer(2);
+    const { path, folder } = await device(issuer.origin);
+    const socketPath = join(folder, 'token.sock');
+    const running = start(['run', '--credentials', path, '--sink-socket', socketPath]);
+    await running.says('new token');
+    expect((await stat(socketPath)).mode & 0o777).toBe(0o600);
+    const lines = async () => {
+      const socket = connect(socketPath);
+      let text = '';
+      for await (const chunk of socket) {
+        text += chunk;
+        if (text.split('\n').length > 2) break;
+      }
+      return text.trim().split('\n');
+    };
+    for (const [first, second] of await Promise.all([lines(), lines()])) {
+      const number = Number(first?.replace('canary-token-', ''));
+      expect(number).toBeGreaterThan(0);
+      expect(second).toBe(`canary-token-${number + 1}`);
+    }
+    running.child.kill('SIGTERM');
+    const { code, stderr } = await running.ended;
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('canary');
+    expect(await readdir(folder)).toEqual(['device.json']);
+  });
+
+  test('--sink-socket takes the place of one that a killed process left, never of one in use or of a file', async () => {
+    const issuer = await startIssuer();
+    const { path, sink, folder } = await device(issuer.origin);
+    const socketPath = join(folder, 'token.sock');
+    const run = (socket: string) => start(['run', '--credentials', path, '--sink-socket', socket]);
+    const killed = run(socketPath);
+    await killed.says('new token');
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    const second = run(socketPath);
+    await second.says('new token');
+    expect((await run(socketPath).ended).code).toBe(1);
+    await writeFile(sink, 'precious');
+    expect((await run(sink).ended).code).toBe(2);
+    expect(await readFile(sink, 'utf8')).toBe('precious');
+    second.child.kill('SIGTERM');
+    expect((await second.ended).code).toBe(0);
+  });
+
+  test('--sink-exec gives the token to a command by its standard input alone, and again for the next token', async () => {
+    const issuer = await startIssuer(2);
+    const { path, folder } = await device(issuer.origin);
+    const out = join(folder, 'out');
+    const command = `cat >> ${out}; echo >> ${out}; cat /proc/$$/cmdline /proc/$$/environ > ${out}.shown`;
+    const running = start(['run', '--credentials', path, '--sink-exec', command]);
+    const content = () => readFile(out, 'utf8').catch(() => '');
+    await expect.poll(content, { timeout: 15_000 }).toContain('canary-token-1\ncanary-token-2\n');
+    running.child.kill('SIGTERM');
+    const { code, stderr } = await running.ended;
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('canary');
+    const shown = await readFile(`${out}.shown`, 'utf8');
+    expect(shown).toContain('cat');
+    expect(shown).not.toContain('canary');
+  });
+
+  test('a command that fails is run again, and --once ends with its failure', async () => {
+    const issuer = await startIssuer();
+    const { path, folder } = await device(issuer.origin);
+    const marker = join(folder, 'marker');
+    const command = `test -e ${marker} || { touch ${marker}; exit 3; }`;
+    const running = start(['run', '--credentials', path, '--sink-exec', command]);
+    await running.says('the command ended with 3');
+    await running.says('new token');
+    running.child.kill('SIGTERM');
+    expect((await running.ended).code).toBe(0);
+    const once = (act: string) => start(['run', '--credentials', path, '--once', '--sink-exec', act]).ended;
+    expect((await once('exit 4')).code).toBe(1);
+    expect((await once('cat > /dev/null')).code).toBe(0);
+  });
+});
+
+describe('run --mqtt --bridge', { timeout: 60_000 }, () => {
+  const lines = (text: string) =>
+    text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line));
+
+  test('publishes the lines that come, tells the messages, answers each order, and ends with the input', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    const { path } = await device(issuer.origin, broker.url);
+    const running = start(['run', '--credentials', path, '--mqtt', '--bridge'], 'open');
+    const say = (line: unknown) => running.child.stdin.write(`${JSON.stringify(line)}\n`);
+    say({ subscribe: 'a/#', qos: 1, id: 's' });
+    say({ subscribe: 'a/#', qos: 1, id: 't' });
+    await running.says('"id":"t"');
+    say({ topic: 'a/b', payload: 'text', qos: 1, id: 1 });
+    say({ topic: 'a/b', payload_base64: '/wA=', qos: 1, retain: true });
+    running.child.stdin.write('{"topic":\n\n');
+    say({ topic: 'a/#', payload: 'x', id: 2 });
+    say({ topic: 'a/b', payload: 'x', qso: 1 });
+    const expected = [
+      { id: 's', ok: true },
+      { id: 't', ok: true },
+      { id: 1, ok: true },
+      { topic: 'a/b', qos: 1, retain: false, payload: 'text' },
+      { topic: 'a/b', qos: 1, retain: false, payload_base64: '/wA=' },
+      { line: 5, error: 'line_invalid' },
+      { line: 7, id: 2, error: 'topic_malformed' },
+      { line: 8, error: 'line_invalid' },
+    ];
+    await expect
+      .poll(() => lines(running.stdout()).length, { timeout: 15_000 })
+      .toBeGreaterThanOrEqual(expected.length);
+    running.child.stdin.end();
+    const { code, stdout } = await running.ended;
+    expect(code).toBe(0);
+    expect(lines(stdout)).toEqual(expect.arrayContaining(expected));
+  });
+
+  test('what it could not deliver is in --queue when it is stopped, and delivered by the next run', async () => {
+    const issuer = await startIssuer();
+    const broker = await startBroker();
+    await broker.stop();
+    const { path, folder } = await device(issuer.origin, broker.url);
+    const args = ['run', '--credentials', path, '--mqtt', '--bridge', '--queue', join(folder, 'queue')];
+    const first = start(args, 'open');
+    first.child.stdin.write('{"topic":"a","payload":"kept","qos":1,"id":1}\n');
+    await first.says('cannot be reached');
+    first.child.kill('SIGTERM');
+    expect(await first.ended).toMatchObject({ code: 0, stdout: '{"line":1,"id":1,"error":"stopped"}\n' });
+    const received: string[] = [];
+    broker.aedes.on(
+      'publish',
+      ({ topic, payload }) => void (topic === 'a' && received.push(String(payload))),
+    );
+    await broker.start();
+    const second = start(args, 'open');
+    await expect.poll(() => received, { timeout: 15_000 }).toEqual(['kept']);
+    second.child.kill('SIGTERM');
+    expect((await second.ended).code).toBe(0);
   });
 });
 

@@ -125,6 +125,7 @@ const eventNames = [
   'subscription_lost',
   'handler_failed',
   'unhandled',
+  'queue_problem',
   'stopped',
 ] as const satisfies (keyof AgentEvents)[];
 

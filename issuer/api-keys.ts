@@ -22,6 +22,10 @@ const MAX_LIFETIME_MS = 10 * 365 * 86_400_000;
 /** How often it is written that a key was used. Ours: a write for each request would cost more than the request. */
 const TOUCH_INTERVAL_MS = 60_000;
 
+/** Presented keys that were refused, a minute, of which the audit trail has rows: a flood must not fill the disk. */
+const MAX_REFUSED_KEYS_PER_MINUTE = 60;
+const MINUTE_MS = 60_000;
+
 /** The prefix lets a scanner for leaked secrets know one. */
 const apiKeyPattern = /^fgk_[A-Za-z0-9_-]{43}$/;
 
@@ -64,7 +68,10 @@ export interface ApiKeys {
   find(name: string): Promise<ApiKeyRecord | undefined>;
   /** Whose key this is. Remembers, to the minute, that it was used. */
   present(secret: string): Promise<PresentedKey>;
-  /** Records that somebody was refused as an administrator: by whose key, if any, and why. */
+  /**
+   * Records that somebody was refused as an administrator: by whose key, if any, and why. Of keys that are not good 60 a
+   * minute are recorded, as anybody can present them.
+   */
   recordRefused(
     caller: Caller,
     keyName: string | undefined,
@@ -78,6 +85,18 @@ export function openApiKeys(
   random: (size: number) => Buffer = randomBytes,
 ): ApiKeys {
   const { event, recorded } = administrativeActs(registry, now);
+  let minute = 0;
+  let refusedInMinute = 0;
+
+  function isRecordDue(atMs: number): boolean {
+    const ofNow = Math.floor(atMs / MINUTE_MS);
+    if (ofNow !== minute) {
+      minute = ofNow;
+      refusedInMinute = 0;
+    }
+    refusedInMinute += 1;
+    return refusedInMinute <= MAX_REFUSED_KEYS_PER_MINUTE;
+  }
 
   function generate(): { secret: string; hash: Uint8Array } {
     const secret = `fgk_${random(32).toString('base64url')}`;
@@ -160,16 +179,20 @@ export function openApiKeys(
       await touch(name, key.lastUsedAtMs, atMs);
       return { outcome: 'accepted', name, role };
     },
-    recordRefused: (caller, keyName, code) =>
-      registry.recordEvent(
+    async recordRefused(caller, keyName, code) {
+      const atMs = now();
+      const isKeyGood = code === 'role_insufficient';
+      if (!isKeyGood && !isRecordDue(atMs)) return;
+      await registry.recordEvent(
         auditEvent({
-          atMs: now(),
+          atMs,
           actor: keyName === undefined ? anonymousActor : adminActor(keyName),
-          action: code === 'api_key_invalid' ? 'admin.authenticate' : 'admin.authorize',
+          action: isKeyGood ? 'admin.authorize' : 'admin.authenticate',
           caller,
           result: code,
         }),
-      ),
+      );
+    },
   };
 }
 

@@ -102,6 +102,21 @@ test('a key stands in the audit trail by its name', async () => {
   ]);
 });
 
+test('of keys that are not good 60 a minute are recorded, and all are refused', async () => {
+  const provisioner = await make('ci');
+  // The start of a minute.
+  nowMs = Math.ceil(nowMs / MINUTE_MS) * MINUTE_MS;
+  const recorded = (result: string) => audited().filter((row) => row.at(-1) === result).length;
+  for (let i = 0; i < 70; i += 1) expect(await use(`fgk_${i}`)).toBe(401);
+  expect(recorded('api_key_invalid')).toBe(60);
+  // Of a good one, which somebody answers for, all.
+  for (let i = 0; i < 70; i += 1) expect(await use(provisioner, '/v1/api-keys')).toBe(403);
+  expect(recorded('role_insufficient')).toBe(70);
+  nowMs += MINUTE_MS;
+  expect(await use('wrong')).toBe(401);
+  expect(recorded('api_key_invalid')).toBe(61);
+});
+
 describe('a key that ends', () => {
   test('is taken until its expiry, and then named as expired', async () => {
     const apiKey = await make('ci', 'auditor', { expires_at: at(nowMs + DAY_MS) });

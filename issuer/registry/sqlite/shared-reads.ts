@@ -14,15 +14,18 @@ export interface SharedReads {
 export function sharedReads(database: Database): SharedReads {
   const begin = database.prepare('BEGIN DEFERRED');
   const commit = database.prepare('COMMIT');
+  const rollback = database.prepare('ROLLBACK');
   let isOpen = false;
 
   function end(): void {
     if (!isOpen) return;
     isOpen = false;
+    if (!database.open || !database.inTransaction) return;
     try {
-      if (database.open && database.inTransaction) commit.run();
+      commit.run();
     } catch {
-      // Of a file that is damaged; the read that met it has said so, and with the failure the transaction is over.
+      // Of a file that is damaged; the read that met it has said so. Nothing was written that could be lost.
+      if (database.inTransaction) rollback.run();
     }
   }
 

@@ -1,4 +1,4 @@
-import { SESSION_TOPIC, type SessionEvent } from '@fleetgate/shared';
+import { SESSION_TOPIC } from '@fleetgate/shared';
 import type { HostClient } from './guard/host.ts';
 
 /**
@@ -18,13 +18,13 @@ export function discard(packet: { topic: string; payload: unknown; retain: boole
 
 /**
  * Sends one QoS 0 message on {@link SESSION_TOPIC} to one connection, past the emitter. It has no broker id: with one
- * it would raise the host's mark of what this client has seen, and messages numbered before it would be lost.
+ * it would raise the host's mark of what this client has seen, and messages numbered before it would be lost. `done` is
+ * called when it has been written, and whoever reads slowly has taken it, or the connection is gone.
  */
-export function deliverOwn(client: HostClient, event: SessionEvent): void {
-  const payload = Buffer.from(JSON.stringify(event));
+export function deliverOwn(client: HostClient, payload: Uint8Array, done: () => void): void {
   const packet = { cmd: 'publish', topic: SESSION_TOPIC, payload, qos: 0, retain: false, brokerId: null };
   ownPackets.add(packet);
-  client.deliver0(packet, () => {});
+  client.deliver0(packet, done);
 }
 
 /** Whether this very packet was made here. */

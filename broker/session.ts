@@ -58,6 +58,8 @@ export interface Session {
   renewing: Promise<void>;
   /** How many have not been acknowledged. */
   renewals: number;
+  /** Bytes of events of its own that the host has not written yet. */
+  untoldBytes: number;
   /** What is left of the rates it publishes under; made at its first publish under one. A renewal keeps it. */
   messageBuckets?: MessageBuckets;
 }
@@ -70,7 +72,17 @@ export function createSession(
   startedAtMs: number,
 ): Session {
   const filters = new Set<string>();
-  return { client, connection, token, principal, startedAtMs, filters, renewing: settled, renewals: 0 };
+  return {
+    client,
+    connection,
+    token,
+    principal,
+    startedAtMs,
+    filters,
+    renewing: settled,
+    renewals: 0,
+    untoldBytes: 0,
+  };
 }
 
 const settled: Promise<void> = Promise.resolve();

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect as connectSocket } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { generate, type IPublishPacket, type ISubackPacket } from 'mqtt-packet';
 import { describe, expect } from 'vitest';
 import {
@@ -273,6 +273,29 @@ describe('what B does not read', () => {
       await device.unharmed();
     },
   );
+
+  attack('of what it is told of its renewals is 64 KiB, also of those in one segment', {}, async (broker) => {
+    const device = await victim(broker);
+    const client = await broker.session(B);
+    await subscribe(client, ['$fleetgate/session']);
+    client.stream.pause();
+    const longest = { bytes: 0 };
+    const { stream } = [...broker.auth.connections].at(-1) as { stream: Duplex };
+    const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
+    stream.write = (...args: unknown[]) => {
+      const isTaken = write(...args);
+      longest.bytes = Math.max(longest.bytes, stream.writableLength);
+      return isTaken;
+    };
+    const renewal = generate(publishPacket('$fleetgate/token', 'x', { qos: 0 }));
+    client.write(Buffer.concat(Array.from({ length: 3_000 }, () => renewal)));
+    await device.unharmed();
+    expect(longest.bytes).toBeGreaterThan(30_000);
+    // And the last of them.
+    expect(longest.bytes).toBeLessThan(65_536 + 200);
+    client.stream.resume();
+    await client.settle();
+  });
 });
 
 describe('who never gets as far as a session', () => {

@@ -66,7 +66,7 @@ export interface HostPersistence {
   outgoingEnqueueCombi(subscriptions: QueuedFor[], packet: AedesPublishPacket): Promise<void>;
   outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
   outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
-  incomingStorePacket(client: ById, packet: AedesPublishPacket): Promise<void>;
+  incomingStorePacket(client: HostClient, packet: AedesPublishPacket): Promise<void>;
   incomingDelPacket(client: ById, packet: QueuedPacket): Promise<void>;
   cleanIncoming(client: ById): Promise<void>;
   storeRetained(packet: AedesPublishPacket): Promise<void>;

@@ -1,4 +1,5 @@
 import type { Guard } from './guard.ts';
+import type { HostClient } from './host.ts';
 
 /**
  * QoS 2 messages of one session that may wait for their PUBREL. The host's own bound is one of each connection, and
@@ -14,11 +15,16 @@ const nothing = Buffer.alloc(0);
  */
 export const inboundStore: Guard = {
   name: 'of QoS 2 messages only identifiers are kept, and few of one session',
-  install({ broker: { persistence } }) {
+  install({ broker: { persistence }, sessions }) {
+    /** It ended while its message was looked at, and nothing of it is to be kept. */
+    const isOver = ({ closed, clean, id }: HostClient) =>
+      closed && (clean || sessions.live.get(id)?.client.clean === true);
     const ids = new Map<string, Set<number>>();
     const { incomingStorePacket, incomingDelPacket, cleanIncoming } = persistence;
 
     persistence.incomingStorePacket = async (client, packet) => {
+      // Nobody would take the identifier away again, and the next message under it would count as repeated.
+      if (isOver(client)) return;
       const messageId = (packet as { messageId?: number }).messageId as number;
       const known = ids.get(client.id) ?? new Set();
       // Rejected, it is not acknowledged, and the connection is closed.

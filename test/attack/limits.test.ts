@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect as connectSocket } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Duplex, Readable } from 'node:stream';
-import { generate, type IPublishPacket, type ISubackPacket } from 'mqtt-packet';
+import { generate, type IPublishPacket, type ISubackPacket, type Packet } from 'mqtt-packet';
 import { describe, expect } from 'vitest';
 import {
   attack,
@@ -184,6 +184,49 @@ describe('what B leaves unfinished', () => {
       expect(bytes).toBe(0);
     },
   );
+
+  const endings: [string, (broker: TestBroker) => Packet][] = [
+    ['a renewal', (broker) => publishPacket('$fleetgate/token', broker.token(B), { qos: 2, messageId: 7 })],
+    ['a message', () => publishPacket(`devices/${B}/x`, 'x', { qos: 2, messageId: 7 })],
+  ];
+  for (const [what, packetOf] of endings) {
+    attack(
+      `${what} at QoS 2 with the end of a clean session in one segment leaves no identifier`,
+      {},
+      async (broker) => {
+        for (let round = 0; round < 20; round += 1) {
+          const client = await broker.session(B);
+          client.send(packetOf(broker), { cmd: 'disconnect' });
+          await client.closed;
+          await until(() => broker.aedes.connectedClients === 0);
+          await new Promise((resolve) => setTimeout(resolve, 10));
+          const stored = storeOf(broker).incomingGetPacket({ id: B }, { messageId: 7 });
+          await expect(stored, `round ${round}`).rejects.toThrow();
+        }
+      },
+    );
+  }
+
+  attack('a message that a clean session overtakes is none of that session', {}, async (broker) => {
+    const seen = await watcher(broker);
+    for (let round = 0; round < 10; round += 1) {
+      const token = broker.token(B);
+      const kept = await broker.session(B, { clean: false }, token);
+      // Each is verified behind the one before, and the session that takes over by a token that was seen.
+      const renewals = Array.from({ length: 8 }, (_, i) =>
+        publishPacket('$fleetgate/token', broker.token(B), { qos: 2, messageId: i + 1 }),
+      );
+      const next = await broker.raw();
+      kept.send(...renewals);
+      next.send(connectPacket(B, token));
+      await next.next('connack');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      next.send(publishPacket(`devices/${B}/x`, String(round), { qos: 2, messageId: 8 }));
+      await next.next('pubrec');
+      expect(await seen()).toEqual([String(round)]);
+      await next.end();
+    }
+  });
 
   attack(
     'messages for a session that never comes back are bounded, the oldest are kept',

@@ -280,6 +280,8 @@ function clientOptions(options: ConnectionOptions, outgoingStore: Store): IClien
     timerVariant: 'native',
     // Its debug log prints CONNECT with the password.
     log: () => undefined,
+    // Also where the environment says otherwise.
+    rejectUnauthorized: true,
     ...(ca === undefined ? {} : { ca }),
     ...(will === undefined ? {} : { will }),
   };

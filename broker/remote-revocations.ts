@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FleetgateError, isCursor, parseRevocation, type RevocationTarget } from '@fleetgate/shared';
+import {
+  FleetgateError,
+  isCursor,
+  parseRevocation,
+  type RevocationTarget,
+  uncheckedTls,
+} from '@fleetgate/shared';
 import { createParser } from 'eventsource-parser';
 import type { Logger } from './options.ts';
 import type { Revocation } from './revocation.ts';
@@ -54,7 +60,8 @@ async function follow(
     } catch (error) {
       if (stopped.aborted) return;
       const code = error instanceof FleetgateError ? error.code : 'internal_error';
-      log?.warn({ event: 'revocation_feed_away', url, code }, 'the revocation feed is away');
+      const problem = error instanceof FleetgateError ? error.message : undefined;
+      log?.warn({ event: 'revocation_feed_away', url, code, problem }, 'the revocation feed is away');
     }
     listener.away();
     failures = at.isCurrent ? 0 : failures + 1;
@@ -77,6 +84,8 @@ async function read(
   listener: RevocationListener,
   stopped: AbortSignal,
 ): Promise<void> {
+  const unchecked = uncheckedTls(request.url);
+  if (unchecked !== undefined) throw new FleetgateError('token_request_failed', unchecked);
   const ending = new AbortController();
   const signal = AbortSignal.any([stopped, ending.signal]);
   let timer = setTimeout(() => ending.abort(), CONNECT_TIMEOUT_MS);

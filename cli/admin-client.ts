@@ -1,4 +1,4 @@
-import { FleetgateError, type Revocation } from '@fleetgate/shared';
+import { FleetgateError, type Revocation, uncheckedTls } from '@fleetgate/shared';
 import { type ApiKeyClient, apiKeyClient } from './api-key-client.ts';
 import type { AuditEventView } from './commands/audit-source.ts';
 import { type SecretClient, secretClient } from './secret-client.ts';
@@ -148,6 +148,8 @@ export function adminClient(url: string, adminKey: string): AdminClient {
   const base = url.replace(/\/+$/, '');
 
   async function send(method: string, path: string, body?: unknown): Promise<Answer> {
+    const unchecked = uncheckedTls(base);
+    if (unchecked !== undefined) unreachable(base, new Error(unchecked));
     const response = await fetch(`${base}${path}`, {
       method,
       headers: {

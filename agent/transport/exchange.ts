@@ -48,6 +48,8 @@ export async function exchange({
             ...headers,
           },
           signal,
+          // Also where the environment says otherwise.
+          rejectUnauthorized: true,
           ...certificate,
         },
         resolve,

@@ -1,3 +1,5 @@
+import { uncheckedTls } from '@fleetgate/shared';
+
 /** What came of a request: JSON, or in a few words why there is none. */
 export type FetchedJson =
   | { readonly value: unknown; readonly cacheControl: string | null; readonly problem?: undefined }
@@ -25,6 +27,8 @@ export async function fetchJson({
   form,
   authorization,
 }: JsonRequest): Promise<FetchedJson> {
+  const unchecked = uncheckedTls(url);
+  if (unchecked !== undefined) return { problem: `${new URL(url).origin} is not asked: ${unchecked}` };
   try {
     const response = await fetch(url, {
       redirect: 'error',

@@ -1,3 +1,5 @@
+import { uncheckedTls } from '@fleetgate/shared';
+
 /** A key set as it was fetched, or in a few words why there is none. */
 export type FetchedKeySet =
   | { readonly set: unknown; readonly problem?: undefined }
@@ -12,6 +14,8 @@ const MAX_KEY_SET_BYTES = 131_072;
  */
 export async function fetchKeySet(url: string, timeoutMs: number): Promise<FetchedKeySet> {
   const { origin } = new URL(url);
+  const unchecked = uncheckedTls(url);
+  if (unchecked !== undefined) return { problem: `${origin} is not asked: ${unchecked}` };
   try {
     const response = await fetch(url, {
       redirect: 'error',

@@ -37,24 +37,35 @@ const Query = Type.Object(
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html). `ready` says that all up to now has been told.
  */
 export function revocationStream(app: FastifyInstance, issuer: Issuer, options: FeedOptions): MethodRoute {
-  const readers = new Set<AbortController>();
+  /** Who follows, the longest first, and by whose token. */
+  const readers = new Map<AbortController, string>();
   let isClosing = false;
   // The server waits for what is in flight, and this would be for ever.
   app.addHook('preClose', async () => {
     isClosing = true;
-    for (const reader of readers) reader.abort();
+    for (const reader of readers.keys()) reader.abort();
   });
+
+  /** Whether there is a place for one more. */
+  function makeRoom(clientId: string): boolean {
+    if (isClosing) return false;
+    if (readers.size < options.maxReaders) return true;
+    const crowd = crowdOf(readers, clientId);
+    if (crowd === undefined) return false;
+    crowd.abort();
+    return readers.delete(crowd);
+  }
 
   return {
     options: { schema: { querystring: Query }, validatorCompiler: schemaCompiler },
     async handler(request, reply) {
       const token = await authenticate(request, reply, issuer);
       if (request.method === 'HEAD') return reply.headers(streamHeaders).send();
-      if (isClosing || readers.size >= options.maxReaders) {
+      if (!makeRoom(token.clientId)) {
         throw new OAuthError('temporarily_unavailable', 'too many readers follow the revocations');
       }
       const ending = new AbortController();
-      readers.add(ending);
+      readers.set(ending, token.clientId);
       reply.hijack();
       const line = { client: token.clientId, address: request.socket.remoteAddress };
       request.log.info({ event: 'reader_follows', ...line }, 'a reader follows the revocations');
@@ -72,6 +83,22 @@ export function revocationStream(app: FastifyInstance, issuer: Issuer, options: 
       }
     },
   };
+}
+
+/**
+ * The one that has to go for a reader of `clientId` where all places are taken: the longest of the client that has the
+ * most, if that leaves it no fewer than who comes. So no client keeps others out, however often it follows.
+ */
+function crowdOf(
+  readers: ReadonlyMap<AbortController, string>,
+  clientId: string,
+): AbortController | undefined {
+  const counts = new Map<string, number>();
+  for (const one of readers.values()) counts.set(one, (counts.get(one) ?? 0) + 1);
+  const most = Math.max(...counts.values());
+  if (most < (counts.get(clientId) ?? 0) + 2) return undefined;
+  for (const [reader, one] of readers) if (counts.get(one) === most) return reader;
+  return undefined;
 }
 
 const streamHeaders = {

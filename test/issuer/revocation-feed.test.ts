@@ -181,6 +181,26 @@ describe('a reader', () => {
     await expect.poll(async () => (await openAs(fixture, token)).response.status).toBe(200);
   });
 
+  test('of another client is served where one has taken all places: that one gives up its oldest', async () => {
+    const fixture = await issuerFixture({ revocationFeed: { maxReaders: 3 } });
+    const [greedy, other] = [await feedToken(fixture), await feedToken(fixture)];
+    const ofGreedy = [];
+    for (let i = 0; i < 3; i += 1) {
+      const reader = await openAs(fixture, greedy);
+      await reader.untilReady();
+      ofGreedy.push(reader);
+    }
+    const ofOther = await openAs(fixture, other);
+    await ofOther.untilReady();
+    await ofGreedy[0]?.ended();
+    // It does not come back for it, nor does the other get more than half.
+    for (const token of [greedy, other]) expect((await openAs(fixture, token)).response.status).toBe(503);
+    await revokeToken(fixture, 'j1');
+    for (const reader of [ofOther, ofGreedy[1], ofGreedy[2]]) {
+      expect(await reader?.nextRevocation()).toMatchObject({ jti: 'j1' });
+    }
+  });
+
   test('that reads nothing is cut off, and others are told meanwhile', async () => {
     let gone = () => {};
     const hasGone = new Promise<void>((resolve) => {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import {
   type CompletionShell,
   commandShape,
@@ -13,13 +12,7 @@ import { type RunFlags, run } from './commands/run.ts';
 import { type SubscribeFlags, subscribe } from './commands/subscribe.ts';
 import { printToken, type TokenFlags } from './commands/token.ts';
 import type { QoS } from './connection.ts';
-
-const { version } = JSON.parse(
-  readFileSync(
-    new URL(import.meta.url.endsWith('.ts') ? './package.json' : '../package.json', import.meta.url),
-    'utf8',
-  ),
-) as { version: string };
+import { version } from './version.ts';
 
 /** Runs the `fleetgate-agent` command; its exit code: 0 done, 1 failed, 2 bad usage or credentials. */
 export async function runAgentCommand(argv: readonly string[]): Promise<0 | 1 | 2> {

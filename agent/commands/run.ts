@@ -8,6 +8,7 @@ import { watchCredentials } from '../credentials-watch.ts';
 import { startHealthServer } from '../health.ts';
 import { type AgentState, countRequests, formatMetrics } from '../metrics.ts';
 import { rereadingTransport } from '../rereading-transport.ts';
+import { serviceManager } from '../service-manager.ts';
 import { runWithToken } from '../sinks/exec.ts';
 import { writeFileAtomically } from '../sinks/file.ts';
 import { openSocketSink } from '../sinks/socket.ts';
@@ -43,6 +44,9 @@ export interface RunFlags extends DeviceFlags {
 
 /** Time between tries of a sink: a full disk is emptied by somebody, or it is not. */
 const SINK_RETRY_MS = 5000;
+
+/** Between two looks at what to tell the service manager. */
+const STATUS_EVERY_MS = 1000;
 
 /** `fleetgate-agent run`: keeps a token fresh, for sinks, an MQTT session or both, until it is told to stop. */
 export async function run(flags: RunFlags): Promise<void> {
@@ -121,6 +125,13 @@ export async function run(flags: RunFlags): Promise<void> {
     });
     agent.start();
   }
+  using manager = serviceManager({ onProblem: note });
+  const tellManager = () => {
+    const now = state();
+    manager.status(readinessText(now));
+    if (now.isReady) manager.ready();
+  };
+  using _status = every(STATUS_EVERY_MS, tellManager);
   const bridge = agent && flags.bridge && bridgeStandardStreams(agent, signal, () => inputEnded.abort());
 
   await keepTokenFresh(
@@ -133,6 +144,7 @@ export async function run(flags: RunFlags): Promise<void> {
       if (sinkExec !== undefined)
         await attempt('--sink-exec failed', () => runWithToken(sinkExec, token.value, signal));
       inUse = token;
+      tellManager();
       note(`new token, expires in ${token.expiresInSeconds()} s`);
     },
     {
@@ -146,9 +158,16 @@ export async function run(flags: RunFlags): Promise<void> {
       },
     },
   );
+  manager.stopping();
   await agent?.stop();
   await bridge;
   await server?.[Symbol.asyncDispose]();
+}
+
+/** Does this now and then, until it is disposed of. */
+function every(ms: number, act: () => void): Disposable {
+  const timer = setInterval(act, ms);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Until the end of the input, which ends the agent, or `signal`. */

@@ -1,0 +1,43 @@
+import { chmodSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { rolldown } from 'rolldown';
+
+// As bin/fleetgate-agent.js has it: before anything that an older Node does not know. Deprecations are of libraries,
+// of which Node does not tell where it finds them in node_modules.
+const BANNER = `#!/usr/bin/env node
+{ const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 12)) {
+process.stderr.write(\`fleetgate-agent: Node \${process.versions.node} is too old, 22.12 or newer is needed\\n\`);
+process.exit(2); } }
+process.noDeprecation = true;`;
+
+/** Writes the agent and all it needs but Node into one file, to be copied to a device; its path. */
+export async function bundleAgent(directory: string): Promise<string> {
+  const agent = resolve(import.meta.dirname, '../agent');
+  const file = join(directory, 'fleetgate-agent.mjs');
+  const { version } = JSON.parse(readFileSync(join(agent, 'package.json'), 'utf8'));
+  const bundle = await rolldown({
+    input: join(agent, 'main.ts'),
+    platform: 'node',
+    resolve: { conditionNames: ['@fleetgate/source', 'node', 'import', 'require', 'default'] },
+    transform: { target: 'node22' },
+    // Compiled code that ws takes where it is installed, and does without otherwise.
+    external: ['bufferutil', 'utf-8-validate'],
+    plugins: [
+      {
+        name: 'version',
+        load: (id) =>
+          id === join(agent, 'version.ts') ? `export const version = ${JSON.stringify(version)};` : null,
+      },
+    ],
+  });
+  await bundle.write({ file, format: 'esm', minify: true, banner: BANNER });
+  await bundle.close();
+  chmodSync(file, 0o755);
+  return file;
+}
+
+if (import.meta.main) {
+  const file = await bundleAgent(resolve(import.meta.dirname, '../dist'));
+  process.stdout.write(`${file}: ${Math.ceil(readFileSync(file).length / 1024)} KiB\n`);
+}

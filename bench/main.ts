@@ -1,9 +1,10 @@
-/** `npm run bench -- broker|issuer [options]`: measures against peers in one run. */
+/** `npm run bench -- broker|issuer|agent [options]`: measures against peers in one run. */
 import { parseArgs } from 'node:util';
+import { benchAgent } from './agent/bench.ts';
 import { benchBroker } from './broker/bench.ts';
 import { benchIssuer } from './issuer/bench.ts';
 
-const usage = `Usage: npm run bench -- broker|issuer [options]
+const usage = `Usage: npm run bench -- broker|issuer|agent [options]
 
   --rounds N        measurements of each kind; the median counts (default 5)
   --seconds S       time of each connect or token measurement (default 2)
@@ -40,7 +41,9 @@ if (values.help === true) {
   await benchBroker({ ...common, subjects: values.subjects?.split(',') });
 } else if (subject === 'issuer' && positionals.length === 1) {
   await benchIssuer({ ...common, clients: Number(values.clients) });
+} else if (subject === 'agent' && positionals.length === 1) {
+  await benchAgent({ rounds: common.rounds });
 } else {
-  process.stderr.write(`bench: name what to measure, broker or issuer\n\n${usage}`);
+  process.stderr.write(`bench: name what to measure: broker, issuer or agent\n\n${usage}`);
   process.exit(2);
 }

@@ -1,6 +1,6 @@
 import { chmodSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { rolldown } from 'rolldown';
+import { type Plugin, rolldown } from 'rolldown';
 
 // As bin/fleetgate-agent.js has it: before anything that an older Node does not know. Deprecations are of libraries,
 // of which Node does not tell where it finds them in node_modules.
@@ -16,25 +16,28 @@ export async function bundleAgent(directory: string): Promise<string> {
   const agent = resolve(import.meta.dirname, '../agent');
   const file = join(directory, 'fleetgate-agent.mjs');
   const { version } = JSON.parse(readFileSync(join(agent, 'package.json'), 'utf8'));
+  await bundleProgram(join(agent, 'main.ts'), file, {
+    name: 'version',
+    load: (id) =>
+      id === join(agent, 'version.ts') ? `export const version = ${JSON.stringify(version)};` : null,
+  });
+  chmodSync(file, 0o755);
+  return file;
+}
+
+/** A program for Node as one file, minified. */
+export async function bundleProgram(input: string, file: string, plugin?: Plugin): Promise<void> {
   const bundle = await rolldown({
-    input: join(agent, 'main.ts'),
+    input,
     platform: 'node',
     resolve: { conditionNames: ['@fleetgate/source', 'node', 'import', 'require', 'default'] },
     transform: { target: 'node22' },
     // Compiled code that ws takes where it is installed, and does without otherwise.
     external: ['bufferutil', 'utf-8-validate'],
-    plugins: [
-      {
-        name: 'version',
-        load: (id) =>
-          id === join(agent, 'version.ts') ? `export const version = ${JSON.stringify(version)};` : null,
-      },
-    ],
+    plugins: [plugin],
   });
   await bundle.write({ file, format: 'esm', minify: true, banner: BANNER });
   await bundle.close();
-  chmodSync(file, 0o755);
-  return file;
 }
 
 if (import.meta.main) {

@@ -1,12 +1,12 @@
+import type { Bounds } from '../report.ts';
+
 /** In this order: memory is that of a broker that did nothing yet. */
 export const measureNames = ['memory', 'connect_first', 'connect_seen', 'qos0', 'qos1', 'fanout'] as const;
 export type MeasureName = (typeof measureNames)[number];
 
-export interface Goal {
+export interface Goal extends Bounds {
   readonly measure: MeasureName;
   readonly against: 'bare' | 'rabbitmq';
-  readonly atLeast?: number;
-  readonly atMost?: number;
 }
 
 /** What Fleetgate's figures are to be, as ratios within one run. */

@@ -1,17 +1,9 @@
+import { alignColumns, formatGoal, median, type Ratios, ratioOf, whole } from '../report.ts';
 import { goals, type MeasureName, units } from './goals.ts';
 import type { SubjectName } from './subjects.ts';
 
 /** Figures of each subject and measure, a row for each round. */
 export type Figures = Map<SubjectName, Map<MeasureName, number[]>>;
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-}
-
-export type Ratios = Record<string, number>;
 
 /** `fleetgate/bare` and so on, by measure: of medians within one run. */
 export function ratiosOf(figures: Figures): Ratios {
@@ -20,13 +12,13 @@ export function ratiosOf(figures: Figures): Ratios {
     if (subject === 'bare') continue;
     for (const [measure, values] of measures) {
       const base = figures.get('bare')?.get(measure);
-      if (base !== undefined) ratios[`${measure}.${subject}/bare`] = round(median(values) / median(base));
+      if (base !== undefined) ratios[`${measure}.${subject}/bare`] = ratioOf(median(values), median(base));
     }
   }
   const ours = figures.get('fleetgate')?.get('connect_first');
   const rabbit = figures.get('rabbitmq')?.get('connect_first');
   if (ours !== undefined && rabbit !== undefined) {
-    ratios['connect_first.fleetgate/rabbitmq'] = round(median(ours) / median(rabbit));
+    ratios['connect_first.fleetgate/rabbitmq'] = ratioOf(median(ours), median(rabbit));
   }
   return ratios;
 }
@@ -49,34 +41,14 @@ export function formatTable(figures: Figures, ratios: Ratios): string {
       ]);
     }
   }
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows
-    .map((row) =>
-      row
-        .map((cell, n) => cell.padEnd(widths[n] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return alignColumns(rows);
 }
 
 export function formatGoals(ratios: Ratios): string {
   return goals
-    .map(({ measure, against, atLeast, atMost }) => {
-      const ratio = ratios[`${measure}.fleetgate/${against}`];
-      const wanted = atLeast === undefined ? `<= ${atMost}` : `>= ${atLeast}`;
-      const isMet = ratio !== undefined && ratio >= (atLeast ?? 0) && ratio <= (atMost ?? Infinity);
-      const verdict =
-        ratio === undefined ? 'not measured' : `${ratio.toFixed(2)} ${isMet ? 'met' : 'MISSED'}`;
-      return `goal ${measure} fleetgate/${against} ${wanted}: ${verdict}`;
+    .map((goal) => {
+      const { measure, against } = goal;
+      return formatGoal(`${measure} fleetgate/${against}`, goal, ratios[`${measure}.fleetgate/${against}`]);
     })
     .join('\n');
-}
-
-function whole(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
-}
-
-function round(value: number): number {
-  return Math.round(value * 1000) / 1000;
 }

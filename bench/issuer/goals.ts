@@ -1,4 +1,5 @@
 import type { SigningAlgorithm } from '@fleetgate/shared';
+import type { Bounds } from '../report.ts';
 
 /** How the clients of a measure authenticate. */
 export type BenchAuth = 'client_secret_basic' | 'private_key_jwt';
@@ -56,11 +57,9 @@ export const measures: readonly Measure[] = [
 export const figureNames = ['per_second', 'p99_ms', 'cpu_us', 'resident_bytes'] as const;
 export type FigureName = (typeof figureNames)[number];
 
-export interface Goal {
+export interface Goal extends Bounds {
   /** Key of the ratios. */
   readonly ratio: string;
-  readonly atLeast?: number;
-  readonly atMost?: number;
 }
 
 /** What Fleetgate's figures are to be, as ratios within one run. */

@@ -1,10 +1,8 @@
-import { median } from '../broker/report.ts';
+import { alignColumns, formatGoal, median, type Ratios, ratioOf, whole } from '../report.ts';
 import { type FigureName, figureNames, goals, type SubjectName } from './goals.ts';
 
 /** Figures of each measure and subject, a row for each round. */
 export type Figures = Map<string, Map<SubjectName, Map<FigureName, number[]>>>;
-
-export type Ratios = Record<string, number>;
 
 /** Of medians within one run: Fleetgate to oidc-provider in each measure, and of many clients to one. */
 export function ratiosOf(figures: Figures): Ratios {
@@ -14,7 +12,7 @@ export function ratiosOf(figures: Figures): Ratios {
     return values === undefined ? undefined : median(values);
   };
   const add = (name: string, ours: number | undefined, base: number | undefined) => {
-    if (ours !== undefined && base !== undefined) ratios[name] = Math.round((ours / base) * 1000) / 1000;
+    if (ours !== undefined && base !== undefined) ratios[name] = ratioOf(ours, base);
   };
   for (const figure of figureNames) {
     for (const measure of figures.keys()) {
@@ -50,30 +48,9 @@ export function formatTable(figures: Figures): string {
       ]);
     }
   }
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows
-    .map((row) =>
-      row
-        .map((cell, n) => cell.padEnd(widths[n] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return alignColumns(rows);
 }
 
 export function formatGoals(ratios: Ratios): string {
-  return goals
-    .map(({ ratio: name, atLeast, atMost }) => {
-      const ratio = ratios[name];
-      const wanted = atLeast === undefined ? `<= ${atMost}` : `>= ${atLeast}`;
-      const isMet = ratio !== undefined && ratio >= (atLeast ?? 0) && ratio <= (atMost ?? Infinity);
-      const verdict =
-        ratio === undefined ? 'not measured' : `${ratio.toFixed(2)} ${isMet ? 'met' : 'MISSED'}`;
-      return `goal ${name} ${wanted}: ${verdict}`;
-    })
-    .join('\n');
-}
-
-function whole(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
+  return goals.map((goal) => formatGoal(goal.ratio, goal, ratios[goal.ratio])).join('\n');
 }

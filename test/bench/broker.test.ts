@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { benchBroker } from '../../bench/broker/bench.ts';
 import { goals, measureNames } from '../../bench/broker/goals.ts';
-import { type Figures, formatGoals, median, ratiosOf } from '../../bench/broker/report.ts';
+import { type Figures, formatGoals, ratiosOf } from '../../bench/broker/report.ts';
+import { median } from '../../bench/report.ts';
 
 test('a run prints a table, each goal, and one JSON object of the ratios as its last line', {
   timeout: 60_000,

@@ -1,6 +1,8 @@
+export * from './ace.ts';
 export { addressKey } from './address-key.ts';
 export { type AttemptRate, createAttemptRate } from './attempt-rate.ts';
 export * from './bounded-map.ts';
+export { CborError, type CborItem, type CborMap, decodeCbor, encodeCbor } from './cbor.ts';
 export * from './completion.ts';
 export * from './credentials.ts';
 export * from './errors.ts';

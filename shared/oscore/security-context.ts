@@ -26,13 +26,14 @@ export interface SecurityContext {
 /** The nonce has 13 bytes, six of them for the length of the id and the partial IV (RFC 8613 §5.2). */
 export const MAX_ID_BYTES = 7;
 
+const MAX_ID_CONTEXT_BYTES = 255;
 const MIN_SECRET_BYTES = 16;
 const KEY_BYTES = 16;
 const NONCE_BYTES = 13;
 
 /**
  * Derives keys by HKDF with SHA-256 for AES-CCM-16-64-128 (RFC 8613 §3.2.1).
- * @throws RangeError for ids that are too long or equal, or a secret that is too short
+ * @throws RangeError for ids that are too long or equal, an id context that is too long, or a secret that is too short
  */
 export function deriveContext(parameters: ContextParameters): SecurityContext {
   const { masterSecret, masterSalt = new Uint8Array(), senderId, recipientId, idContext } = parameters;
@@ -41,6 +42,10 @@ export function deriveContext(parameters: ContextParameters): SecurityContext {
   }
   if (senderId.length > MAX_ID_BYTES || recipientId.length > MAX_ID_BYTES) {
     throw new RangeError(`sender and recipient id have ${MAX_ID_BYTES} bytes or fewer`);
+  }
+  // One byte says its length in a message.
+  if (idContext !== undefined && idContext.length > MAX_ID_CONTEXT_BYTES) {
+    throw new RangeError(`an id context has ${MAX_ID_CONTEXT_BYTES} bytes or fewer`);
   }
   // The same key would encrypt both directions under the same nonces.
   if (Buffer.compare(senderId, recipientId) === 0)

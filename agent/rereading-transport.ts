@@ -1,6 +1,6 @@
 import { type Credentials, OAuthError } from '@fleetgate/shared';
-import { httpTransport } from './transport/http.ts';
 import type { TokenTransport } from './transport/token-transport.ts';
+import { transportOf as usualTransport } from './transport/transport-of.ts';
 
 export interface RereadingTransport {
   /** Asks by the credentials that were good last. Those that came into the file since are tried first. */
@@ -14,7 +14,7 @@ export interface RereadingOptions {
   readonly read: () => Promise<Credentials>;
   /** Told what is going on, in words without a secret. */
   readonly note: (text: string) => void;
-  /** Default: HTTP. */
+  /** Default: the usual one, HTTP or CoAP. */
   readonly transportOf?: (credentials: Credentials) => TokenTransport;
 }
 
@@ -30,7 +30,7 @@ interface Way {
  */
 export function rereadingTransport(
   first: Credentials,
-  { read, note, transportOf = httpTransport }: RereadingOptions,
+  { read, note, transportOf = usualTransport }: RereadingOptions,
 ): RereadingTransport {
   const wayOf = (credentials: Credentials): Way => ({
     proof: proofOf(credentials),

@@ -20,6 +20,9 @@ export async function readCredentialsFile(path: string): Promise<Credentials> {
     ...(auth.method === 'tls_client_auth' && {
       auth: { ...auth, cert_file: beside(auth.cert_file), key_file: beside(auth.key_file) },
     }),
+    ...(auth.method === 'oscore' && {
+      auth: { ...auth, sequence_file: beside(auth.sequence_file ?? `${path}.sequence`) },
+    }),
     ...(broker?.ca_file !== undefined && { broker: { ...broker, ca_file: beside(broker.ca_file) } }),
   };
 }

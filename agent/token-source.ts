@@ -10,8 +10,8 @@ import {
   tokenFailureKind,
 } from './refresh-policy.ts';
 import type { TokenCache } from './token-cache.ts';
-import { httpTransport } from './transport/http.ts';
 import { IssuerBusyError, type TokenRequest, type TokenTransport } from './transport/token-transport.ts';
+import { transportOf } from './transport/transport-of.ts';
 
 /** Where access tokens come from. At most one token request is under way, whoever asks. */
 export interface TokenSource {
@@ -63,7 +63,7 @@ export interface TokenSourceOptions {
 export function createTokenSource(credentials: Credentials, options: TokenSourceOptions = {}): TokenSource {
   const known = ['transport', 'cache', 'signal', 'now', 'random'] as const;
   const {
-    transport = httpTransport(credentials),
+    transport = transportOf(credentials),
     cache,
     signal = new AbortController().signal,
     now = () => performance.now(),

@@ -1,13 +1,14 @@
 import { FleetgateError, type Revocation, uncheckedTls } from '@fleetgate/shared';
 import { type ApiKeyClient, apiKeyClient } from './api-key-client.ts';
 import type { AuditEventView } from './commands/audit-source.ts';
+import type { ShownCredential } from './commands/credential.ts';
 import { type SecretClient, secretClient } from './secret-client.ts';
 
 /** Milliseconds an admin request may take. Ours: the API answers in milliseconds, so a longer wait is a fault. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** A registered client as `/v1/clients` shows it; `client_secret` only in the answer to its creation. */
-export interface ClientView {
+/** A registered client as `/v1/clients` shows it; what it proves itself by only in the answer to its creation. */
+export interface ClientView extends ShownCredential {
   client_id: string;
   name?: string | null;
   scope: string;
@@ -22,7 +23,6 @@ export interface ClientView {
   quarantine_reason?: string;
   created_at: string;
   updated_at?: string;
-  client_secret?: string;
 }
 
 export interface NewClient {
@@ -141,6 +141,8 @@ export interface AdminClient extends ApiKeyClient, SecretClient {
   listEvents(query: Readonly<Record<string, string>>): Promise<AuditEventPage>;
   /** The issuer's URL, `iss` of its tokens. */
   issuerUrl(): Promise<string>;
+  /** Where devices ask over CoAP; unset where it is not served. */
+  coapTokenEndpoint(): Promise<string | undefined>;
 }
 
 /** An {@link AdminClient} for the admin listener at `url`, authenticated by the API key. */
@@ -171,6 +173,9 @@ export function adminClient(url: string, adminKey: string): AdminClient {
     if (status >= 400) refused(base, status, text);
     return text === '' ? null : JSON.parse(text);
   }
+
+  const issuer = async () =>
+    (await call('GET', '/v1/issuer')) as { issuer: string; coap_token_endpoint?: string };
 
   /** An act on one client. */
   async function callClient(
@@ -247,7 +252,8 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       (await call('DELETE', `/v1/apps/${encodeURIComponent(appId)}`, undefined, 'app_unknown')) !== undefined,
     listEvents: async (query) =>
       (await call('GET', `/v1/audit?${new URLSearchParams(query)}`)) as AuditEventPage,
-    issuerUrl: async () => ((await call('GET', '/v1/issuer')) as { issuer: string }).issuer,
+    issuerUrl: async () => (await issuer()).issuer,
+    coapTokenEndpoint: async () => (await issuer()).coap_token_endpoint,
   };
 }
 

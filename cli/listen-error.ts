@@ -17,7 +17,7 @@ export function asListenError(error: unknown, config: Config): unknown {
     address?: string;
     port?: number;
   };
-  if (syscall !== 'listen' && syscall !== 'getaddrinfo') return error;
+  if (!['listen', 'bind', 'getaddrinfo'].includes(syscall ?? '')) return error;
   // A name may have been resolved, so that only the port is as it was configured.
   const at = listenersOf(config).find((listener) => listener.host === address || listener.port === port);
   const where = address === undefined ? '' : ` on ${address}${port === undefined ? '' : ` port ${port}`}`;
@@ -28,6 +28,7 @@ export function asListenError(error: unknown, config: Config): unknown {
 function listenersOf({ issuer, admin, broker }: Config): { key: string; host: string; port: number }[] {
   return [
     { key: 'issuer.http', ...issuer.http },
+    { key: 'issuer.coap', ...issuer.coap },
     { key: 'admin', ...admin },
     ...broker.listeners.map(({ host, port }, index) => ({ key: `broker.listeners.${index}`, host, port })),
   ];

@@ -1,3 +1,5 @@
+import type { ShownCredential } from './commands/credential.ts';
+
 /** What `POST /v1/clients/{client_id}/secrets` takes. Times in seconds since 1970. */
 export interface Rotation {
   overlap_seconds?: number;
@@ -20,10 +22,8 @@ export interface SecretView {
 }
 
 /** The answer to a rotation. */
-export interface RotatedSecretView extends SecretView {
+export interface RotatedSecretView extends SecretView, ShownCredential {
   client_id: string;
-  /** Shown this once. */
-  client_secret?: string;
   old_secret_id?: string;
   /** `null`: no end is set. */
   old_secret_expires_at?: string | null;

@@ -31,6 +31,7 @@ export type Role = 'issuer' | 'broker';
 export interface Ready {
   issuer?: string;
   admin: string;
+  coap?: string;
   mqtt?: string;
   mqtts?: string;
   ws?: string;
@@ -89,6 +90,7 @@ export async function up(
     const ready: Ready = {
       ...(issuer === undefined ? {} : { issuer: issuer.url }),
       admin: admin.url,
+      ...(issuer?.coapUrl === undefined ? {} : { coap: issuer.coapUrl }),
       ...broker?.urls,
       data_dir: directory.path,
     };
@@ -130,6 +132,7 @@ function openIssuer(
   const issuerLog = log.child({ component: 'issuer' });
   return startIssuer({
     http: issuerHttpOptions(issuer.http, issuerLog),
+    ...(issuer.coap.enabled ? { coap: { host: issuer.coap.host, port: issuer.coap.port } } : {}),
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
     databaseFile: databaseFile(config, directory),
     ...keyEncryptionKey(config, directory),

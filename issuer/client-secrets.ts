@@ -2,12 +2,13 @@ import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { administrativeActs } from './administrative-act.ts';
 import type { AuditEvent } from './audit.ts';
 import { checkChosenSecret } from './chosen-secret.ts';
-import { usesSecret } from './client-auth/methods.ts';
+import { makeCredential, type ShownCredential } from './client-credential.ts';
 import type { Administrator } from './clients.ts';
+import type { ContextVault } from './oscore-context.ts';
 import type { Registry } from './registry/registry.ts';
 import type { OwnedSecret, SecretPosition } from './registry/secret-registry.ts';
 import { expiring } from './revocation.ts';
-import { type ClientSecret, checkSecretEnd, generateSecret, isLiveSecret, unusedSecret } from './secrets.ts';
+import { type ClientSecret, checkSecretEnd, isLiveSecret, unusedSecret } from './secrets.ts';
 
 /** Secrets on one page of a list. */
 export const MAX_PAGE_SECRETS = 1000;
@@ -37,8 +38,8 @@ export interface RotationRequest {
 
 export interface RotatedSecret {
   readonly secret: ClientSecret;
-  /** Shown this once; only its hash is kept. */
-  readonly clientSecret: string;
+  /** Shown this once. */
+  readonly shown: ShownCredential;
   /** The secret it has beside it, while that goes on. */
   readonly old: ClientSecret | undefined;
 }
@@ -82,6 +83,7 @@ export function openClientSecrets(
   registry: Registry,
   now: () => number,
   onRevoked: () => void,
+  contexts: ContextVault,
 ): ClientSecrets {
   const { event, recorded } = administrativeActs(registry, now);
 
@@ -94,7 +96,8 @@ export function openClientSecrets(
     checkRotation(request, atMs);
     const client = isIdentifier(clientId) ? await registry.findClient(clientId) : undefined;
     if (client === undefined) throw unknownClient();
-    if (!usesSecret(client.authMethod)) {
+    const made = makeCredential(client.authMethod, contexts, request.clientSecret);
+    if (made === undefined) {
       throw new FleetgateError(
         'not_supported',
         `this client authenticates by ${client.authMethod} and has no secret`,
@@ -102,8 +105,7 @@ export function openClientSecrets(
     }
     const { untilNewIsUsed = false, revokeTokens = false, expiresAtMs } = request;
     const overlapSeconds = request.overlapSeconds ?? (untilNewIsUsed ? undefined : DEFAULT_OVERLAP_SECONDS);
-    const clientSecret = request.clientSecret ?? generateSecret();
-    const secret = unusedSecret(clientSecret, { createdAtMs: atMs, expiresAtMs });
+    const secret = unusedSecret(made.kept, { createdAtMs: atMs, expiresAtMs });
     const atSeconds = Math.floor(atMs / 1000);
     const rotated = await registry.rotateSecret(
       {
@@ -121,7 +123,7 @@ export function openClientSecrets(
     if (rotated.outcome === 'too_many') throw tooMany(clientId, rotated.secrets);
     if (revokeTokens) onRevoked();
     const old = rotated.secrets.find((one) => one.secretId !== secret.secretId && isLiveSecret(one, atMs));
-    return { secret, clientSecret, old };
+    return { secret, shown: made.shown, old };
   }
 
   async function end(clientId: string, secretId: string, event: AuditEvent): Promise<void> {

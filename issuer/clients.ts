@@ -2,18 +2,20 @@ import { createHash, randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { type AuditAction, type AuditEvent, adminActor, auditEvent, type Caller } from './audit.ts';
 import { checkChosenSecret } from './chosen-secret.ts';
-import { DEFAULT_AUTH_METHOD, usesSecret } from './client-auth/methods.ts';
+import { DEFAULT_AUTH_METHOD } from './client-auth/methods.ts';
 import {
   type ClientAuthRegistration,
   checkClientAuth,
   clientAuthParameters,
 } from './client-auth/registration.ts';
+import { type MadeCredential, makeCredential, type ShownCredential } from './client-credential.ts';
 import type { GrantSettings } from './grant.ts';
+import type { ContextVault } from './oscore-context.ts';
 import { checkRegisteredScope } from './registered-scope.ts';
 import type { ClientFilter } from './registry/client-changes.ts';
 import type { ClientRecord, JsonObject, NewClientRecord, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
-import { checkSecretEnd, generateSecret, unusedSecret } from './secrets.ts';
+import { checkSecretEnd, unusedSecret } from './secrets.ts';
 import { checkClaimMetadata } from './token-claims.ts';
 import { isTokenLifetime } from './token-lifetime.ts';
 
@@ -63,15 +65,15 @@ export interface ClientPage {
 
 export interface RegisteredClient {
   readonly client: NewClientRecord;
-  /** Shown this once; only its hash is kept. Unset for a method of authentication without secrets. */
-  readonly clientSecret: string | undefined;
+  /** Shown this once. Empty for a method of authentication without secrets. */
+  readonly shown: ShownCredential;
   readonly isRepeated?: false;
 }
 
 /** A client that the same request made before. */
 export interface RepeatedClient {
   readonly client: ClientRecord;
-  readonly clientSecret: undefined;
+  readonly shown: Record<string, never>;
   readonly isRepeated: true;
 }
 
@@ -108,12 +110,16 @@ export interface Clients {
 /** What the issuer's configuration says of registrations. */
 export type RegistrationSettings = Pick<GrantSettings, 'maxTokenLifetimeSeconds' | 'tokenClaims'>;
 
+export interface ClientsOptions extends RegistrationSettings {
+  readonly contexts: ContextVault;
+}
+
 /** @param onRevoked called after an act that revoked tokens */
 export function openClients(
   registry: Registry,
   now: () => number,
   onRevoked: () => void,
-  settings: RegistrationSettings,
+  settings: ClientsOptions,
 ): Clients {
   const event = (by: Administrator, action: AuditAction, target: string | undefined, result?: string) =>
     auditEvent({
@@ -141,15 +147,12 @@ export function openClients(
       checkRegistration(registration, settings);
       checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
       const { authMethod = DEFAULT_AUTH_METHOD, clientSecret: chosen } = registration;
-      if (!usesSecret(authMethod)) {
-        if (chosen !== undefined) invalid(`auth_method ${authMethod} has no secret`);
-        if (registration.secretExpiresAtMs !== undefined) {
-          invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
-        }
+      const made = makeCredential(authMethod, settings.contexts, chosen);
+      if (made === undefined && registration.secretExpiresAtMs !== undefined) {
+        invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
       }
-      const clientSecret = usesSecret(authMethod) ? (chosen ?? generateSecret()) : undefined;
-      const client = newClient(registration, clientSecret, now());
-      return await insert({ client, clientSecret }, event(by, 'client.create', client.clientId));
+      const client = newClient(registration, made?.kept, now());
+      return await insert({ client, shown: made?.shown ?? {} }, event(by, 'client.create', client.clientId));
     } catch (error) {
       if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
       await registry.recordEvent(event(by, 'client.create', target, error.code));
@@ -194,7 +197,7 @@ export function openClients(
           );
         }
         await registry.recordEvent(event(by, 'client.create', client.clientId, 'repeated'));
-        return { client, clientSecret: undefined, isRepeated: true };
+        return { client, shown: {}, isRepeated: true };
       }),
     async list({ after, limit, filter }) {
       const size = Math.min(limit, MAX_PAGE_CLIENTS);
@@ -225,14 +228,14 @@ const taken = (clientId: string) =>
 
 function newClient(
   registration: ClientRegistration,
-  secret: string | undefined,
+  kept: MadeCredential['kept'] | undefined,
   atMs: number,
 ): NewClientRecord {
   const times = { createdAtMs: atMs, expiresAtMs: registration.secretExpiresAtMs };
   return {
     clientId: registration.clientId ?? randomUUID(),
     ...registered(registration),
-    secrets: secret === undefined ? [] : [unusedSecret(secret, times)],
+    secrets: kept === undefined ? [] : [unusedSecret(kept, times)],
     createdAtMs: atMs,
     updatedAtMs: atMs,
   };

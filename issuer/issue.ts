@@ -108,7 +108,7 @@ async function grantAndSign(
   let client = authenticated;
   for (let tries = 0; tries < MAX_ISSUE_TRIES; tries += 1) {
     const grant = grantFor(client, request, context.grants);
-    const signed = await signAndRecord(client, grant, request.caller, context);
+    const signed = await signAndRecord(client, grant, request, context);
     if (signed !== undefined) return respond(signed, grant);
     client = await readAgain(client, context.clientAuth);
   }
@@ -119,7 +119,7 @@ async function grantAndSign(
 async function signAndRecord(
   client: AuthenticatedClient,
   grant: Grant,
-  caller: Caller,
+  { caller, maxTokenLength = MAX_TOKEN_LENGTH }: Pick<TokenRequest, 'caller' | 'maxTokenLength'>,
   context: IssueContext,
 ): Promise<SignedToken | undefined> {
   const atMs = context.now();
@@ -127,7 +127,7 @@ async function signAndRecord(
   let retired = 0;
   let tries = 0;
   while (tries < MAX_ISSUE_TRIES && retired < MAX_RETIRED_MEANWHILE) {
-    const signed = await sign(client, grant, { atMs, issuedAtSeconds }, context);
+    const signed = await sign(client, grant, { atMs, issuedAtSeconds, maxTokenLength }, context);
     const recorded = await record(client, signed, { atMs, caller }, context);
     if (recorded.outcome === 'recorded') return signed;
     if (recorded.outcome === 'registration_changed') return undefined;
@@ -154,7 +154,11 @@ async function signAndRecord(
 async function sign(
   client: AuthenticatedClient,
   grant: Grant,
-  { atMs, issuedAtSeconds }: { atMs: number; issuedAtSeconds: number },
+  {
+    atMs,
+    issuedAtSeconds,
+    maxTokenLength,
+  }: { atMs: number; issuedAtSeconds: number; maxTokenLength: number },
   { keys, issuerUrl, newTokenId = randomUUID }: IssueContext,
 ): Promise<SignedToken> {
   const tokenId = newTokenId();
@@ -179,10 +183,12 @@ async function sign(
     ...(client.certificateThumbprint && { cnf: { 'x5t#S256': client.certificateThumbprint } }),
   };
   const { token, keyId } = await keys.sign(claims);
-  if (token.length > MAX_TOKEN_LENGTH) {
+  if (token.length > maxTokenLength) {
+    const whose =
+      maxTokenLength === MAX_TOKEN_LENGTH ? 'which no one accepts' : 'more than one message carries';
     throw new OAuthError(
       'invalid_scope',
-      `the token would be longer than ${MAX_TOKEN_LENGTH} characters, which no one accepts; ask for fewer scopes`,
+      `the token would be longer than ${maxTokenLength} characters, ${whose}; ask for fewer scopes`,
     );
   }
   return { token, keyId, tokenId, issuedAtSeconds };

@@ -8,6 +8,7 @@ import { openClientKeys } from './client-auth/client-keys.ts';
 import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
+import { type DeviceContexts, deviceContexts } from './coap/contexts.ts';
 import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { type KeyAdministration, keyAdministration } from './keys/key-administration.ts';
@@ -16,6 +17,7 @@ import { openSigningKeys } from './keys/signing-keys.ts';
 import { limitRequests } from './limited-requests.ts';
 import { type AppFigures, observeRequests } from './observer.ts';
 import type { ResolvedOptions } from './options.ts';
+import { contextVault, noContexts } from './oscore-context.ts';
 import { ownTokens } from './own-token.ts';
 import { openSqliteRegistry } from './registry/sqlite/registry.ts';
 import { createRequestRate } from './request-rate.ts';
@@ -29,6 +31,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly clientChanges: ClientChanges;
   readonly secrets: ClientSecrets;
   readonly apiKeys: ApiKeys;
+  /** What devices are known by over CoAP. */
+  readonly deviceContexts: DeviceContexts;
   readonly revocations: Revocations;
   readonly signingKeys: KeyAdministration;
   readonly revocationFeed: RevocationFeed;
@@ -37,6 +41,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly defaultAudience: readonly string[];
   /** `iss`. */
   url(): string;
+  /** `coap://…/token`; unset where none is served. */
+  coapTokenEndpoint(): string | undefined;
   /** All public keys as they were read last. */
   jwks(): JsonWebKeySet;
   /** All public keys, also those another process on this database has made meanwhile. */
@@ -60,14 +66,20 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
 export async function openIssuer(
   options: Omit<ResolvedOptions, 'http' | 'url' | 'revocationFeed' | 'appsDirectory'>,
   issuerUrl: () => string,
+  coapTokenEndpoint: () => string | undefined = () => undefined,
 ): Promise<Issuer> {
   const { databaseFile, keyEncryptionKey, defaultAudience, log, now } = options;
   const registry = await openSqliteRegistry(databaseFile);
   try {
     const policy = options.keyRotation;
+    let contexts = noContexts;
     const keys = await openSigningKeys({
       registry,
-      openEncryption: (isNeeded) => openKeyEncryption(keyEncryptionKey, isNeeded),
+      openEncryption: (isNeeded) => {
+        const encryption = openKeyEncryption(keyEncryptionKey, isNeeded);
+        if (options.coap !== undefined) contexts = contextVault(encryption);
+        return encryption;
+      },
       algorithm: options.signingAlgorithm,
       policy,
       now,
@@ -90,9 +102,10 @@ export async function openIssuer(
     const { observer } = options;
     return {
       ...(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
-      clients: openClients(registry, now, onRevoked, options),
+      clients: openClients(registry, now, onRevoked, { ...options, contexts }),
       clientChanges: openClientChanges(registry, now, onRevoked, options),
-      secrets: openClientSecrets(registry, now, onRevoked),
+      secrets: openClientSecrets(registry, now, onRevoked, contexts),
+      deviceContexts: deviceContexts(registry, contexts, now),
       apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked, signingKeys),
       signingKeys,
@@ -100,6 +113,7 @@ export async function openIssuer(
       access: bearerAccess(tokens, registry),
       defaultAudience,
       url: issuerUrl,
+      coapTokenEndpoint,
       jwks: () => keys.jwks(),
       currentJwks: async () => {
         await keys.reload();

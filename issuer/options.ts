@@ -20,6 +20,12 @@ export interface HttpOptions {
   readonly tls?: (() => Promise<TlsMaterial>) | undefined;
 }
 
+export interface CoapOptions {
+  readonly host: string;
+  /** UDP; 0 picks a free one. */
+  readonly port: number;
+}
+
 export interface IssuerOptions {
   readonly http: HttpOptions;
   /**
@@ -27,6 +33,8 @@ export interface IssuerOptions {
    * https with TLS, with the actual port.
    */
   readonly url?: string;
+  /** Where the token endpoint is served over CoAP. Default: not at all, and no client can be registered for it. */
+  readonly coap?: CoapOptions;
   /** SQLite file; made, with mode 0600, if it is missing. */
   readonly databaseFile: string;
   /**
@@ -78,6 +86,7 @@ export interface IssuerOptions {
 
 const optionNames = [
   'http',
+  'coap',
   'url',
   'databaseFile',
   'keyEncryptionKeyFile',
@@ -109,6 +118,7 @@ const MAX_HEARTBEAT_SECONDS = 60;
 /** Options with their defaults, checked and frozen. */
 export interface ResolvedOptions {
   readonly http: HttpOptions;
+  readonly coap: CoapOptions | undefined;
   readonly url: string | undefined;
   readonly databaseFile: string;
   readonly keyEncryptionKey: EncryptionKeySource;
@@ -180,6 +190,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
   }
   return Object.freeze({
     http: { ...options.http },
+    coap: options.coap && { ...options.coap },
     url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
     databaseFile: options.databaseFile,
     keyEncryptionKey: keySourceOf(options),

@@ -1,5 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { OAuthError } from '@fleetgate/shared';
+import type { StoredContext } from './oscore-context.ts';
 
 /** Live secrets a client may have: two while rotating. The registry keeps no more of a client, ended ones included. */
 export const MAX_LIVE_SECRETS = 2;
@@ -10,6 +11,8 @@ export interface ClientSecret {
   readonly secretId: string;
   /** SHA-256. */
   readonly hash: Uint8Array;
+  /** The OSCORE context it is part of; unset for a secret that is shown as it is. */
+  readonly context?: StoredContext | undefined;
   readonly createdAtMs: number;
   /** From then on it proves nothing. Unset: no end is set. */
   readonly expiresAtMs: number | undefined;
@@ -37,13 +40,13 @@ export function generateSecret(random: (size: number) => Buffer = randomBytes): 
 
 /** What is kept of a new secret. `expiresAtMs` unset: it has no end. */
 export function unusedSecret(
-  secret: string,
+  kept: Pick<ClientSecret, 'hash' | 'context'>,
   { createdAtMs, expiresAtMs }: { readonly createdAtMs: number; readonly expiresAtMs?: number | undefined },
 ): ClientSecret {
   return {
     // 64 random bits: of one client no two secrets share an id, also of those that were forgotten.
     secretId: randomBytes(8).toString('hex'),
-    hash: hashSecret(secret),
+    ...kept,
     createdAtMs,
     expiresAtMs,
     firstUsedAtMs: undefined,

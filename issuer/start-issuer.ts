@@ -3,6 +3,7 @@ import type { FastifyPluginAsync } from 'fastify';
 import { appPath } from './apps/app-id.ts';
 import { type App, type Apps, openApps } from './apps/apps.ts';
 import { certificateAuthMethods } from './client-auth/methods.ts';
+import { type CoapServer, startCoapServer } from './coap/server.ts';
 import { adminRoutes } from './http/admin.ts';
 import { type AppMounts, appMounts } from './http/app-mount.ts';
 import { publicRoutes } from './http/public.ts';
@@ -19,6 +20,8 @@ export interface RunningIssuer {
   readonly url: string;
   /** Actual port of the public listener. */
   readonly port: number;
+  /** `coap://host:port`; unset where CoAP is not served. */
+  readonly coapUrl: string | undefined;
   /** The public keys, for a broker in the same process. */
   jwks(): JsonWebKeySet;
   /** What is revoked, for a broker in the same process. */
@@ -47,7 +50,12 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
   if (resolved.url === undefined) checkIssuerUrl(urlOf(http, http.port));
   const tls = await http.tls?.();
   let url = resolved.url;
-  const issuer = await openIssuer(resolved, () => url ?? notListening());
+  let coap: CoapServer | undefined;
+  const issuer = await openIssuer(
+    resolved,
+    () => url ?? notListening(),
+    () => coap && coapUrl(resolved.coap?.host ?? '', coap.port, issuer.url()),
+  );
   const mounts: AppMounts[] = [];
   let apps: Apps | undefined;
   try {
@@ -55,7 +63,7 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       directory: resolved.appsDirectory,
       open: (appId, databaseFile) =>
         openIssuer(
-          { ...resolved, databaseFile, log: log?.child({ app: appId }) },
+          { ...resolved, coap: undefined, databaseFile, log: log?.child({ app: appId }) },
           () => `${issuer.url()}${appPath(appId)}`,
         ),
       recordEvent: issuer.recordEvent,
@@ -96,6 +104,10 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
     );
     const port = await server.listen(http);
     url ??= urlOf(http, port);
+    if (resolved.coap !== undefined) {
+      const { deviceContexts: contexts } = issuer;
+      coap = await startCoapServer({ ...resolved.coap, issuer, contexts, log });
+    }
     observer?.watch({
       figures: () => Promise.all([issuer.figures(), ...opened.list().map((app) => app.issuer.figures())]),
       now: resolved.now,
@@ -103,6 +115,7 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
     return {
       url,
       port,
+      coapUrl: issuer.coapTokenEndpoint()?.replace(/\/token$/, ''),
       jwks: () => issuer.jwks(),
       revocations: { subscribe: issuer.revocationFeed.subscribe },
       adminRoutes:
@@ -118,12 +131,13 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       },
       isReady: () => issuer.isReady(),
       async close() {
-        await server.close();
+        await Promise.all([server.close(), coap?.close()]);
         await opened.close();
         await issuer.close();
       },
     };
   } catch (error) {
+    await coap?.close();
     await apps?.close();
     await issuer.close();
     throw error;
@@ -148,6 +162,12 @@ function urlOf({ host, tls }: HttpOptions, port: number): string {
   }
   const scheme = tls === undefined ? 'http' : 'https';
   return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** An address that stands for all of this machine leads nowhere: then by the name that the issuer has. */
+function coapUrl(host: string, port: number, issuerUrl: string): string {
+  const name = ['0.0.0.0', '::'].includes(host) ? new URL(issuerUrl).hostname : host;
+  return `coap://${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}/token`;
 }
 
 // A request cannot come before the listener has its port; if it did, it would be refused.

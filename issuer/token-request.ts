@@ -12,6 +12,8 @@ export interface ClientRequest {
   /** `client_assertion` and `client_assertion_type` of the body (RFC 7521 §4.2). */
   readonly clientAssertion?: string | undefined;
   readonly clientAssertionType?: string | undefined;
+  /** The OSCORE context it was protected with, which the transport has seen to. */
+  readonly oscore?: { readonly clientId: string; readonly secretId: string } | undefined;
   /** Of the TLS connection it came by. */
   readonly certificate?: ClientCertificate | undefined;
 }
@@ -25,4 +27,6 @@ export interface TokenRequest extends ClientRequest {
   readonly audience: readonly string[];
   /** URIs (RFC 8707 §2), which are audiences too. */
   readonly resource?: readonly string[] | undefined;
+  /** Characters of a token that the transport can carry. Default: as many as any verifier takes. */
+  readonly maxTokenLength?: number | undefined;
 }

@@ -1,5 +1,6 @@
 import { FleetgateError } from './errors.ts';
 import { isIdentifier } from './identifier.ts';
+import { MAX_ID_BYTES } from './oscore/security-context.ts';
 
 /** How a device authenticates to the issuer. Names are those of RFC 8414 `token_endpoint_auth_methods`, and `oscore`. */
 export type CredentialsAuth =
@@ -8,11 +9,14 @@ export type CredentialsAuth =
   | { readonly method: 'tls_client_auth'; readonly cert_file: string; readonly key_file: string }
   | {
       readonly method: 'oscore';
+      /** These in hexadecimal; ids as the device has them: its own is the sender's. */
       readonly master_secret: string;
       readonly master_salt?: string;
       readonly sender_id: string;
       readonly recipient_id: string;
       readonly id_context?: string;
+      /** Where the device remembers which sequence numbers it used. Default: beside the credentials file. */
+      readonly sequence_file?: string;
     };
 
 /** The device credentials file: JSON, mode 0600. `scope` unset asks for all that is registered. */
@@ -61,8 +65,28 @@ const authFields: Record<CredentialsAuth['method'], { required: string[]; option
   tls_client_auth: { required: ['cert_file', 'key_file'], optional: [] },
   oscore: {
     required: ['master_secret', 'sender_id', 'recipient_id'],
-    optional: ['master_salt', 'id_context'],
+    optional: ['master_salt', 'id_context', 'sequence_file'],
   },
+};
+
+/** @param min, max number of bytes */
+const hex =
+  (min: number, max: number): Check =>
+  (value) =>
+    typeof value === 'string' &&
+    /^([0-9a-f]{2})*$/.test(value) &&
+    value.length >= min * 2 &&
+    value.length <= max * 2
+      ? undefined
+      : `must be ${min} to ${max} bytes in hexadecimal`;
+
+// RFC 8613 §3.2 and §5.2.
+const oscoreChecks: Record<string, Check> = {
+  master_secret: hex(16, 64),
+  master_salt: hex(0, 64),
+  sender_id: hex(0, MAX_ID_BYTES),
+  recipient_id: hex(0, MAX_ID_BYTES),
+  id_context: hex(0, 255),
 };
 
 /**
@@ -112,6 +136,7 @@ function checkAuth(auth: Fields): void {
   if (method === 'private_key_jwt') {
     checks['private_jwk'] = (value) => (isObject(value) ? undefined : 'must be a JSON Web Key object');
   }
+  if (method === 'oscore') Object.assign(checks, oscoreChecks);
   checkFields(auth, 'auth.', checks, ['method', ...required]);
 }
 

@@ -34,7 +34,7 @@ export function clientAuthentication(credentials: Credentials): ClientAuthentica
         secrets: [],
       });
     case 'oscore':
-      throw new FleetgateError('not_supported', 'auth.method oscore is not supported by this agent yet');
+      throw new FleetgateError('not_supported', 'auth.method oscore is for CoAP, and has no proof over HTTP');
   }
 }
 

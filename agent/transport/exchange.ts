@@ -87,7 +87,7 @@ async function readBounded(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-const whyAborted = ({ reason }: AbortSignal) =>
+export const whyAborted = ({ reason }: AbortSignal) =>
   reason instanceof Error && reason.name === 'TimeoutError' ? 'no answer in time' : 'stopped';
 
 // None of these messages holds what was sent.

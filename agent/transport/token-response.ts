@@ -40,6 +40,16 @@ export function processTokenAnswer(
   if (!isJson(answer.contentType)) invalid(`its Content-Type is not application/json`);
   const body = parseObject(answer.body);
   if (body === undefined) invalid('it is not a JSON object');
+  return checkTokenResponse(body);
+}
+
+/**
+ * The fields of a success, however it was sent.
+ * @throws FleetgateError `token_response_invalid`
+ */
+export function checkTokenResponse(
+  body: { readonly [field in keyof TokenResponse]?: unknown },
+): TokenResponse {
   const { access_token: token, token_type: type, expires_in: expiresIn, scope } = body;
   if (typeof token !== 'string' || !tokenPattern.test(token)) invalid('access_token is missing or malformed');
   if (token.length > MAX_TOKEN_LENGTH) invalid(`access_token is longer than ${MAX_TOKEN_LENGTH} characters`);
@@ -96,7 +106,7 @@ function isOAuthErrorCode(code: unknown): code is OAuthErrorCode {
 }
 
 // RFC 6749 §5.2 allows printable ASCII; the text goes to terminals and logs.
-function printable(text: unknown, secrets: readonly string[]): string {
+export function printable(text: unknown, secrets: readonly string[] = []): string {
   if (typeof text !== 'string') return '';
   // Before the cut, which could leave half a secret; and before the error is made, whose stack has the message too.
   const clean = secrets.reduce((cleaned, secret) => cleaned.replaceAll(secret, '***'), text);

@@ -163,7 +163,7 @@ const cli = resolve(import.meta.dirname, '../../cli/main.ts');
 
 /** Issuer and broker as an operator runs them. */
 async function startFleetgate(directory: string) {
-  const ports = ['issuer.http.port=0', 'admin.port=0', 'broker.listeners.0.port=0'];
+  const ports = ['issuer.http.port=0', 'issuer.coap.port=0', 'admin.port=0', 'broker.listeners.0.port=0'];
   const child = spawn(
     process.execPath,
     [

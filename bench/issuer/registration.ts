@@ -1,7 +1,7 @@
 import { clientSecretStatements } from '../../issuer/registry/sqlite/client-secrets.ts';
 import { clientStatements } from '../../issuer/registry/sqlite/clients.ts';
 import { openDatabase } from '../../issuer/registry/sqlite/database.ts';
-import { unusedSecret } from '../../issuer/secrets.ts';
+import { hashSecret, unusedSecret } from '../../issuer/secrets.ts';
 import { AUDIENCE, clientId, clientKeys, clientSecret, SCOPE } from './clients.ts';
 import type { BenchAuth } from './goals.ts';
 
@@ -28,7 +28,10 @@ export async function registerClients(databaseFile: string, count: number, auth:
         labels: {},
         metadata: {},
         tokenLifetimeSeconds: undefined,
-        secrets: auth === 'private_key_jwt' ? [] : [unusedSecret(clientSecret(n), { createdAtMs: nowMs })],
+        secrets:
+          auth === 'private_key_jwt'
+            ? []
+            : [unusedSecret({ hash: hashSecret(clientSecret(n)) }, { createdAtMs: nowMs })],
         supertokens: {},
         createdAtMs: nowMs,
         updatedAtMs: nowMs,

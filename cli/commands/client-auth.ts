@@ -97,6 +97,7 @@ const secret: Plan = { of: [], plan: () => ({ registered: {} }) };
 const plans = {
   client_secret_basic: secret,
   client_secret_post: secret,
+  oscore: secret,
   private_key_jwt: { of: ['publicJwk', 'jwksUri'], plan: planKeys },
   tls_client_auth: {
     of: ['certFile', 'keyFile', 'subjectDn', 'sanDns', 'sanUri', 'sanIp', 'sanEmail'],

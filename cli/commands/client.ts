@@ -1,8 +1,9 @@
-import { type Credentials, type CredentialsAuth, FleetgateError, formatCredentials } from '@fleetgate/shared';
+import { type Credentials, type CredentialsAuth, formatCredentials } from '@fleetgate/shared';
 import type { AdminClient, ClientFilter, ClientView, NewClient } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
 import { intoNewFile } from '../new-file.ts';
 import { formatJson, formatRecord, formatRows, type Row, type RowFormat } from '../output.ts';
+import { type HowToAsk, howToAsk } from './credential.ts';
 
 /** Clients one request for the list may bring; the API's own limit. */
 const PAGE_SIZE = 500;
@@ -21,9 +22,12 @@ export async function createClient(admin: AdminClient, options: CreateOptions): 
   if (options.out === undefined) return admin.createClient(options.client);
   return intoNewFile(options.out, async () => {
     const issuer = await admin.issuerUrl();
-    const { client_secret, ...answer } = await admin.createClient(options.client);
-    const auth = options.auth ?? secretAuth(client_secret);
-    return { content: formatCredentials(credentialsOf(answer, auth, issuer, options.brokerUrl)), answer };
+    const { client_secret, oscore, ...answer } = await admin.createClient(options.client);
+    const how =
+      options.auth === undefined
+        ? await howToAsk({ ...(client_secret && { client_secret }), ...(oscore && { oscore }) }, admin)
+        : { auth: options.auth };
+    return { content: formatCredentials(credentialsOf(answer, how, issuer, options.brokerUrl)), answer };
   });
 }
 
@@ -89,17 +93,10 @@ export function parseLabels(labels: readonly string[]): Record<string, string> {
   );
 }
 
-/** How a client with a secret authenticates. */
-export function secretAuth(secret: string | undefined): CredentialsAuth {
-  if (secret === undefined)
-    throw new FleetgateError('server_error', 'the issuer answered without a client secret');
-  return { method: 'client_secret_basic', client_secret: secret };
-}
-
 /** The credentials file of a client. */
 export function credentialsOf(
   client: ClientView,
-  auth: CredentialsAuth,
+  { auth, token_endpoint }: HowToAsk,
   issuer: string,
   brokerUrl: string | undefined,
 ): Credentials {
@@ -108,6 +105,7 @@ export function credentialsOf(
     version: 1,
     client_id: client.client_id,
     issuer,
+    ...(token_endpoint === undefined ? {} : { token_endpoint }),
     auth,
     // The first registered audience, so that a device with several asks for one token for one broker.
     ...(audience === undefined ? {} : { audience }),

@@ -6,7 +6,8 @@ import { UsageError } from '../exit.ts';
 import { formatJson, formatRecord, formatTable, type Row, type RowFormat } from '../output.ts';
 import { openReplacedFile, type ReplacedFile } from '../replaced-file.ts';
 import type { RotatedSecretView, Rotation, SecretQuery, SecretView } from '../secret-client.ts';
-import { credentialsOf, secretAuth } from './client.ts';
+import { credentialsOf } from './client.ts';
+import { howToAsk, secretAuth } from './credential.ts';
 
 /** Secrets one request for the list may bring; the API's own limit is 1,000. */
 const PAGE_SIZE = 500;
@@ -30,10 +31,11 @@ export async function rotateSecret(admin: AdminClient, options: RotateOptions): 
   const credentials = readExisting(out, clientId) ?? (await newCredentials(admin, options));
   const file = openOut(out);
   try {
-    const { client_secret, ...rotated } = await admin.rotateSecret(clientId, rotation);
-    if (client_secret === undefined)
-      throw new FleetgateError('server_error', 'the issuer answered without a client secret');
-    keep(file, { ...credentials, auth: { method: 'client_secret_basic', client_secret } }, out, rotated);
+    const { client_secret, oscore, ...rotated } = await admin.rotateSecret(clientId, rotation);
+    const shown = { ...(client_secret && { client_secret }), ...(oscore && { oscore }) };
+    const { token_endpoint: _before, ...kept } = credentials;
+    const { token_endpoint = oscore ? undefined : _before, auth } = await howToAsk(shown, admin);
+    keep(file, { ...kept, ...(token_endpoint && { token_endpoint }), auth }, out, rotated);
     return rotated;
   } finally {
     file.discard();
@@ -96,7 +98,7 @@ function readExisting(out: string, clientId: string): Credentials | undefined {
       `${out} holds the credentials of '${credentials.client_id}'; name another file with --out`,
     );
   }
-  if (credentials.auth.method !== 'client_secret_basic') {
+  if (!['client_secret_basic', 'oscore'].includes(credentials.auth.method)) {
     throw new UsageError(`${out} holds no secret (auth.method is ${credentials.auth.method})`);
   }
   return credentials;
@@ -107,7 +109,7 @@ async function newCredentials(
   { clientId, brokerUrl }: RotateOptions,
 ): Promise<Credentials> {
   const client = await admin.getClient(clientId);
-  return credentialsOf(client, secretAuth(''), await admin.issuerUrl(), brokerUrl);
+  return credentialsOf(client, { auth: secretAuth('') }, await admin.issuerUrl(), brokerUrl);
 }
 
 function openOut(out: string): ReplacedFile {

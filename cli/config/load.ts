@@ -10,7 +10,6 @@ import { issuerHttpProblems } from './issuer-http.ts';
 import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
 import { trustedIssuerProblems } from './trusted-issuers.ts';
-import { notBuiltProblems } from './unbuilt.ts';
 import { unreadableFiles } from './unreadable-files.ts';
 
 export interface ConfigOptions {
@@ -44,8 +43,7 @@ export function loadConfig(
   const value = path === undefined ? defaults() : readFile(resolve(path));
   for (const assignment of options.set ?? []) assign(value, assignment);
   const config = Object.freeze(value as unknown as Config);
-  const problems =
-    roles === undefined ? [] : [...notBuiltProblems(config, roles), ...crossProblems(config, roles)];
+  const problems = roles === undefined ? [] : crossProblems(config, roles);
   if (problems.length > 0) {
     throw new FleetgateError(
       'config_invalid',

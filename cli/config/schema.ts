@@ -32,8 +32,16 @@ const issuer = Type.Object(
     coap: Type.Object(
       {
         host: host('127.0.0.1'),
-        port: port(5683),
-        enabled: Type.Boolean({ default: false, description: 'token endpoint over CoAP' }),
+        port: Type.Integer({
+          minimum: 0,
+          maximum: 65_535,
+          default: 5683,
+          description: 'UDP port; 0 picks a free one',
+        }),
+        enabled: Type.Boolean({
+          default: true,
+          description: 'whether the token endpoint is served over CoAP',
+        }),
       },
       { ...closed, default: {} },
     ),

@@ -29,7 +29,13 @@ export async function demo(say: (line: string) => void = sayLine): Promise<void>
   const agents: Agent[] = [];
   const closers: (() => Promise<void>)[] = [];
   try {
-    const set = ['issuer.http.port=0', 'admin.port=0', 'broker.listeners.0.port=0', 'log.level=error'];
+    const set = [
+      'issuer.http.port=0',
+      'issuer.coap.port=0',
+      'admin.port=0',
+      'broker.listeners.0.port=0',
+      'log.level=error',
+    ];
     const { config } = loadConfig({ set }, ['issuer', 'broker'], {});
     const directory = dataDirectory(join(home, 'data'));
     const running = await up(config, directory, createLog(config.log));

@@ -8,6 +8,7 @@ import { certificateAuth } from './certificate-auth.ts';
 import type { AuthenticationAttempt, ClientAuthContext } from './client-auth.ts';
 import { secretEnded } from './client-secret.ts';
 import { clientAuthMethods, isProvenBy } from './methods.ts';
+import { oscoreAuth } from './oscore.ts';
 import { hasSameProof } from './registration.ts';
 
 /** Who a request says it comes from, before anything is proven. */
@@ -39,7 +40,7 @@ export function claimedClient(request: ClientRequest): ClaimedClient {
 
 function readClaim(request: ClientRequest): ClaimedClient {
   const attempts: AuthenticationAttempt[] = [];
-  for (const method of clientAuthMethods.values()) {
+  for (const method of [oscoreAuth, ...clientAuthMethods.values()]) {
     const attempt = method(request);
     if (attempt !== undefined) attempts.push(attempt);
   }

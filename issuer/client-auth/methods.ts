@@ -17,15 +17,19 @@ export const clientAuthMethods: ReadonlyMap<string, ClientAuthentication> = new 
 /** The methods by the certificate of the connection (RFC 8705 §2), which a request may also have by the way. */
 export const certificateAuthMethods = ['tls_client_auth', 'self_signed_tls_client_auth'] as const;
 
-const registeredMethods: readonly string[] = [...clientAuthMethods.keys(), ...certificateAuthMethods];
+const registeredMethods: readonly string[] = [
+  ...clientAuthMethods.keys(),
+  ...certificateAuthMethods,
+  'oscore',
+];
 
 /** The method of a client registered without one. */
 export const DEFAULT_AUTH_METHOD = 'client_secret_basic';
 
 const secretMethods: readonly string[] = ['client_secret_basic', 'client_secret_post'];
 
-/** Whether clients of this method have a secret. */
-export const usesSecret = (method: string): boolean => secretMethods.includes(method);
+/** Whether clients of this method have a secret, or a context, that is made here. */
+export const usesSecret = (method: string): boolean => method === 'oscore' || secretMethods.includes(method);
 
 /**
  * Whether a client that is registered for one method may be proven by another: a secret may be sent either way, and

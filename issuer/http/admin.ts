@@ -63,13 +63,18 @@ function issuerRoute(app: FastifyInstance, issuer: Issuer): void {
           response: {
             200: answer(
               'The issuer',
-              Type.Object({ issuer: Type.String({ description: '`iss` of its tokens' }) }),
+              Type.Object({
+                issuer: Type.String({ description: '`iss` of its tokens' }),
+                coap_token_endpoint: Type.Optional(
+                  Type.String({ description: 'where devices with `auth_method` oscore ask for tokens' }),
+                ),
+              }),
             ),
             default: refusal,
           },
         },
       },
-      handler: () => ({ issuer: issuer.url() }),
+      handler: () => ({ issuer: issuer.url(), coap_token_endpoint: issuer.coapTokenEndpoint() }),
     },
   });
 }

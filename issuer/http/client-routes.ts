@@ -17,6 +17,7 @@ import {
 } from './client-answer.ts';
 import { quarantineClient, releaseClient, updateClient } from './client-change-routes.ts';
 import { Client, clientView, NewClient, toRegistration } from './client-wire.ts';
+import { Credential, credentialView } from './credential-wire.ts';
 import { entityTag } from './entity-tag.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
@@ -48,7 +49,7 @@ type Page = Static<typeof Page>;
 const CreatedClient = Type.Object(
   {
     ...Client.properties,
-    client_secret: Type.Optional(Type.String({ description: 'shown this once' })),
+    ...Credential.properties,
     notice: Type.Optional(
       Type.String({ description: 'why there is no secret in the answer to a repeated request' }),
     ),
@@ -106,7 +107,7 @@ function createClient(issuer: Issuer): MethodRoute {
       const key = creationKey(request);
       const {
         client,
-        clientSecret,
+        shown,
         isRepeated = false,
       } = key === undefined
         ? await issuer.clients.create(registration, by)
@@ -115,9 +116,9 @@ function createClient(issuer: Issuer): MethodRoute {
       reply
         .code(201)
         .headers({ location: `${request.server.prefix}/clients/${client.clientId}`, etag: entityTag(view) });
-      if (clientSecret !== undefined) return reply.send({ ...view, client_secret: clientSecret });
       if (isRepeated) reply.header('idempotency-replayed', 'true');
-      if (!isRepeated || !usesSecret(client.authMethod)) return reply.send(view);
+      if (!isRepeated || !usesSecret(client.authMethod))
+        return reply.send({ ...view, ...credentialView(shown) });
       return reply.send({
         ...view,
         notice:

@@ -10,6 +10,7 @@ import {
 import type { Issuer } from '../open-issuer.ts';
 import type { SecretPosition } from '../registry/secret-registry.ts';
 import { administratorOf } from './admin-access.ts';
+import { Credential, credentialView } from './credential-wire.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 import { readSecretEnd, Secret, secretEnd, secretView, time } from './secret-wire.ts';
@@ -44,7 +45,7 @@ type Rotation = Static<typeof Rotation>;
 const RotatedSecret = Type.Object({
   client_id: Type.String(),
   ...Secret.properties,
-  client_secret: Type.String({ description: 'shown this once' }),
+  ...Credential.properties,
   old_secret_id: Type.Optional(Type.String({ description: 'the one that goes on beside it' })),
   old_secret_expires_at: Type.Optional(
     Type.Union([Type.String({ format: 'date-time' }), Type.Null()], {
@@ -110,7 +111,7 @@ function rotate(issuer: Issuer): MethodRoute {
     async handler(request, reply) {
       const body = request.body as Rotation;
       const { clientId } = idsOf(request);
-      const { secret, clientSecret, old } = await issuer.secrets.rotate(
+      const { secret, shown, old } = await issuer.secrets.rotate(
         clientId,
         {
           overlapSeconds: body.overlap_seconds,
@@ -123,7 +124,7 @@ function rotate(issuer: Issuer): MethodRoute {
       return reply.code(201).send({
         client_id: clientId,
         ...secretView(secret),
-        client_secret: clientSecret,
+        ...credentialView(shown),
         ...(old !== undefined && {
           old_secret_id: old.secretId,
           old_secret_expires_at: time(old.expiresAtMs) ?? null,

@@ -93,6 +93,10 @@ export function toReplacement(body: RecipeClientUpdate): ClientReplacement {
 /** What the body holds, by the core's names; null is what a client has that nothing was given for. */
 function given(body: RecipeClient): Omit<ClientRegistration, 'clientId'> {
   const { clientCredentialsGrantAccessTokenLifespan: lifespan } = body;
+  if (body.tokenEndpointAuthMethod === 'oscore') {
+    // The answer of this route has no place for a context.
+    throw new OAuthError('invalid_request', 'tokenEndpointAuthMethod oscore is registered by /v1/clients');
+  }
   const fields = {
     name: body.clientName,
     scope: body.scope,

@@ -104,8 +104,8 @@ function createClient(issuer: Issuer): MethodRoute {
       const body = request.body as RecipeClient;
       const registration = toRegistration(body);
       return orOauthError(request, async () => {
-        const { client, clientSecret } = await issuer.clients.create(registration, administratorOf(request));
-        return { status: 'OK', ...recipeView(client), ...(clientSecret && { clientSecret }) };
+        const { client, shown } = await issuer.clients.create(registration, administratorOf(request));
+        return { status: 'OK', ...recipeView(client), ...shown };
       });
     },
   };

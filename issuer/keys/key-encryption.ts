@@ -3,19 +3,19 @@ import { FleetgateError } from '@fleetgate/shared';
 import { createPrivateFile, readPrivateFile } from '../private-file.ts';
 
 const KEY_BYTES = 32;
-/** NIST SP 800-38D §8.2.1: a 96-bit nonce; random, and each signing key is encrypted once or a few times. */
+/** NIST SP 800-38D §8.3: a random 96-bit nonce, for up to 2^32 ciphertexts under one key. */
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /** Where the encryption key is: in a file, or here as base64. */
 export type EncryptionKeySource = { readonly file: string } | { readonly key: string };
 
-/** Encrypts the private signing keys at rest: AES-256-GCM. */
+/** Encrypts private signing keys and OSCORE contexts at rest: AES-256-GCM. */
 export interface KeyEncryption {
-  /** Bound to `kid`: a ciphertext put under another key id does not decrypt. */
-  encrypt(plaintext: string, kid: string): Uint8Array;
+  /** Bound to `label`: a ciphertext put in the place of another does not decrypt. */
+  encrypt(plaintext: string, label: string): Uint8Array;
   /** @throws FleetgateError `key_file_invalid` when it was another encryption key, or the ciphertext was changed */
-  decrypt(ciphertext: Uint8Array, kid: string): string;
+  decrypt(ciphertext: Uint8Array, label: string): string;
 }
 
 /**
@@ -27,17 +27,17 @@ export function openKeyEncryption(source: EncryptionKeySource, isNeeded: boolean
   const secret = 'file' in source ? keyInFile(source.file, isNeeded) : keyIn(Buffer.from(source.key), name);
 
   return {
-    encrypt(plaintext, kid) {
+    encrypt(plaintext, label) {
       const nonce = randomBytes(NONCE_BYTES);
-      const cipher = createCipheriv('aes-256-gcm', secret, nonce).setAAD(Buffer.from(kid));
+      const cipher = createCipheriv('aes-256-gcm', secret, nonce).setAAD(Buffer.from(label));
       const ciphertext = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
       return Buffer.concat([nonce, cipher.getAuthTag(), ciphertext]);
     },
-    decrypt(stored, kid) {
+    decrypt(stored, label) {
       try {
         const nonce = stored.subarray(0, NONCE_BYTES);
         const decipher = createDecipheriv('aes-256-gcm', secret, nonce, { authTagLength: TAG_BYTES })
-          .setAAD(Buffer.from(kid))
+          .setAAD(Buffer.from(label))
           .setAuthTag(stored.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
         const ciphertext = stored.subarray(NONCE_BYTES + TAG_BYTES);
         return Buffer.concat([decipher.update(ciphertext), decipher.final()]).toString('utf8');

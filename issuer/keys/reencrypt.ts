@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 import { APP_DATABASE, openAppFiles } from '../apps/app-files.ts';
 import { auditEvent, issuerActor } from '../audit.ts';
+import { contextLabel, type StoredContext } from '../oscore-context.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { StoredSigningKey } from '../registry/signing-key-registry.ts';
 import { openSqliteRegistry } from '../registry/sqlite/registry.ts';
@@ -21,7 +22,7 @@ export interface ReencryptOptions {
 }
 
 /**
- * Encrypts the private signing keys under another key; how many were not under it before. For when no issuer runs on
+ * Encrypts the private signing keys and the OSCORE contexts under another key; how many were not under it before. For when no issuer runs on
  * the database. After it was broken off it is run again: what is done already is left as it is.
  * @throws FleetgateError `key_file_invalid` when a signing key is under neither, `registry_unavailable`,
  *   `registry_schema_newer`
@@ -36,7 +37,9 @@ export async function reencryptSigningKeys(options: ReencryptOptions): Promise<n
     if (!existsSync(file)) throw new FleetgateError('registry_unavailable', `there is no database ${file}`);
     const registry = await openSqliteRegistry(file);
     try {
-      reencrypted += await reencryptKeys(registry, { from, to, atMs: now() });
+      const encryptions = { from, to, atMs: now() };
+      reencrypted += await reencryptKeys(registry, encryptions);
+      reencrypted += await reencryptContexts(registry, encryptions);
     } finally {
       await registry.close();
     }
@@ -73,6 +76,30 @@ async function reencryptKeys(registry: Registry, { from, to, atMs }: Encryptions
     'registry_unavailable',
     'an issuer runs on the database; stop it, and run this again',
   );
+}
+
+/** Contexts that are read and replaced at once. */
+const BATCH_CONTEXTS = 1000;
+
+async function reencryptContexts(registry: Registry, { from, to, atMs }: Encryptions): Promise<number> {
+  let reencrypted = 0;
+  let after: Uint8Array = new Uint8Array();
+  for (;;) {
+    const contexts = await registry.listContexts({ after, limit: BATCH_CONTEXTS });
+    const last = contexts.at(-1);
+    if (last === undefined) return reencrypted;
+    const put = contexts.flatMap(({ kid, encrypted }): StoredContext[] => {
+      const label = contextLabel(kid);
+      if (decrypts(to, encrypted, label)) return [];
+      return [{ kid, encrypted: to.encrypt(from.decrypt(encrypted, label), label) }];
+    });
+    if (put.length > 0) {
+      const event = auditEvent({ atMs, actor: issuerActor, action: 'key.reencrypt', target: 'oscore' });
+      await registry.replaceContexts(put, event);
+    }
+    reencrypted += put.length;
+    after = last.kid;
+  }
 }
 
 function decrypts(encryption: KeyEncryption, ciphertext: Uint8Array, kid: string): boolean {

@@ -1,6 +1,8 @@
 import type { AuditEvent } from '../audit.ts';
+import type { StoredContext } from '../oscore-context.ts';
 import type { NewRevocation } from '../revocation.ts';
 import type { ClientSecret } from '../secrets.ts';
+import type { ClientRecord } from './registry.ts';
 
 /** A new secret for a client, and what becomes of those it has. */
 export interface SecretRotation {
@@ -74,4 +76,12 @@ export interface SecretRegistry {
    */
   recordSecretUse(use: SecretUse, event: AuditEvent): Promise<void>;
   listSecrets(query: SecretQuery): Promise<OwnedSecret[]>;
+  /** The client whose OSCORE context this is; the context is among its secrets. */
+  findClientByKid(kid: Uint8Array): Promise<ClientRecord | undefined>;
+  /** Contexts ordered by kid, those behind `after`. */
+  listContexts(page: { readonly after: Uint8Array; readonly limit: number }): Promise<StoredContext[]>;
+  /** Replaces what is kept of these contexts, in one act. */
+  replaceContexts(contexts: readonly StoredContext[], event: AuditEvent): Promise<void>;
+  /** So many sequence numbers that nobody else is given, ever; the first of them, `atLeast` or more. */
+  reserveSequenceNumbers(count: number, atLeast: number): Promise<number>;
 }

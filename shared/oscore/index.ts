@@ -1,4 +1,5 @@
 export * from './coap-content.ts';
+export * from './coap-message.ts';
 export * from './option-value.ts';
 export * from './oscore-error.ts';
 export * from './protection.ts';

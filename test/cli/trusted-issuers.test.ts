@@ -70,7 +70,9 @@ async function connack(url: string | undefined, clientId: string, token: string)
 }
 
 test('a broker alone takes tokens of an issuer alone, whose keys it finds by its metadata', async () => {
-  const issuer = await start(configOf([], ['issuer'], { issuer: { http: { port: 0 } } }), ['issuer']);
+  const issuer = await start(configOf([], ['issuer'], { issuer: { http: { port: 0 }, coap: { port: 0 } } }), [
+    'issuer',
+  ]);
   const apiKey = readFileSync(join(issuer.ready.data_dir, 'admin.key'), 'utf8').trim();
   const client = (await (
     await fetch(`${issuer.ready.admin}/v1/clients`, {

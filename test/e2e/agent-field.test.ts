@@ -89,7 +89,12 @@ test('issuer and broker restarted: what was published meanwhile arrives, and the
   await agent.says('cannot be reached');
   expect(await agent.health('/readyz')).toBe('not ready: no MQTT session\n');
   const published = agent.publish('devices/restart/telemetry/t', 'meanwhile');
-  const ports = [`issuer.http.port=${issuerPort}`, 'admin.port=0', `broker.listeners.0.port=${port}`];
+  const ports = [
+    `issuer.http.port=${issuerPort}`,
+    'issuer.coap.port=0',
+    'admin.port=0',
+    `broker.listeners.0.port=${port}`,
+  ];
   const sets = ports.flatMap((set) => ['--set', set]);
   fleetgate = await startFleetgate(['up', '--json', '--data', data.path, ...sets]);
   await published;

@@ -49,12 +49,6 @@ test('a wrong --set names the option and the nearest valid key', async () => {
   expect(line).toContain("'client_id_binding'");
 });
 
-test('issuer.coap.enabled=true is not built yet, and says so in one line', async () => {
-  const line = await refusal(['--set', 'issuer.coap.enabled=true'], 2);
-  expect(line).toContain('issuer.coap.enabled');
-  expect(line).toContain('not built yet');
-});
-
 test.each([
   ['a certificate without a key', ['tls_cert_file=/dev/null'], 'issuer.http.tls_key_file is missing'],
   ['a key without a certificate', ['tls_key_file=/dev/null'], 'issuer.http.tls_cert_file is missing'],

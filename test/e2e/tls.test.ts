@@ -110,7 +110,15 @@ async function reload(): Promise<Record<string, unknown>> {
 }
 
 test('the ready line has the addresses of mqtts and wss', () => {
-  expect(Object.keys(fleetgate.ready)).toEqual(['event', 'issuer', 'admin', 'mqtts', 'wss', 'data_dir']);
+  expect(Object.keys(fleetgate.ready)).toEqual([
+    'event',
+    'issuer',
+    'admin',
+    'coap',
+    'mqtts',
+    'wss',
+    'data_dir',
+  ]);
   expect(fleetgate.ready['mqtts']).toMatch(/^mqtts:\/\/127\.0\.0\.1:[1-9]\d*$/);
   expect(fleetgate.ready['wss']).toMatch(/^wss:\/\/127\.0\.0\.1:[1-9]\d*$/);
 });

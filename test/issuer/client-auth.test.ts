@@ -8,7 +8,7 @@ import { clientSecretBasic } from '../../issuer/client-auth/client-secret-basic.
 import { clientSecretPost } from '../../issuer/client-auth/client-secret-post.ts';
 import { checkAuthMethod } from '../../issuer/client-auth/methods.ts';
 import type { ClientRecord } from '../../issuer/registry/registry.ts';
-import { findSecret, generateSecret, unusedSecret } from '../../issuer/secrets.ts';
+import { findSecret, generateSecret, hashSecret, unusedSecret } from '../../issuer/secrets.ts';
 import type { TokenRequest } from '../../issuer/token-request.ts';
 
 const request = (more: Partial<TokenRequest>): TokenRequest => ({
@@ -23,7 +23,7 @@ const request = (more: Partial<TokenRequest>): TokenRequest => ({
 });
 const holding = (...secrets: string[]) =>
   ({
-    secrets: secrets.map((secret) => unusedSecret(secret, { createdAtMs: 1 })),
+    secrets: secrets.map((secret) => unusedSecret({ hash: hashSecret(secret) }, { createdAtMs: 1 })),
   }) as unknown as ClientRecord;
 const context = { now: () => 1000 } as ClientAuthContext;
 const isProven = (attempt: AuthenticationAttempt | undefined, client: ClientRecord | undefined) =>
@@ -72,7 +72,7 @@ describe('a secret', () => {
   test('proves its client until its end and not at it, and then only the audit learns why', () => {
     const until = (expiresAtMs: number) => ({
       ...holding(),
-      secrets: [unusedSecret('s', { createdAtMs: 1, expiresAtMs })],
+      secrets: [unusedSecret({ hash: hashSecret('s') }, { createdAtMs: 1, expiresAtMs })],
     });
     const attempt = clientSecretPost(request({ clientId: 'a', clientSecret: 's' }));
     expect(attempt?.prove(until(1001), context)).toMatchObject({ isProven: true });

@@ -4,7 +4,7 @@ import { type AuditEvent, auditEvent } from '../../issuer/audit.ts';
 import { toWire } from '../../issuer/http/revocation-wire.ts';
 import type { ClientRecord, NewClientRecord, Registry } from '../../issuer/registry/registry.ts';
 import type { NewRevocation, RevocableToken, RevocationTarget } from '../../issuer/revocation.ts';
-import { type ClientSecret, unusedSecret } from '../../issuer/secrets.ts';
+import { type ClientSecret, hashSecret, unusedSecret } from '../../issuer/secrets.ts';
 import { putKeys, revokeKey, signingKey } from './signing-key-contract.ts';
 
 export interface OpenedRegistry {
@@ -35,7 +35,7 @@ export const client = (clientId: string, more: Partial<NewClientRecord> = {}): N
   labels: {},
   metadata: {},
   tokenLifetimeSeconds: undefined,
-  secrets: [unusedSecret('secret', { createdAtMs: 1 })],
+  secrets: [unusedSecret({ hash: hashSecret('secret') }, { createdAtMs: 1 })],
   supertokens: {},
   createdAtMs: 1,
   updatedAtMs: 2,
@@ -93,8 +93,8 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         tlsClientAuthSanEmail: 'a@example.com',
         tokenLifetimeSeconds: 60,
         secrets: [
-          unusedSecret('one', { createdAtMs: 1 }),
-          unusedSecret('two', { createdAtMs: 1, expiresAtMs: 9 }),
+          unusedSecret({ hash: hashSecret('one') }, { createdAtMs: 1 }),
+          unusedSecret({ hash: hashSecret('two') }, { createdAtMs: 1, expiresAtMs: 9 }),
         ],
         supertokens: { clientUri: 'https://example.com' },
       });

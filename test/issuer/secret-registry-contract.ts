@@ -1,7 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type AuditEvent, auditEvent } from '../../issuer/audit.ts';
 import type { SecretPosition, SecretQuery, SecretRotation } from '../../issuer/registry/secret-registry.ts';
-import { type ClientSecret, LAST_USE_GRANULARITY_MS, unusedSecret } from '../../issuer/secrets.ts';
+import {
+  type ClientSecret,
+  hashSecret,
+  LAST_USE_GRANULARITY_MS,
+  unusedSecret,
+} from '../../issuer/secrets.ts';
 import type { OpenedRegistry } from './registry-contract.ts';
 
 /** Milliseconds; every test begins here. */
@@ -46,7 +51,7 @@ export function secretRegistryContract(name: string, open: () => Promise<OpenedR
       return (await registry.findClient(clientId))?.registration as number;
     }
     const made = (createdAtMs = NOW, expiresAtMs?: number) =>
-      unusedSecret(String(Math.random()), { createdAtMs, expiresAtMs });
+      unusedSecret({ hash: hashSecret(String(Math.random())) }, { createdAtMs, expiresAtMs });
     const rotate = (clientId: string, secret: ClientSecret, more: Partial<SecretRotation> = {}) =>
       registry.rotateSecret(
         { clientId, secret, olderEndAtMs: undefined, olderEndOnSuccession: false, ...more },

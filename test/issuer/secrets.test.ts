@@ -249,7 +249,7 @@ test('no token is issued for a secret after it was ended, also to a request that
   const core = await openIssuer(options, () => 'http://127.0.0.1');
   onTestFinished(() => core.close());
   const by = { keyName: 'default', address: undefined, requestId: undefined };
-  const { clientSecret } = await core.clients.create({ clientId: 'device' }, by);
+  const { clientSecret } = (await core.clients.create({ clientId: 'device' }, by)).shown;
   const issue = () =>
     core.issue({
       caller: by,

@@ -28,7 +28,9 @@ export function freePorts(dataDirectory: string): string[] {
     '--json',
     '--data',
     dataDirectory,
-    ...['issuer.http.port=0', 'admin.port=0', 'broker.listeners.0.port=0'].flatMap((set) => ['--set', set]),
+    ...['issuer.http.port=0', 'issuer.coap.port=0', 'admin.port=0', 'broker.listeners.0.port=0'].flatMap(
+      (set) => ['--set', set],
+    ),
   ];
 }
 

@@ -1,3 +1,4 @@
+import type { StoredContext } from '../../oscore-context.ts';
 import { type ClientSecret, isLiveSecret, LAST_USE_GRANULARITY_MS, MAX_LIVE_SECRETS } from '../../secrets.ts';
 import type { OwnedSecret, SecretQuery, SecretRotation, SecretUse } from '../secret-registry.ts';
 import type { Database } from './database.ts';
@@ -12,6 +13,8 @@ interface SecretRow {
   first_used_at_ms: number | null;
   last_used_at_ms: number | null;
   ends_on_succession: 0 | 1;
+  kid: Buffer | null;
+  encrypted_context: Buffer | null;
 }
 
 interface OwnedRow extends SecretRow {
@@ -42,8 +45,9 @@ export function clientSecretStatements(database: Database) {
     'SELECT * FROM client_secrets WHERE registration = ?',
   );
   const insert = database.prepare<unknown[]>(`
-    INSERT INTO client_secrets (registration, slot, secret_id, hash, created_at_ms, made_until_ms, expires_at_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?)`);
+    INSERT INTO client_secrets (registration, slot, secret_id, hash, created_at_ms, made_until_ms, expires_at_ms, kid,
+      encrypted_context)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
   const remove = database.prepare<[number, number]>(
     'DELETE FROM client_secrets WHERE registration = ? AND slot = ?',
   );
@@ -59,6 +63,17 @@ export function clientSecretStatements(database: Database) {
   const endSucceeded = database.prepare<[number, number, string]>(`
     UPDATE client_secrets SET expires_at_ms = min(ifnull(expires_at_ms, 9e15), ?), ends_on_succession = 0
     WHERE registration = ? AND secret_id <> ? AND ends_on_succession`);
+  const ownerOfKid = database
+    .prepare<[Uint8Array], string>(
+      `SELECT client_id FROM clients WHERE registration = (SELECT registration FROM client_secrets WHERE kid = ?)`,
+    )
+    .pluck();
+  const contexts = database.prepare<[Uint8Array, number], { kid: Buffer; encrypted_context: Buffer }>(
+    'SELECT kid, encrypted_context FROM client_secrets WHERE kid > ? ORDER BY kid LIMIT ?',
+  );
+  const setContext = database.prepare<[Uint8Array, Uint8Array]>(
+    'UPDATE client_secrets SET encrypted_context = ? WHERE kid = ?',
+  );
   const neverUsed = database.prepare<unknown[], OwnedRow>(neverUsedQuery);
   const expiring = database.prepare<unknown[], OwnedRow>(expiringQuery);
 
@@ -68,12 +83,21 @@ export function clientSecretStatements(database: Database) {
   }
 
   function insertAt(registration: number, slot: number, secret: ClientSecret): void {
-    const { secretId, hash, createdAtMs, expiresAtMs = null } = secret;
-    insert.run(registration, slot, secretId, hash, createdAtMs, expiresAtMs, expiresAtMs);
+    const { secretId, hash, createdAtMs, expiresAtMs = null, context } = secret;
+    const { kid = null, encrypted = null } = context ?? {};
+    insert.run(registration, slot, secretId, hash, createdAtMs, expiresAtMs, expiresAtMs, kid, encrypted);
   }
 
   return {
     ofClient: secretsOf,
+    /** The client whose OSCORE context this is. */
+    ownerOfKid: (kid: Uint8Array): string | undefined => ownerOfKid.get(kid),
+    /** Ordered by kid. */
+    contextsAfter: (kid: Uint8Array, limit: number): StoredContext[] =>
+      contexts.all(kid, limit).map((row) => ({ kid: row.kid, encrypted: row.encrypted_context })),
+    setContext({ kid, encrypted }: StoredContext): void {
+      setContext.run(encrypted, kid);
+    },
     /** A secret of a client that is new, in the order they were made. */
     insert(registration: number, secret: ClientSecret): void {
       insertAt(registration, ofClient.all(registration).length, secret);
@@ -154,6 +178,9 @@ function toSecret(row: SecretRow): ClientSecret {
     firstUsedAtMs: row.first_used_at_ms ?? undefined,
     lastUsedAtMs: row.last_used_at_ms ?? undefined,
     endsOnSuccession: row.ends_on_succession === 1,
+    ...(row.kid === null || row.encrypted_context === null
+      ? {}
+      : { context: { kid: row.kid, encrypted: row.encrypted_context } }),
   };
 }
 

@@ -217,4 +217,18 @@ export const migrations: readonly Migration[] = [
     SELECT 1 FROM clients
     WHERE clients.client_id = revocations.client_id AND quarantined_at_ms = revocations.created_at_ms);
   `,
+  // OSCORE contexts, and the sequence numbers that the issuer has used.
+  `
+  ALTER TABLE client_secrets ADD COLUMN kid BLOB CHECK (length(kid) <= 7);
+  ALTER TABLE client_secrets ADD COLUMN encrypted_context BLOB
+    CHECK ((encrypted_context IS NULL) = (kid IS NULL));
+  CREATE UNIQUE INDEX secrets_by_kid ON client_secrets (kid) WHERE kid IS NOT NULL;
+
+  CREATE TABLE coap_sequence (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    -- The next number that was given to nobody.
+    next INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO coap_sequence VALUES (1, 0);
+  `,
 ];

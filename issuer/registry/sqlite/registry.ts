@@ -10,6 +10,7 @@ import { auditStatements } from './audit-events.ts';
 import { clientChangeActs } from './client-changes.ts';
 import { clientSecretStatements } from './client-secrets.ts';
 import { clientStatements } from './clients.ts';
+import { sequenceStatements } from './coap-sequence.ts';
 import { asRegistryError, checkPages, forgetPages, isFault, openDatabase, touch } from './database.ts';
 import { groupCommit } from './group-commit.ts';
 import { revocationStatements } from './revocations.ts';
@@ -115,7 +116,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     findClient: (clientId) => read(() => clients.find(clientId)),
     ...clientChangeActs(database, clients, { revokeClient }, acts),
     ...apiKeyActs(database, acts),
-    ...secretActs(clients, secrets, { revokeClient }, acts),
+    ...secretActs(clients, secrets, { revokeClient }, sequenceStatements(database), acts),
     listClients: ({ after = '', limit, filter }) => read(() => clients.list(after, limit, filter)),
     createClient: (client, event) =>
       commits.run(() => {

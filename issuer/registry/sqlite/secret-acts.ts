@@ -4,12 +4,14 @@ import type { Acts } from './acts.ts';
 import type { ClientRevoker } from './client-changes.ts';
 import type { ClientSecretStatements } from './client-secrets.ts';
 import type { ClientStatements } from './clients.ts';
+import type { SequenceStatements } from './coap-sequence.ts';
 
 /** The acts on secrets. One that may end a secret counts as a change of its client: see `recordIssuedToken`. */
 export function secretActs(
   clients: ClientStatements,
   secrets: ClientSecretStatements,
   { revokeClient }: ClientRevoker,
+  sequence: SequenceStatements,
   { read, write, record }: Acts,
 ): SecretRegistry {
   function rotate(rotation: SecretRotation, event: AuditEvent): SecretRotated {
@@ -40,5 +42,17 @@ export function secretActs(
         if (secrets.recordUse(use)) record(event);
       }),
     listSecrets: (query) => read(() => secrets.list(query)),
+    findClientByKid: (kid) =>
+      read(() => {
+        const clientId = secrets.ownerOfKid(kid);
+        return clientId === undefined ? undefined : clients.find(clientId);
+      }),
+    listContexts: ({ after, limit }) => read(() => secrets.contextsAfter(after, limit)),
+    replaceContexts: (contexts, event) =>
+      write(() => {
+        for (const context of contexts) secrets.setContext(context);
+        record(event);
+      }),
+    reserveSequenceNumbers: (count, atLeast) => write(() => sequence.reserve(count, atLeast)),
   };
 }

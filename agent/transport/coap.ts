@@ -1,0 +1,170 @@
+import {
+  ACE_CBOR,
+  type CoapContent,
+  type CoapOption,
+  type Credentials,
+  coapCode,
+  coapOption,
+  decodeAceError,
+  decodeAceResponse,
+  deriveContext,
+  encodeAceRequest,
+  FleetgateError,
+  OAuthError,
+  OscoreError,
+  protectRequest,
+  type SecurityContext,
+  type TokenResponse,
+  uintOption,
+  uintValue,
+  unprotectResponse,
+} from '@fleetgate/shared';
+import { openSequenceNumbers, type SequenceNumbers } from '../sequence-numbers.ts';
+import { type CoapEndpoint, exchangeOverCoap } from './coap-exchange.ts';
+import { checkTokenResponse, printable } from './token-response.ts';
+import { IssuerBusyError, type TokenRequest, type TokenTransport } from './token-transport.ts';
+
+export interface CoapTransportOptions {
+  /** Time for one token, challenges and retransmissions included, in milliseconds. Default 60 000. */
+  readonly timeoutMs?: number;
+  /** Default: those in the file that the credentials name. */
+  readonly sequenceNumbers?: SequenceNumbers;
+  /** How retransmissions are timed. */
+  readonly timing?: Parameters<typeof exchangeOverCoap>[2]['timing'];
+}
+
+const DEFAULT_PORT = 5683;
+
+/** Challenges that one request answers: the issuer's restart is one, and one that was late another. */
+const MAX_CHALLENGES = 2;
+
+/**
+ * Fetches tokens over CoAP inside OSCORE (RFC 9200 §5.8, RFC 9203 §5). Nothing is ever sent unprotected, and what comes
+ * unprotected is a hint that something is wrong: anybody may have sent it.
+ * @throws FleetgateError `credentials_invalid` for a context that cannot be, or without a place for sequence numbers
+ */
+export function coapTransport(credentials: Credentials, options: CoapTransportOptions = {}): TokenTransport {
+  const { timeoutMs = 60_000, timing } = options;
+  const context = contextOf(credentials);
+  const endpoint = endpointOf(credentials.token_endpoint as string);
+  const numbers = options.sequenceNumbers ?? openSequenceNumbers(sequenceFileOf(credentials));
+
+  return async function requestToken(request, signal): Promise<TokenResponse> {
+    const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    let echo: CoapOption | undefined;
+    for (let challenges = 0; challenges <= MAX_CHALLENGES; challenges += 1) {
+      const plain = plainRequest(endpoint, request, echo);
+      const { message, binding } = protectRequest(context, plain, await numbers.next());
+      const answer = await exchangeOverCoap(endpoint, message, { signal: within, timing });
+      const inner = unprotect(context, answer, binding, endpoint);
+      echo = inner.code === coapCode.UNAUTHORIZED ? echoOf(inner) : undefined;
+      if (echo === undefined) return tokenIn(inner, request);
+    }
+    throw failed(`${endpoint.name} asks again and again whether the request is new`);
+  };
+}
+
+function contextOf({ auth }: Credentials): SecurityContext {
+  if (auth.method !== 'oscore')
+    throw invalid(`auth.method ${auth.method} is none for a coap:// token_endpoint`);
+  const bytes = (hex: string) => Buffer.from(hex, 'hex');
+  try {
+    return deriveContext({
+      masterSecret: bytes(auth.master_secret),
+      masterSalt: bytes(auth.master_salt ?? ''),
+      senderId: bytes(auth.sender_id),
+      recipientId: bytes(auth.recipient_id),
+      idContext: auth.id_context === undefined ? undefined : bytes(auth.id_context),
+    });
+  } catch (error) {
+    throw invalid(`auth is no OSCORE context: ${(error as Error).message}`);
+  }
+}
+
+function sequenceFileOf({ auth }: Credentials): string {
+  const file = auth.method === 'oscore' ? auth.sequence_file : undefined;
+  if (file !== undefined) return file;
+  throw invalid('auth.sequence_file is missing: where the sequence numbers are kept that were used');
+}
+
+function endpointOf(tokenEndpoint: string): CoapEndpoint & { readonly path: readonly string[] } {
+  const { hostname, port, host, pathname, search } = new URL(tokenEndpoint);
+  if (search !== '') throw invalid('token_endpoint must have no query');
+  return {
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: port === '' ? DEFAULT_PORT : Number(port),
+    name: `coap://${host}`,
+    path: pathname
+      .split('/')
+      .filter((segment) => segment !== '')
+      .map(decodeURIComponent),
+  };
+}
+
+function plainRequest(
+  { path }: { readonly path: readonly string[] },
+  { scope, audience }: TokenRequest,
+  echo: CoapOption | undefined,
+): CoapContent {
+  return {
+    code: coapCode.POST,
+    options: [
+      ...path.map((segment) => ({ number: coapOption.URI_PATH, value: Buffer.from(segment, 'utf8') })),
+      uintOption(coapOption.CONTENT_FORMAT, ACE_CBOR),
+      ...(echo === undefined ? [] : [echo]),
+    ],
+    payload: encodeAceRequest({ scope, audience }),
+  };
+}
+
+function unprotect(
+  context: SecurityContext,
+  answer: CoapContent,
+  binding: Parameters<typeof unprotectResponse>[2],
+  { name }: CoapEndpoint,
+): CoapContent {
+  try {
+    return unprotectResponse(context, answer, binding);
+  } catch (error) {
+    if (!(error instanceof OscoreError)) throw error;
+    const code = `${answer.code >> 5}.${String(answer.code & 31).padStart(2, '0')}`;
+    throw failed(
+      `${name} answered ${code} without protection, which anybody may have sent; ` +
+        'if it stays so, the issuer does not know this context (any more)',
+    );
+  }
+}
+
+const echoOf = ({ options }: CoapContent): CoapOption | undefined =>
+  options.find(({ number }) => number === coapOption.ECHO);
+
+/** @throws as `processTokenAnswer` does for an answer over HTTP */
+function tokenIn(answer: CoapContent, { scope }: TokenRequest): TokenResponse {
+  const { code, payload } = answer;
+  if (code === coapCode.CREATED) {
+    const token = decodeAceResponse(payload);
+    if (token === undefined) {
+      throw new FleetgateError(
+        'token_response_invalid',
+        'the answer of the token endpoint is no Bearer token',
+      );
+    }
+    // RFC 6749 §5.1: not said where it is what was asked for.
+    return checkTokenResponse({ ...token, scope: token.scope ?? scope });
+  }
+  if (code === coapCode.TOO_MANY_REQUESTS || code === coapCode.SERVICE_UNAVAILABLE) {
+    const seconds = uintValue(answer, coapOption.MAX_AGE);
+    throw new IssuerBusyError(
+      'the issuer asks to come back later',
+      seconds === undefined ? undefined : seconds * 1000,
+    );
+  }
+  const error = decodeAceError(payload);
+  if (error !== undefined) {
+    throw new OAuthError(error.code, printable(error.description) || `the issuer answered ${error.code}`);
+  }
+  throw failed(`the token endpoint answered ${code >> 5}.${String(code & 31).padStart(2, '0')}`);
+}
+
+const failed = (message: string) => new FleetgateError('token_request_failed', message);
+const invalid = (message: string) => new FleetgateError('credentials_invalid', message);

@@ -1,0 +1,69 @@
+import { OscoreError, type SecurityContext } from '@fleetgate/shared';
+import type { ContextVault } from '../oscore-context.ts';
+import type { Registry } from '../registry/registry.ts';
+
+/** A context that a device was given, and whose it is. */
+export interface DeviceContext {
+  readonly clientId: string;
+  /** Names it among those of its client. */
+  readonly secretId: string;
+  readonly context: SecurityContext;
+}
+
+/** The contexts by what requests name them by. */
+export interface DeviceContexts {
+  /**
+   * @param kid the device's sender id
+   * @param kidContext none of ours has one
+   * @throws FleetgateError `registry_unavailable`, `key_file_invalid`
+   */
+  find(kid: Uint8Array, kidContext: Uint8Array | undefined): Promise<DeviceContext | undefined>;
+  /**
+   * A sequence number for a message of the issuer's own: never one that was given before, in this process or another,
+   * before a restart or after.
+   */
+  nextSequenceNumber(): Promise<number>;
+}
+
+/** Numbers that are reserved at once: a challenge takes one. */
+const BLOCK = 1000;
+
+/** 2020-01-01, in milliseconds since 1970. */
+const BEGIN_MS = 1_577_836_800_000;
+
+export function deviceContexts(
+  registry: Pick<Registry, 'findClientByKid' | 'reserveSequenceNumbers'>,
+  vault: ContextVault,
+  now: () => number,
+): DeviceContexts {
+  let next = 0;
+  let reservedUntil = 0;
+  let reserving: Promise<void> | undefined;
+
+  async function reserve(): Promise<void> {
+    // With the clock, so that a database that was restored from a backup gives no number twice.
+    next = await registry.reserveSequenceNumbers(BLOCK, Math.max(0, now() - BEGIN_MS));
+    reservedUntil = next + BLOCK;
+  }
+
+  return {
+    async find(kid, kidContext) {
+      if (kidContext !== undefined) throw new OscoreError('malformed', 'there is no such id context');
+      const client = await registry.findClientByKid(kid);
+      const secret = client?.secrets.find(({ context }) => context && Buffer.compare(context.kid, kid) === 0);
+      if (client === undefined || secret?.context === undefined) return undefined;
+      const { clientId } = client;
+      return { clientId, secretId: secret.secretId, context: vault.open(secret.context) };
+    },
+    async nextSequenceNumber() {
+      while (next >= reservedUntil) {
+        reserving ??= reserve().finally(() => {
+          reserving = undefined;
+        });
+        await reserving;
+      }
+      next += 1;
+      return next - 1;
+    },
+  };
+}

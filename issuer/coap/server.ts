@@ -1,0 +1,92 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { isIPv6 } from 'node:net';
+import { FleetgateError, OSCORE_OPTION } from '@fleetgate/shared';
+import { createServer, type IncomingMessage, type OutgoingMessage } from 'coap';
+import { type CoapEndpoint, type CoapEndpointOptions, coapEndpoint } from './endpoint.ts';
+import { guardDatagrams } from './guard.ts';
+
+export interface CoapServer {
+  /** Actual port. */
+  readonly port: number;
+  /** Takes nothing more, and settles when what was being served is answered. */
+  close(): Promise<void>;
+}
+
+export interface CoapServerOptions extends CoapEndpointOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+}
+
+/** Answers that the library keeps for repetitions, which the guard has kept before it. Each holds a timer. */
+const LIBRARY_CACHE_BYTES = 262_144;
+
+/** Longer than anything takes that is answered at all: each answer goes with the ACK. */
+const PIGGYBACK_MS = 120_000;
+
+/** How long a close waits for what is being served. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+/**
+ * Serves the token endpoint over CoAP.
+ * @throws FleetgateError `address_in_use`, and what binding to the address throws
+ */
+export async function startCoapServer(options: CoapServerOptions): Promise<CoapServer> {
+  const { host, port, log } = options;
+  const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+  socket.bind(port, host);
+  await once(socket, 'listening').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EADDRINUSE') throw error;
+    throw new FleetgateError(
+      'address_in_use',
+      `${host}:${port} (UDP) is in use; choose another issuer.coap.port`,
+    );
+  });
+  const endpoint = coapEndpoint(options);
+  const serving = new Set<Promise<void>>();
+  const server = createServer({
+    piggybackReplyMs: PIGGYBACK_MS,
+    // To a request that is not confirmable, its answer.
+    sendAcksForNonConfirmablePackets: true,
+    cacheSize: LIBRARY_CACHE_BYTES,
+  });
+  server.on('request', (request: IncomingMessage, response: OutgoingMessage) => {
+    const served = serve(endpoint, request, response).finally(() => serving.delete(served));
+    serving.add(served);
+  });
+  server.on('error', (error: Error) => {
+    log?.warn({ event: 'coap_socket_error', err: error }, 'an error of the CoAP socket');
+  });
+  server.listen(guardDatagrams(socket) as unknown as number);
+
+  return {
+    port: socket.address().port,
+    async close() {
+      socket.removeAllListeners('message');
+      const { promise: tooLong, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+      await Promise.race([Promise.all(serving), tooLong]);
+      clearTimeout(timer);
+      server.close();
+      socket.close();
+      await once(socket, 'close');
+    },
+  };
+}
+
+async function serve(
+  endpoint: CoapEndpoint,
+  { payload, _packet: { options = [] }, rsinfo }: IncomingMessage,
+  response: OutgoingMessage,
+): Promise<void> {
+  const oscore = options.flatMap(({ name, value }) =>
+    name === 'OSCORE' ? [{ number: OSCORE_OPTION, value: value as Buffer }] : [],
+  );
+  const answer = await endpoint({ code: 2, options: oscore, payload }, rsinfo.address);
+  if (answer === undefined) return void response.reset();
+  response.code = `${answer.code >> 5}.${String(answer.code & 31).padStart(2, '0')}`;
+  // By number: the library has other ideas of how the name is spelled.
+  for (const { number, value } of answer.options) response.setOption(String(number), Buffer.from(value));
+  response.end(Buffer.from(answer.payload));
+}

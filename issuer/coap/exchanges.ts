@@ -19,6 +19,8 @@ export interface Exchanges {
   /** `new`, or what is to be said to one that comes again: nothing while it is being served, or too often. */
   begin(key: string): 'new' | 'under_way' | Uint8Array;
   answered(key: string, answer: Uint8Array): void;
+  /** It was not answered, and may be when it comes again. */
+  forget(key: string): void;
   /** How many are remembered. */
   count(): number;
 }
@@ -44,6 +46,9 @@ export function rememberExchanges(monotonicMs: () => number): Exchanges {
     answered(key, answer) {
       const known = exchanges.get(key);
       if (known !== undefined) known.answer = answer;
+    },
+    forget(key) {
+      exchanges.delete(key);
     },
     count: () => exchanges.size,
   };

@@ -43,9 +43,8 @@ export function trackFreshness(monotonicMs: () => number): Freshness {
       return [period, period - 1].some((one) => timingSafeEqual(valueAt(contextId, one), value));
     },
     begin(contextId, sequenceNumber) {
-      const window = createReplayWindow();
-      window.accept(sequenceNumber);
-      putBounded(windows, contextId, window, MAX_WINDOWS);
+      // Those below were sent before, to be challenged or by who replays them: none of them is to be served late.
+      putBounded(windows, contextId, createReplayWindow(sequenceNumber), MAX_WINDOWS);
     },
   };
 }

@@ -4,6 +4,7 @@ import {
   type CoapMessage,
   coapCode,
   coapOption,
+  coapTypes,
   decodeMessage,
   encodeMessage,
   OSCORE_OPTION,
@@ -67,6 +68,11 @@ export function guardDatagrams(
     // It is answered once, in the ACK.
     if (request === undefined) return done?.(null);
     underWay.delete(id);
+    if (((answer[0] as number) >> 4) % 4 === coapTypes.indexOf('RST')) {
+      // What the server has no answer for it resets; to who may have made up an address that is silence.
+      exchanges.forget(request.key);
+      return done?.(null);
+    }
     answer.writeUInt16BE(request.messageId, 2);
     exchanges.answered(request.key, answer);
     socket.send(answer, port, address, (error) => done?.(error));

@@ -60,17 +60,23 @@ export async function startCoapServer(options: CoapServerOptions): Promise<CoapS
   });
   server.listen(guardDatagrams(socket) as unknown as number);
 
+  async function close(): Promise<void> {
+    socket.removeAllListeners('message');
+    const { promise: tooLong, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+    await Promise.race([Promise.all(serving), tooLong]);
+    clearTimeout(timer);
+    server.close();
+    socket.close();
+    await once(socket, 'close');
+  }
+  let closing: Promise<void> | undefined;
+
   return {
     port: socket.address().port,
-    async close() {
-      socket.removeAllListeners('message');
-      const { promise: tooLong, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
-      await Promise.race([Promise.all(serving), tooLong]);
-      clearTimeout(timer);
-      server.close();
-      socket.close();
-      await once(socket, 'close');
+    close() {
+      closing ??= close();
+      return closing;
     },
   };
 }

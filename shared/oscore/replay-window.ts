@@ -8,10 +8,11 @@ export interface ReplayWindow {
   accept(sequenceNumber: number): void;
 }
 
-export function createReplayWindow(): ReplayWindow {
-  let highest = -1;
+/** @param takenUpTo numbers that count as taken; default none */
+export function createReplayWindow(takenUpTo = -1): ReplayWindow {
+  let highest = takenUpTo;
   /** Bit n is `highest - n`. */
-  let seen = 0;
+  let seen = 0xffff_ffff;
 
   return {
     isFresh(sequenceNumber) {

@@ -1,14 +1,269 @@
+import { readdirSync, rmSync } from 'node:fs';
+import {
+  decodeAceError,
+  decodeAceResponse,
+  encodeAceRequest,
+  encodeCbor,
+  unprotectResponse,
+} from '@fleetgate/shared';
+import Sqlite from 'better-sqlite3';
 import { decodeJwt } from 'jose';
-import { expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { coapTransport } from '../../agent/index.ts';
-import { coapFixture } from '../support/coap-fixture.ts';
+import {
+  type CoapFixture,
+  coapFixture,
+  contextOf,
+  credentialsOf,
+  peerOf,
+  plainRequest,
+  protectedDatagram,
+} from '../support/coap-fixture.ts';
+import { issuerFixture } from '../support/issuer-fixture.ts';
 
 const never = new AbortController().signal;
+const timing = { ackTimeoutMs: 300, ackRandomFactor: 1.5, maxRetransmit: 2 };
 
-test('a device gets a token over CoAP', async () => {
-  const fixture = await coapFixture();
+let fixture: CoapFixture;
+beforeEach(async () => {
+  fixture = await coapFixture();
+});
+
+/** Asks as a device that answers challenges, with what the agent never sends. */
+async function asker(clientId: string) {
+  const context = contextOf(await fixture.device(clientId, { scope: 'a b' }));
+  const peer = await peerOf(fixture.port);
+  let number = 1000;
+  return async (more: Parameters<typeof plainRequest>[0] = {}) => {
+    let echo: Uint8Array | undefined;
+    for (;;) {
+      number += 1;
+      const { bytes, binding } = protectedDatagram(context, plainRequest(more, echo), number);
+      peer.send(bytes);
+      const answer = await peer.nextMessage(2000);
+      if (answer === undefined) throw new Error('no answer');
+      const inner = unprotectResponse(context, answer, binding);
+      echo = inner.options.find((option) => option.number === 252)?.value;
+      if (echo === undefined) return inner;
+    }
+  };
+}
+
+function rows<Row>(sql: string): Row[] {
+  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  try {
+    return database.prepare<[], Row>(sql).all();
+  } finally {
+    database.close();
+  }
+}
+
+describe('a token over CoAP', () => {
+  test('is as one over HTTP, and in the audit trail', async () => {
+    const credentials = await fixture.device('sensor-1', { group: 'hall', token_lifetime_seconds: 60 });
+    const answer = await coapTransport(credentials)({}, never);
+    expect(answer).toMatchObject({ token_type: 'Bearer', expires_in: 60, scope: 'telemetry.write' });
+    const claims = decodeJwt(answer.access_token);
+    expect(claims).toMatchObject({
+      iss: fixture.issuer.url,
+      sub: 'sensor-1',
+      client_id: 'sensor-1',
+      aud: ['mqtt'],
+      scp: ['telemetry.write'],
+      group: 'hall',
+    });
+    expect(
+      rows("SELECT actor, target, result, token_id, address FROM audit WHERE action = 'token.issue'"),
+    ).toEqual([
+      {
+        actor: 'client:sensor-1',
+        target: 'sensor-1',
+        result: 'ok',
+        token_id: claims.jti,
+        address: '127.0.0.1',
+      },
+    ]);
+  });
+
+  test('has the scope that was asked for, and says so only where it is another', async () => {
+    const ask = await asker('sensor-1');
+    const wanted = await ask({ payload: encodeAceRequest({ scope: 'a' }) });
+    expect(decodeAceResponse(wanted.payload)).toMatchObject({ expires_in: 900 });
+    expect(decodeAceResponse(wanted.payload)).not.toHaveProperty('scope');
+    expect(decodeAceResponse((await ask()).payload)).toMatchObject({ scope: 'a b' });
+  });
+
+  test('is in one message of at most 1024 bytes, or refused', async () => {
+    const scopes = Array.from({ length: 60 }, (_, i) => `scope.${i}`);
+    const credentials = await fixture.device('wide', { scope: scopes.join(' ') });
+    await expect(coapTransport(credentials)({}, never)).rejects.toMatchObject({ code: 'invalid_scope' });
+    for (const count of [1, 5, 10, 15]) {
+      const asked = { scope: scopes.slice(0, count).join(' ') };
+      const answer = await coapTransport(credentials)(asked, never).catch((error) => error);
+      if (answer instanceof Error) expect(answer).toMatchObject({ code: 'invalid_scope' });
+      else expect(answer).toMatchObject(asked);
+    }
+    expect(await coapTransport(credentials)({ scope: 'scope.1 scope.2' }, never)).toMatchObject({
+      expires_in: 900,
+    });
+  });
+});
+
+describe('refused, inside OSCORE, is', () => {
+  test.each<[string, Uint8Array, number, string]>([
+    ['a scope it does not have', encodeAceRequest({ scope: 'c' }), 0x80, 'invalid_scope'],
+    ['an audience it does not have', encodeAceRequest({ audience: 'other' }), 0x80, 'invalid_request'],
+    ['the name of another client', encodeAceRequest({ clientId: 'sensor-2' }), 0x80, 'invalid_request'],
+    ['another grant', encodeCbor(new Map([[33, 0]])), 0x80, 'unsupported_grant_type'],
+    ['a client_secret', encodeCbor(new Map([[25, 'secret']])), 0x80, 'invalid_request'],
+    ['what is no CBOR', Buffer.of(0xff), 0x80, 'invalid_request'],
+    ['an empty payload', Buffer.alloc(0), 0x80, 'invalid_request'],
+  ])('%s', async (_what, payload, code, error) => {
+    const ask = await asker('sensor-1');
+    const answer = await ask({ payload });
+    expect(answer.code).toBe(code);
+    expect(decodeAceError(answer.payload)?.code).toBe(error);
+  });
+
+  const path = { number: 11, value: Buffer.from('token') };
+  test.each<[string, Parameters<typeof plainRequest>[0], number]>([
+    ['another path', { options: [{ number: 11, value: Buffer.from('tokens') }] }, 0x84],
+    ['no path', { options: [] }, 0x84],
+    ['a GET', { code: 1 }, 0x85],
+    ['another Content-Format', { options: [path, { number: 12, value: Buffer.of(50) }] }, 0x8f],
+    [
+      'a critical option that is not known',
+      { options: [path, { number: 65_001, value: Buffer.of(1) }] },
+      0x82,
+    ],
+    ['a query', { options: [path, { number: 15, value: Buffer.from('a=b') }] }, 0x82],
+    ['a part of a request', { options: [path, { number: 27, value: Buffer.of(0x08) }] }, 0x82],
+  ])('%s', async (_what, more, code) => {
+    const ask = await asker('sensor-1');
+    const answer = await ask(more);
+    expect([answer.code, answer.payload.length]).toEqual([code, 0]);
+  });
+
+  test('a client in quarantine, as one whose context has ended', async () => {
+    const credentials = await fixture.device('sensor-1');
+    const transport = coapTransport(credentials);
+    await transport({}, never);
+    await fixture.call('POST', '/v1/clients/sensor-1/quarantine', { reason: 'x' });
+    await expect(transport({}, never)).rejects.toMatchObject({ code: 'invalid_client' });
+    await fixture.call('POST', '/v1/clients/sensor-1/release');
+    await transport({}, never);
+    const { secrets } = (await (await fixture.call('GET', '/v1/clients/sensor-1/secrets')).json()) as {
+      secrets: { secret_id: string }[];
+    };
+    await fixture.call('DELETE', `/v1/clients/sensor-1/secrets/${secrets[0]?.secret_id}`);
+    await expect(transport({}, never)).rejects.toMatchObject({ code: 'invalid_client' });
+  });
+
+  test('a flood of one client, who is told when to come back', async () => {
+    fixture = await coapFixture({ limits: { maxClientTokensPerSecond: 1 } });
+    const transport = coapTransport(await fixture.device('sensor-1'));
+    for (let i = 0; i < 5; i += 1) await transport({}, never);
+    await expect(transport({}, never)).rejects.toMatchObject({
+      code: 'temporarily_unavailable',
+      retryAfterMs: expect.any(Number),
+    });
+  });
+});
+
+test('a client that was deleted is unknown: the hint is no proof, and so no refusal', async () => {
   const credentials = await fixture.device('sensor-1');
-  const answer = await coapTransport(credentials)({}, never);
-  expect(decodeJwt(answer.access_token)).toMatchObject({ iss: fixture.issuer.url, client_id: 'sensor-1' });
-  expect(answer).toMatchObject({ token_type: 'Bearer', expires_in: 900, scope: 'telemetry.write' });
+  await fixture.call('DELETE', '/v1/clients/sensor-1');
+  await expect(coapTransport(credentials, { timing })({}, never)).rejects.toMatchObject({
+    code: 'token_request_failed',
+    message: expect.stringContaining('without protection'),
+  });
+});
+
+describe('rotation', () => {
+  const rotate = async (body: object) => {
+    const answer = await fixture.call('POST', '/v1/clients/sensor-1/secrets', body);
+    return (await answer.json()) as { oscore: object; client_secret?: string; secret_id: string };
+  };
+
+  test('gives another context; both are good during the overlap, and the first use of it is recorded', async () => {
+    const old = await fixture.device('sensor-1');
+    await coapTransport(old)({}, never);
+    const { oscore, client_secret } = await rotate({ until_new_is_used: true });
+    expect(client_secret).toBeUndefined();
+    const next = credentialsOf(fixture, 'sensor-1', oscore, old.token_endpoint as string);
+    for (const credentials of [old, next, old]) await coapTransport(credentials)({}, never);
+    const list = (await (await fixture.call('GET', '/v1/clients/sensor-1/secrets')).json()) as {
+      secrets: { first_used_at?: string; expires_at?: string }[];
+    };
+    expect(list.secrets.map(({ first_used_at }) => typeof first_used_at)).toEqual(['string', 'string']);
+    // A minute after the new one was used.
+    expect(list.secrets.map(({ expires_at }) => typeof expires_at)).toEqual(['string', 'undefined']);
+  });
+
+  test('without an overlap ends the old one at once', async () => {
+    const old = await fixture.device('sensor-1');
+    const { oscore } = await rotate({ overlap_seconds: 0 });
+    await expect(coapTransport(old)({}, never)).rejects.toMatchObject({ code: 'invalid_client' });
+    const next = credentialsOf(fixture, 'sensor-1', oscore, old.token_endpoint as string);
+    await coapTransport(next)({}, never);
+  });
+});
+
+test('a context is in the database encrypted, and shown once', async () => {
+  const { auth } = await fixture.device('sensor-1');
+  if (auth.method !== 'oscore') throw new Error('no context');
+  const stored = rows<Record<string, unknown>>('SELECT * FROM client_secrets');
+  const text = JSON.stringify(stored, (_key, value) =>
+    value?.type === 'Buffer' ? Buffer.from(value.data).toString('latin1') : value,
+  );
+  expect(Buffer.from(stored[0]?.['kid'] as Buffer).toString('hex')).toBe(auth.sender_id);
+  expect(text).not.toContain(auth.master_secret);
+  expect(text).not.toContain(Buffer.from(auth.master_secret, 'hex').toString('latin1'));
+  for (const path of ['/v1/clients/sensor-1', '/v1/clients', '/v1/clients/sensor-1/secrets', '/v1/audit']) {
+    expect(await (await fixture.call('GET', path)).text()).not.toContain(auth.master_secret);
+  }
+});
+
+test('a context proves nothing over HTTP, nor a secret over CoAP', async () => {
+  const { auth } = await fixture.device('sensor-1');
+  if (auth.method !== 'oscore') throw new Error('no context');
+  for (const client_secret of [
+    auth.master_secret,
+    Buffer.from(auth.master_secret, 'hex').toString('latin1'),
+  ]) {
+    expect((await fixture.tokenFor({ client_id: 'sensor-1', client_secret })).status).toBe(401);
+  }
+  await fixture.call('PATCH', '/v1/clients/sensor-1', { auth_method: 'client_secret_basic' });
+  const transport = coapTransport(await credentialsAgain(auth));
+  await expect(transport({}, never)).rejects.toMatchObject({ code: 'invalid_client' });
+});
+
+async function credentialsAgain(auth: object) {
+  const { method: _method, sequence_file: _file, ...oscore } = auth as Record<string, string>;
+  return credentialsOf(fixture, 'sensor-1', oscore, `${fixture.issuer.coapUrl}/token`);
+}
+
+test('without CoAP no client can be registered for it, nor in an app, nor by a route that shows no context', async () => {
+  const plain = await issuerFixture();
+  const body = { client_id: 'a', auth_method: 'oscore' };
+  const refused = await plain.call('POST', '/v1/clients', body);
+  expect([refused.status, await refused.json()]).toMatchObject([400, { code: 'not_supported' }]);
+  expect(plain.issuer.coapUrl).toBeUndefined();
+  const app = (await (await fixture.call('POST', '/v1/apps', { app_id: 'plant' })).json()) as {
+    admin_key: string;
+  };
+  const inApp = await fixture.call('POST', '/appid-plant/v1/clients', body, { 'api-key': app.admin_key });
+  expect([inApp.status, await inApp.json()]).toMatchObject([400, { code: 'not_supported' }]);
+  const recipe = await fixture.call('POST', '/recipe/oauth/clients', { tokenEndpointAuthMethod: 'oscore' });
+  expect(recipe.status).toBe(400);
+  expect(await recipe.text()).toContain('/v1/clients');
+});
+
+test('a device that lost its sequence file goes on with numbers it never used', async () => {
+  const credentials = await fixture.device('sensor-1');
+  await coapTransport(credentials)({}, never);
+  const files = readdirSync(fixture.directory).filter((file) => file.includes('.sequence-'));
+  expect(files).toHaveLength(1);
+  for (const file of files) rmSync(`${fixture.directory}/${file}`);
+  await coapTransport(credentials)({}, never);
 });

@@ -72,15 +72,15 @@ export function contextOf({ auth }: Credentials): SecurityContext {
 
 /** A request for a token, before it is protected. */
 export function plainRequest(more: Partial<CoapContent> = {}, echo?: Uint8Array): CoapContent {
+  const options = more.options ?? [
+    { number: coapOption.URI_PATH, value: Buffer.from('token') },
+    uintOption(coapOption.CONTENT_FORMAT, ACE_CBOR),
+  ];
   return {
     code: coapCode.POST,
-    options: [
-      { number: coapOption.URI_PATH, value: Buffer.from('token') },
-      uintOption(coapOption.CONTENT_FORMAT, ACE_CBOR),
-      ...(echo === undefined ? [] : [{ number: coapOption.ECHO, value: echo }]),
-    ],
     payload: encodeAceRequest({}),
     ...more,
+    options: [...options, ...(echo === undefined ? [] : [{ number: coapOption.ECHO, value: echo }])],
   };
 }
 

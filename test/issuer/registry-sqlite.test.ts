@@ -84,6 +84,10 @@ test('the revocation of a quarantine from before it was marked is marked, and no
   const version = migrations.findIndex((step) => `${step}`.includes('COLUMN quarantined INTEGER'));
   old.exec(`
     ALTER TABLE revocations DROP COLUMN quarantined;
+    DROP INDEX secrets_by_kid;
+    ALTER TABLE client_secrets DROP COLUMN encrypted_context;
+    ALTER TABLE client_secrets DROP COLUMN kid;
+    DROP TABLE coap_sequence;
     INSERT INTO clients (client_id, scope, audience, auth_method, grant_types, labels, metadata, supertokens, created_at_ms,
       updated_at_ms, quarantined_at_ms, quarantine_reason)
       VALUES ('a', '', '[]', 'client_secret_basic', '[]', '{}', '{}', '{}', 1, 5000, 5000, 'lost');

@@ -4,7 +4,8 @@ import { expect, test } from 'vitest';
 const base = { version: 1, client_id: 'device-1', issuer: 'https://auth.example.com' };
 const secret = 'hunter2';
 const basic = { method: 'client_secret_basic', client_secret: secret };
-const oscore = { method: 'oscore', master_secret: secret, sender_id: '01', recipient_id: '02' };
+const masterSecret = '0123456789abcdef0123456789abcdef';
+const oscore = { method: 'oscore', master_secret: masterSecret, sender_id: '01', recipient_id: '02' };
 const coap = { token_endpoint: 'coap://auth.example.com/token' };
 
 test.each([
@@ -55,6 +56,16 @@ test.each<[string, unknown]>([
   ['a key that is no object', { ...base, auth: { method: 'private_key_jwt', private_jwk: secret } }],
   ['tls_client_auth without a key file', { ...base, auth: { method: 'tls_client_auth', cert_file: secret } }],
   ['oscore without a recipient', { ...base, ...coap, auth: { ...oscore, recipient_id: undefined } }],
+  ['oscore with a short secret', { ...base, ...coap, auth: { ...oscore, master_secret: 'abcd' } }],
+  [
+    'oscore with a secret in upper case',
+    { ...base, ...coap, auth: { ...oscore, master_secret: masterSecret.toUpperCase() } },
+  ],
+  [
+    'oscore with an id of eight bytes',
+    { ...base, ...coap, auth: { ...oscore, sender_id: '0011223344556677' } },
+  ],
+  ['oscore with half a byte', { ...base, ...coap, auth: { ...oscore, recipient_id: '0' } }],
   ['oscore over https', { ...base, auth: oscore, token_endpoint: 'https://auth.example.com/token' }],
   ['oscore without an endpoint', { ...base, auth: oscore }],
   ['a secret over coap', { ...base, ...coap, auth: basic }],

@@ -1,18 +1,28 @@
 import { open, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { FleetgateError } from '@fleetgate/shared';
+import { setTimeout } from 'node:timers/promises';
+import { FleetgateError, MAX_SEQUENCE_NUMBER } from '@fleetgate/shared';
 
 /** Gives each number once, over restarts and to every process that has the file. */
 export interface SequenceNumbers {
-  /** @throws FleetgateError `credentials_invalid` when the disk does not take what must be written first */
+  /**
+   * @throws FleetgateError `credentials_invalid` when the disk does not take what must be written first, when the clock
+   *   is too far ahead to begin with, or when the numbers of the context are used up
+   */
   next(): Promise<number>;
 }
 
 /** Numbers taken at once. Ours: a write for so many tokens is nothing to a flash disk. */
 const BLOCK = 64;
 
+/** Before another try where several processes take numbers at once: some times what a try takes. */
+const MAX_PAUSE_MS = 50;
+
 /** 2020-01-01, in milliseconds since 1970. */
 const BEGIN_MS = 1_577_836_800_000;
+
+/** Half of the numbers there are, reached in 2037: a clock that is ahead of that leaves too few. */
+const LAST_FIRST = MAX_SEQUENCE_NUMBER / 2;
 
 /**
  * Sequence numbers reserved on disk in blocks before they are used (RFC 8613, Appendix B.1.1): what was reserved and not
@@ -28,13 +38,23 @@ export function openSequenceNumbers(path: string, now: () => number = Date.now):
 
   async function reserve(): Promise<void> {
     const before = await reservedIn(path);
-    const first = before.at(-1) ?? Math.max(0, now() - BEGIN_MS);
-    for (let from = first; ; from += BLOCK) {
-      if (!(await makeFile(`${path}-${from + BLOCK}`))) continue;
-      nextNumber = from;
-      reservedUntil = from + BLOCK;
-      break;
+    let from = before.at(-1) ?? firstOf(now());
+    for (;;) {
+      const until = from + BLOCK;
+      if (until > MAX_SEQUENCE_NUMBER + 1) throw usedUp(path);
+      const isMade = await makeFile(`${path}-${until}`);
+      // Another process may have made this very file, used the block, gone on and removed it since `before` was read.
+      const newest = (await reservedIn(path)).at(-1) ?? until;
+      if (isMade && newest <= until) break;
+      if (isMade) {
+        // Not the newest, so nobody needs it. By chance, or those who look at once would pass each other for ever.
+        await rm(`${path}-${until}`, { force: true });
+        await setTimeout(Math.random() * MAX_PAUSE_MS);
+      }
+      from = (await reservedIn(path)).at(-1) ?? Math.max(newest, until);
     }
+    nextNumber = from;
+    reservedUntil = from + BLOCK;
     // Only now: whoever is cut off here finds the newest all the same.
     for (const number of before) await rm(`${path}-${number}`, { force: true });
   }
@@ -54,6 +74,22 @@ export function openSequenceNumbers(path: string, now: () => number = Date.now):
     },
   };
 }
+
+/** @throws FleetgateError before anything is written, so that it is well again when the clock is */
+function firstOf(nowMs: number): number {
+  const first = Math.max(0, nowMs - BEGIN_MS);
+  if (first <= LAST_FIRST) return first;
+  throw new FleetgateError(
+    'credentials_invalid',
+    'the clock is too far ahead to begin the sequence numbers with; set it right',
+  );
+}
+
+const usedUp = (path: string) =>
+  new FleetgateError(
+    'credentials_invalid',
+    `the sequence numbers of this context are used up (${path}-*); rotate it for a new one`,
+  );
 
 /** From small to large. */
 async function reservedIn(path: string): Promise<number[]> {
@@ -80,6 +116,7 @@ async function makeFile(path: string): Promise<boolean> {
 }
 
 const unwritable = (path: string) => (error: NodeJS.ErrnoException) => {
+  if (error instanceof FleetgateError) throw error;
   throw new FleetgateError(
     'credentials_invalid',
     `${join(dirname(path), '')} must take files beside it for the sequence numbers (${error.code}); ` +

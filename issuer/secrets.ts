@@ -67,7 +67,7 @@ export function hashSecret(secret: string): Uint8Array {
 
 /**
  * Which of the secrets was presented, whether it still is one or has ended. Takes the same time whichever it is, and
- * also for none.
+ * also for none. A master secret is none: it is never to be sent, and stays with a client whose method was changed.
  */
 export function findSecret(presented: string, secrets: readonly ClientSecret[]): ClientSecret | undefined {
   const hash = hashSecret(presented);
@@ -75,7 +75,7 @@ export function findSecret(presented: string, secrets: readonly ClientSecret[]):
   for (let slot = 0; slot < MAX_LIVE_SECRETS; slot += 1) {
     const secret = secrets[slot];
     const isEqual = timingSafeEqual(hash, secret?.hash ?? noHash);
-    found = isEqual && secret !== undefined ? secret : found;
+    found = isEqual && secret !== undefined && secret.context === undefined ? secret : found;
   }
   return found;
 }

@@ -29,6 +29,13 @@ export interface CoapTiming {
   readonly maxRetransmit: number;
 }
 
+export interface ExchangeOptions {
+  readonly signal: AbortSignal;
+  readonly timing?: CoapTiming | undefined;
+  /** Default: as the system does. */
+  readonly resolve?: (host: string) => Promise<{ readonly address: string; readonly family: number }>;
+}
+
 const defaultTiming: CoapTiming = { ackTimeoutMs: 2000, ackRandomFactor: 1.5, maxRetransmit: 4 };
 
 const TOKEN_BYTES = 8;
@@ -42,15 +49,12 @@ const nothing = new Uint8Array();
 export async function exchangeOverCoap(
   endpoint: CoapEndpoint,
   request: CoapContent,
-  {
-    signal,
-    timing = defaultTiming,
-  }: { readonly signal: AbortSignal; readonly timing?: CoapTiming | undefined },
+  { signal, timing = defaultTiming, resolve = lookup }: ExchangeOptions,
 ): Promise<CoapContent> {
   let socket: Socket | undefined;
   try {
     signal.throwIfAborted();
-    const { address, family } = await lookup(endpoint.host);
+    const { address, family } = await before(signal, resolve(endpoint.host));
     socket = createSocket(family === 6 ? 'udp6' : 'udp4');
     await connected(socket, endpoint.port, address);
     return await exchangeOn(socket, request, signal, timing);
@@ -60,6 +64,15 @@ export async function exchangeOverCoap(
   } finally {
     socket?.close();
   }
+}
+
+/** The system takes its time to resolve a name, and cannot be told to stop. */
+function before<Value>(signal: AbortSignal, work: Promise<Value>): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
 }
 
 /** From here on the system passes on what comes from there, and says when nobody listens there. */

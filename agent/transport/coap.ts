@@ -88,17 +88,26 @@ function sequenceFileOf({ auth }: Credentials): string {
 }
 
 function endpointOf(tokenEndpoint: string): CoapEndpoint & { readonly path: readonly string[] } {
-  const { hostname, port, host, pathname, search } = new URL(tokenEndpoint);
-  if (search !== '') throw invalid('token_endpoint must have no query');
-  return {
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: port === '' ? DEFAULT_PORT : Number(port),
-    name: `coap://${host}`,
-    path: pathname
-      .split('/')
-      .filter((segment) => segment !== '')
-      .map(decodeURIComponent),
-  };
+  try {
+    const { hostname, port, host, pathname, search, hash, username, password } = new URL(tokenEndpoint);
+    const isPlain = search === '' && hash === '' && username === '' && password === '';
+    if (hostname !== '' && port !== '0' && isPlain) {
+      return {
+        host: hostname.replace(/^\[|\]$/g, ''),
+        port: port === '' ? DEFAULT_PORT : Number(port),
+        name: `coap://${host}`,
+        path: pathname
+          .split('/')
+          .filter((segment) => segment !== '')
+          .map(decodeURIComponent),
+      };
+    }
+  } catch {
+    // Both parsers throw; what they say quotes the address.
+  }
+  throw invalid(
+    'token_endpoint must be like coap://issuer.example.com/token, without user, query or fragment',
+  );
 }
 
 function plainRequest(

@@ -11,7 +11,9 @@ import {
   decodeAceRequest,
   encodeAceError,
   encodeAceResponse,
+  encodeContent,
   FleetgateError,
+  MAX_ID_BYTES,
   OscoreError,
   type OscoreProblem,
   oscoreOptionOf,
@@ -88,13 +90,15 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
 
   async function serve(message: CoapContent, address: string): Promise<CoapContent | undefined> {
     const { kid = new Uint8Array(), kidContext } = oscoreOptionOf(message);
+    // Of nobody, and so long that many of them would fill the memory of who failed.
+    if (kid.length > MAX_ID_BYTES) return fitting(message, hint(coapCode.UNAUTHORIZED));
     const from = [addressKey(address), `kid ${Buffer.from(kid).toString('hex')}`] as const;
     // Silence: whoever guesses, or has made up the address, is told nothing.
     if (attempts.waitMs(...from) > 0) return undefined;
     const device = await contexts.find(kid, kidContext);
     if (device === undefined) {
       attempts.note(...from, false);
-      return hint(coapCode.UNAUTHORIZED);
+      return fitting(message, hint(coapCode.UNAUTHORIZED));
     }
     let opened: Opened;
     try {
@@ -107,10 +111,11 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
         { event: 'coap_refused', problem: error.problem, client: device.clientId, address },
         'a request over CoAP was refused',
       );
-      return hint(codeOfProblem[error.problem]);
+      return fitting(message, hint(codeOfProblem[error.problem]));
     }
+    // It may be a replay, which is no proof that the device is at this address.
+    if ('answer' in opened) return fitting(message, opened.answer);
     attempts.note(...from, true);
-    if ('answer' in opened) return opened.answer;
     const answer = await answerTo(opened.request, device, address, options);
     return protectResponse(device.context, answer, opened.binding);
   }
@@ -119,7 +124,7 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
     try {
       return await serve(message, address);
     } catch (error) {
-      if (error instanceof OscoreError) return hint(codeOfProblem[error.problem]);
+      if (error instanceof OscoreError) return fitting(message, hint(codeOfProblem[error.problem]));
       // The device asks again: nothing was issued that it could have got.
       log?.error({ event: 'coap_failed', err: error, address }, 'a request over CoAP could not be served');
       return undefined;
@@ -197,6 +202,11 @@ function respond(
   maxAgeSeconds = 0,
 ): CoapContent {
   return { code, options: [...options, uintOption(coapOption.MAX_AGE, maxAgeSeconds)], payload };
+}
+
+/** Who has proven nothing gets no more bytes than came, since the address may be made up: else silence. */
+function fitting(message: CoapContent, answer: CoapContent): CoapContent | undefined {
+  return encodeContent(answer).length <= encodeContent(message).length ? answer : undefined;
 }
 
 /** Unprotected; of one size, whatever was wrong. */

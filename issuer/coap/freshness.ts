@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { createReplayWindow, putBounded, type ReplayWindow } from '@fleetgate/shared';
+import { createReplayWindow, type ReplayWindow } from '@fleetgate/shared';
 
 /** How long an Echo value counts: the round trips of a device on a slow network, retransmissions included. */
 const ECHO_LIFETIME_MS = 60_000;
@@ -7,6 +7,9 @@ const ECHO_BYTES = 8;
 
 /** Contexts whose window is remembered; one that was dropped is challenged again. */
 const MAX_WINDOWS = 100_000;
+
+/** Enough that few contexts share one: what makes an Echo of one void makes those of all in it so. */
+const GENERATIONS = 65_536;
 
 /** What is known of which requests are new. */
 export interface Freshness {
@@ -23,17 +26,33 @@ export interface Freshness {
  * Windows are in memory alone: after a restart each context proves by an Echo that its next request is no replay (RFC
  * 8613, Appendix B.1.2). An Echo value is kept nowhere: it is made from the time, by a key of this process.
  */
-export function trackFreshness(monotonicMs: () => number): Freshness {
+export function trackFreshness(monotonicMs: () => number, { maxWindows = MAX_WINDOWS } = {}): Freshness {
   const key = randomBytes(32);
   const windows = new Map<string, ReplayWindow>();
+  const generations = new Uint32Array(GENERATIONS);
+  const placeOf = (contextId: string) => (Number.parseInt(contextId.slice(0, 4), 16) || 0) % GENERATIONS;
   const valueAt = (contextId: string, period: number) =>
-    createHmac('sha256', key).update(`${period} ${contextId}`).digest().subarray(0, ECHO_BYTES);
+    createHmac('sha256', key)
+      .update(`${period} ${generations[placeOf(contextId)]} ${contextId}`)
+      .digest()
+      .subarray(0, ECHO_BYTES);
   const periodNow = () => Math.floor(monotonicMs() / ECHO_LIFETIME_MS);
+
+  function keep(contextId: string, window: ReplayWindow): void {
+    windows.delete(contextId);
+    windows.set(contextId, window);
+    if (windows.size <= maxWindows) return;
+    const [oldest = ''] = windows.keys();
+    windows.delete(oldest);
+    // Without a window the request that came back with an Echo would be taken again for as long as that counts.
+    const place = placeOf(oldest);
+    generations[place] = (generations[place] as number) + 1;
+  }
 
   return {
     windowOf(contextId) {
       const window = windows.get(contextId);
-      if (window !== undefined) putBounded(windows, contextId, window, MAX_WINDOWS);
+      if (window !== undefined) keep(contextId, window);
       return window;
     },
     echoFor: (contextId) => valueAt(contextId, periodNow()),
@@ -44,7 +63,7 @@ export function trackFreshness(monotonicMs: () => number): Freshness {
     },
     begin(contextId, sequenceNumber) {
       // Those below were sent before, to be challenged or by who replays them: none of them is to be served late.
-      putBounded(windows, contextId, createReplayWindow(sequenceNumber), MAX_WINDOWS);
+      keep(contextId, createReplayWindow(sequenceNumber));
     },
   };
 }

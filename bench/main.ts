@@ -1,10 +1,11 @@
-/** `npm run bench -- broker|issuer|agent [options]`: measures against peers in one run. */
+/** `npm run bench -- broker|issuer|agent|coap [options]`: measures against peers in one run. */
 import { parseArgs } from 'node:util';
 import { benchAgent } from './agent/bench.ts';
 import { benchBroker } from './broker/bench.ts';
+import { benchCoap } from './coap/bench.ts';
 import { benchIssuer } from './issuer/bench.ts';
 
-const usage = `Usage: npm run bench -- broker|issuer|agent [options]
+const usage = `Usage: npm run bench -- broker|issuer|agent|coap [options]
 
   --rounds N        measurements of each kind; the median counts (default 5)
   --seconds S       time of each connect or token measurement (default 2)
@@ -43,7 +44,9 @@ if (values.help === true) {
   await benchIssuer({ ...common, clients: Number(values.clients) });
 } else if (subject === 'agent' && positionals.length === 1) {
   await benchAgent({ rounds: common.rounds });
+} else if (subject === 'coap' && positionals.length === 1) {
+  await benchCoap({ rounds: common.rounds, seconds: common.seconds });
 } else {
-  process.stderr.write(`bench: name what to measure: broker, issuer or agent\n\n${usage}`);
+  process.stderr.write(`bench: name what to measure: broker, issuer, agent or coap\n\n${usage}`);
   process.exit(2);
 }

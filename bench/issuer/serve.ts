@@ -9,12 +9,16 @@ export interface ServeTask {
   readonly subject: 'fleetgate' | 'oidc-provider';
   readonly algorithm: SigningAlgorithm;
   readonly auth: BenchAuth;
+  /** Whether to serve CoAP as well. */
+  readonly hasCoap?: boolean;
   /** Of the database with the clients; of fleetgate only. */
   readonly directory: string;
 }
 
 export interface TokenEndpoint {
   readonly port: number;
+  /** UDP; of fleetgate only, where it was asked for. */
+  readonly coapPort?: number | undefined;
   readonly path: string;
   /** Its `iss`, the audience of client assertions. */
   readonly issuer: string;
@@ -26,15 +30,20 @@ const LIFETIME = 900;
 /** What one client at one address may ask for: more than it can, so that what is measured is issuing. Counted all the same. */
 const UNREACHED_PER_SECOND = 1_000_000;
 
-function start({ subject, algorithm, auth, directory }: ServeTask): Promise<TokenEndpoint> {
-  return subject === 'fleetgate' ? startFleetgate(algorithm, directory) : startOidcProvider(algorithm, auth);
+function start(task: ServeTask): Promise<TokenEndpoint> {
+  return task.subject === 'fleetgate' ? startFleetgate(task) : startOidcProvider(task.algorithm, task.auth);
 }
 
-async function startFleetgate(signingAlgorithm: SigningAlgorithm, directory: string): Promise<TokenEndpoint> {
+async function startFleetgate({
+  algorithm: signingAlgorithm,
+  directory,
+  hasCoap = false,
+}: ServeTask): Promise<TokenEndpoint> {
   // Each loads its own code alone: the memory of the process is compared.
   const { startIssuer } = await import('@fleetgate/issuer');
-  const { port, url } = await startIssuer({
+  const { port, url, coapUrl } = await startIssuer({
     http: { host: '127.0.0.1', port: 0 },
+    ...(hasCoap ? { coap: { host: '127.0.0.1', port: 0 } } : {}),
     databaseFile: join(directory, 'fleetgate.db'),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
     tokenLifetimeSeconds: LIFETIME,
@@ -44,7 +53,12 @@ async function startFleetgate(signingAlgorithm: SigningAlgorithm, directory: str
       maxAddressRequestsPerSecond: UNREACHED_PER_SECOND,
     },
   });
-  return { port, path: '/oauth/token', issuer: url };
+  return {
+    port,
+    path: '/oauth/token',
+    issuer: url,
+    ...(coapUrl && { coapPort: Number(new URL(coapUrl).port) }),
+  };
 }
 
 /** With its in-memory adapter; JWT access tokens come by way of a resource server (RFC 8707). */

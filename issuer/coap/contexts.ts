@@ -1,5 +1,5 @@
-import { OscoreError, type SecurityContext } from '@fleetgate/shared';
-import type { ContextVault } from '../oscore-context.ts';
+import { OscoreError, putBounded, type SecurityContext } from '@fleetgate/shared';
+import type { ContextVault, StoredContext } from '../oscore-context.ts';
 import type { Registry } from '../registry/registry.ts';
 
 /** A context that a device was given, and whose it is. */
@@ -25,6 +25,9 @@ export interface DeviceContexts {
   nextSequenceNumber(): Promise<number>;
 }
 
+/** Contexts whose keys are remembered: 5 MB. */
+const MAX_OPENED = 10_000;
+
 /** Numbers that are reserved at once: a challenge takes one. */
 const BLOCK = 1000;
 
@@ -36,6 +39,7 @@ export function deviceContexts(
   vault: ContextVault,
   now: () => number,
 ): DeviceContexts {
+  const opened = new Map<string, { readonly encrypted: Uint8Array; readonly context: SecurityContext }>();
   let next = 0;
   let reservedUntil = 0;
   let reserving: Promise<void> | undefined;
@@ -46,6 +50,16 @@ export function deviceContexts(
     reservedUntil = next + BLOCK;
   }
 
+  /** Deriving the keys takes as long as all else of a request. */
+  function open(stored: StoredContext): SecurityContext {
+    const id = Buffer.from(stored.kid).toString('hex');
+    const known = opened.get(id);
+    if (known !== undefined && Buffer.compare(known.encrypted, stored.encrypted) === 0) return known.context;
+    const context = vault.open(stored);
+    putBounded(opened, id, { encrypted: stored.encrypted, context }, MAX_OPENED);
+    return context;
+  }
+
   return {
     async find(kid, kidContext) {
       if (kidContext !== undefined) throw new OscoreError('malformed', 'there is no such id context');
@@ -53,7 +67,7 @@ export function deviceContexts(
       const secret = client?.secrets.find(({ context }) => context && Buffer.compare(context.kid, kid) === 0);
       if (client === undefined || secret?.context === undefined) return undefined;
       const { clientId } = client;
-      return { clientId, secretId: secret.secretId, context: vault.open(secret.context) };
+      return { clientId, secretId: secret.secretId, context: open(secret.context) };
     },
     async nextSequenceNumber() {
       while (next >= reservedUntil) {

@@ -9,6 +9,7 @@ import { AUDIENCE, SCOPE } from '../issuer/clients.ts';
 import type { Measured, Task } from '../issuer/load.ts';
 import { registerClients } from '../issuer/registration.ts';
 import type { ServeTask, TokenEndpoint } from '../issuer/serve.ts';
+import { ask } from '../processes.ts';
 import { alignColumns, type Bounds, formatGoal, median, type Ratios, ratioOf, whole } from '../report.ts';
 import type { BenchDevice, CoapTask } from './load.ts';
 
@@ -28,6 +29,11 @@ const goal: Bounds & { ratio: string } = { ratio: 'per_second.coap/http', atLeas
 
 type Way = 'coap' | 'http';
 
+interface Figure extends Measured {
+  /** The server's time on a processor for each token, which a busy machine changes least, in microseconds. */
+  readonly cpuMicroseconds: number;
+}
+
 /** Tokens of one issuer over CoAP and over HTTP in turn, round by round. */
 export async function benchCoap(options: CoapBenchOptions): Promise<void> {
   const {
@@ -37,7 +43,7 @@ export async function benchCoap(options: CoapBenchOptions): Promise<void> {
     print = (line) => void process.stdout.write(`${line}\n`),
   } = options;
   const directory = mkdtempSync(join(tmpdir(), 'fleetgate-bench-'));
-  const figures = new Map<Way, Measured[]>([
+  const figures = new Map<Way, Figure[]>([
     ['coap', []],
     ['http', []],
   ]);
@@ -64,14 +70,17 @@ export async function benchCoap(options: CoapBenchOptions): Promise<void> {
       http: run(join(import.meta.dirname, '../issuer/load.ts')),
     };
     let firstNumber = 0;
-    const measure = async (way: Way, more: { seconds: number; atLeast: number }): Promise<Measured> => {
+    const cpu = async () =>
+      ((await ask(server, { cpu: true })) as { cpuMicroseconds: number }).cpuMicroseconds;
+    const measure = async (way: Way, more: { seconds: number; atLeast: number }): Promise<Figure> => {
+      const before = await cpu();
       const overCoap: CoapTask = { port: coapPort as number, devices, firstNumber, ...more };
       const overHttp: Task = { port, path, issuer, auth: 'client_secret_basic', clients: 1, ...more };
       firstNumber += 1_000_000;
       const answer = await ask(loads[way], way === 'coap' ? overCoap : overHttp);
       const { measured, failed } = answer as { measured?: Measured; failed?: string };
       if (measured === undefined) throw new Error(failed);
-      return measured;
+      return { ...measured, cpuMicroseconds: ((await cpu()) - before) / measured.tokens };
     };
     for (const way of figures.keys()) await measure(way, { seconds: 0, atLeast: warmUpTokens });
     for (let round = 0; round < rounds; round += 1) {
@@ -117,31 +126,21 @@ async function registerDevices(directory: string): Promise<BenchDevice[]> {
   return devices;
 }
 
-function report(figures: ReadonlyMap<Way, readonly Measured[]>, print: (line: string) => void): void {
-  const of = (way: Way, figure: 'perSecond' | 'p99Ms') =>
+function report(figures: ReadonlyMap<Way, readonly Figure[]>, print: (line: string) => void): void {
+  const of = (way: Way, figure: 'perSecond' | 'p99Ms' | 'cpuMicroseconds') =>
     median((figures.get(way) ?? []).map((one) => one[figure]));
   const rows = Array.from(figures.keys(), (way) => [
     way,
     whole(of(way, 'perSecond')),
     of(way, 'p99Ms').toFixed(1),
+    whole(of(way, 'cpuMicroseconds')),
   ]);
   const ratios: Ratios = {
     'per_second.coap/http': ratioOf(of('coap', 'perSecond'), of('http', 'perSecond')),
     'p99_ms.coap/http': ratioOf(of('coap', 'p99Ms'), of('http', 'p99Ms')),
+    'cpu_us.coap/http': ratioOf(of('coap', 'cpuMicroseconds'), of('http', 'cpuMicroseconds')),
   };
-  print(alignColumns([['way', 'tokens/s', 'p99 ms'], ...rows]));
+  print(alignColumns([['way', 'tokens/s', 'p99 ms', 'cpu us'], ...rows]));
   print(formatGoal(goal.ratio, goal, ratios[goal.ratio]));
   print(JSON.stringify(ratios));
-}
-
-/** The answer to a message, or the end of the process as an error. */
-async function ask(child: ChildProcess, message: object): Promise<unknown> {
-  child.send(message);
-  const [answer] = await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(() => {
-      throw new Error('the process ended');
-    }),
-  ]);
-  return answer;
 }

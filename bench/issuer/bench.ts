@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ask } from '../processes.ts';
 import { type FigureName, type Measure, measures, type SubjectName } from './goals.ts';
 import type { Measured, Task } from './load.ts';
 import { registerClients } from './registration.ts';
@@ -122,20 +123,6 @@ async function measureLoad({ load }: Run, task: Task): Promise<Measured> {
   const answer = (await ask(load, task)) as { measured?: Measured; failed?: string };
   if (answer.measured === undefined) throw new Error(answer.failed);
   return answer.measured;
-}
-
-/** The answer to a message, or the end of the process as an error. */
-async function ask(child: ChildProcess, message: object): Promise<unknown> {
-  child.send(message);
-  const ended = new AbortController();
-  const onExit = () => ended.abort(new Error('the process ended'));
-  child.once('exit', onExit);
-  try {
-    const [answer] = await once(child, 'message', { signal: ended.signal });
-    return answer;
-  } finally {
-    child.off('exit', onExit);
-  }
 }
 
 function add(

@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -33,7 +34,7 @@ test('the first start makes a private data directory, and SIGTERM ends it with 0
   for (const name of ['admin.key', 'key-encryption.key', 'fleetgate.db', 'policy.yaml', 'runtime.json']) {
     expect(statSync(join(data.path, name)).mode & 0o777, name).toBe(0o600);
   }
-  expect(Object.keys(running.ready)).toEqual(['event', 'issuer', 'admin', 'mqtt', 'data_dir']);
+  expect(Object.keys(running.ready)).toEqual(['event', 'issuer', 'admin', 'coap', 'mqtt', 'data_dir']);
   expect(await running.stop()).toBe(0);
 });
 
@@ -125,6 +126,21 @@ test('a port in use names the port and the key', async () => {
       expect(line).toContain(String(port));
       expect(line).toContain('in use');
     }
+  } finally {
+    squatter.close();
+  }
+});
+
+test('a UDP port in use names the port and the key', async () => {
+  const squatter = createSocket('udp4');
+  await new Promise<void>((done) => {
+    squatter.bind(0, '127.0.0.1', done);
+  });
+  const { port } = squatter.address();
+  try {
+    const line = await refusal(['--set', `issuer.coap.port=${port}`], 1);
+    expect(line).toContain(`${port} (UDP) is in use`);
+    expect(line).toContain('issuer.coap.port');
   } finally {
     squatter.close();
   }

@@ -102,12 +102,12 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
         pathOf(resolved.url),
       ),
     );
-    const port = await server.listen(http);
-    url ??= urlOf(http, port);
     if (resolved.coap !== undefined) {
       const { deviceContexts: contexts } = issuer;
       coap = await startCoapServer({ ...resolved.coap, issuer, contexts, log });
     }
+    const port = await server.listen(http);
+    url ??= urlOf(http, port);
     observer?.watch({
       figures: () => Promise.all([issuer.figures(), ...opened.list().map((app) => app.issuer.figures())]),
       now: resolved.now,

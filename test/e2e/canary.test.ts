@@ -8,6 +8,7 @@ import {
   freePorts,
   type RunningFleetgate,
   requestToken,
+  runCommand,
   runFleetgate,
   startFleetgate,
   temporaryDirectory,
@@ -153,6 +154,39 @@ test('no secret, token, key or payload is in a log, an audit row, an error, a me
     ).access_token,
   );
   await keep('app', await requestToken(`${issuer}/appid-plant`, 'other', appSecret));
+
+  // A device with an OSCORE context, its token and its payload on the wire, and what is wrong with that.
+  const constrained = join(outside, 'constrained.json');
+  const byContext = await runFleetgate([
+    ...['client', 'create', '--data', data.path, '--id', 'constrained', '--scope', scope],
+    ...['--auth', 'oscore', '--out', constrained],
+  ]);
+  look('client create', byContext.stdout + byContext.stderr);
+  const { auth: context } = JSON.parse(readFileSync(constrained, 'utf8')) as {
+    auth: { master_secret: string; master_salt: string };
+  };
+  for (const hex of [context.master_secret, context.master_salt]) {
+    secret(hex);
+    secret(Buffer.from(hex, 'hex').toString('base64'));
+  }
+  for (const args of [[], ['--format', 'json']]) {
+    const asked = await runCommand(process.execPath, [
+      ...['--conditions=@fleetgate/source', join(import.meta.dirname, '../../agent/main.ts')],
+      ...['token', '--credentials', constrained, ...args],
+    ]);
+    expect(asked.code, asked.stderr).toBe(0);
+    token(args.length === 0 ? asked.stdout.trim() : JSON.parse(asked.stdout).access_token);
+    look('agent token', asked.stderr);
+  }
+  const nextContext = await runFleetgate([
+    ...['client', 'rotate-secret', 'constrained', '--data', data.path, '--out', constrained],
+  ]);
+  expect(nextContext.code, nextContext.stderr).toBe(0);
+  look('client rotate-secret', nextContext.stdout + nextContext.stderr);
+  secret((JSON.parse(readFileSync(constrained, 'utf8')) as { auth: typeof context }).auth.master_secret);
+  await keep('context over http', await requestToken(issuer, 'constrained', context.master_secret));
+
+  // An assertion, sent twice.
   const assertion = clientAssertion(
     {
       alg: 'ES256',

@@ -48,3 +48,17 @@ export function formatJson(value: unknown): string {
 function cell(value: Row[string]): string {
   return String(value ?? '').replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
 }
+
+/** What the API shows as a row: a list as its members, an object as JSON. */
+export function toRow(view: object): Row {
+  return Object.fromEntries(
+    Object.entries(view).map(([key, value]) => [
+      key,
+      Array.isArray(value)
+        ? value.join(' ')
+        : typeof value === 'object' && value !== null
+          ? JSON.stringify(value)
+          : value,
+    ]),
+  );
+}

@@ -75,12 +75,14 @@ Examples:
       'after',
       `
 The secret is shown this once: keep what is printed, or use --out. With --auth private_key_jwt --out a key pair is
-made here, and its private key goes into that file and nowhere else.
+made here, and its private key goes into that file and nowhere else. With --auth oscore it gets a context for tokens
+over CoAP.
 
 Examples:
   fleetgate client create --id sensor-1 --scope "telemetry.write commands.read" --out sensor-1.json
   fleetgate client create --id press-7 --scope "mqtt:publish:plant/{client_id}/#" --format json
   fleetgate client create --id press-8 --scope telemetry.write --auth private_key_jwt --out press-8.json
+  fleetgate client create --id valve-1 --scope telemetry.write --auth oscore --out valve-1.json
   fleetgate client create --id press-9 --scope telemetry.write --auth tls_client_auth --san-dns press-9.example`,
     )
     .action(async (flags: CreateFlags) => {

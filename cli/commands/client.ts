@@ -2,7 +2,7 @@ import { type Credentials, type CredentialsAuth, formatCredentials } from '@flee
 import type { AdminClient, ClientFilter, ClientView, NewClient } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
 import { intoNewFile } from '../new-file.ts';
-import { formatJson, formatRecord, formatRows, type Row, type RowFormat } from '../output.ts';
+import { formatJson, formatRecord, formatRows, type RowFormat, toRow } from '../output.ts';
 import { type HowToAsk, howToAsk } from './credential.ts';
 
 /** Clients one request for the list may bring; the API's own limit. */
@@ -51,16 +51,18 @@ export async function* listClients(
 /** The client as `--format` asks. */
 export function formatClient(client: ClientView, format: RowFormat): string {
   if (format === 'csv') return formatClients([client], format);
-  return format === 'json' ? formatJson(client) : formatRecord(row(client));
+  return format === 'json' ? formatJson(client) : formatRecord(toRow(client));
 }
 
 /** The clients as `--format` asks. */
 export function formatClients(clients: readonly ClientView[], format: RowFormat): string {
   if (format === 'json') return formatJson(clients);
-  const hasSecret = clients.some(({ client_secret }) => client_secret !== undefined);
-  return formatRows(format, clients.map(row), {
+  const shown = (['client_secret', 'oscore'] as const).filter((field) =>
+    clients.some((client) => client[field] !== undefined),
+  );
+  return formatRows(format, clients.map(toRow), {
     table: ['client_id', 'group', 'state', 'auth_method', 'scope', 'created_at'],
-    csv: hasSecret ? [...fields, 'client_secret'] : fields,
+    csv: [...fields, ...shown],
   });
 }
 
@@ -111,17 +113,4 @@ export function credentialsOf(
     ...(audience === undefined ? {} : { audience }),
     ...(brokerUrl === undefined ? {} : { broker: { url: brokerUrl } }),
   };
-}
-
-function row(client: ClientView): Row {
-  return Object.fromEntries(
-    Object.entries(client).map(([key, value]) => [
-      key,
-      Array.isArray(value)
-        ? value.join(' ')
-        : typeof value === 'object' && value !== null
-          ? JSON.stringify(value)
-          : value,
-    ]),
-  );
 }

@@ -3,7 +3,7 @@ import { type Credentials, FleetgateError, formatCredentials, parseCredentials }
 import type { AdminClient } from '../admin-client.ts';
 import { formatCsv } from '../csv.ts';
 import { UsageError } from '../exit.ts';
-import { formatJson, formatRecord, formatTable, type Row, type RowFormat } from '../output.ts';
+import { formatJson, formatRecord, formatTable, type Row, type RowFormat, toRow } from '../output.ts';
 import { openReplacedFile, type ReplacedFile } from '../replaced-file.ts';
 import type { RotatedSecretView, Rotation, SecretQuery, SecretView } from '../secret-client.ts';
 import { credentialsOf } from './client.ts';
@@ -58,8 +58,8 @@ export async function* listSecrets(admin: AdminClient, query: SecretQuery): Asyn
 
 /** What was made as `--format` asks. */
 export function formatRotated(rotated: RotatedSecretView, format: RowFormat): string {
-  if (format === 'csv') return formatCsv(Object.keys(rotated), [rotated as unknown as Row]);
-  return format === 'json' ? formatJson(rotated) : formatRecord(rotated as unknown as Row);
+  if (format === 'csv') return formatCsv(Object.keys(rotated), [toRow(rotated)]);
+  return format === 'json' ? formatJson(rotated) : formatRecord(toRow(rotated));
 }
 
 /** The secrets as `--format` asks; with the client where they are of many. */

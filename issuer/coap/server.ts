@@ -94,5 +94,7 @@ async function serve(
   response.code = `${answer.code >> 5}.${String(answer.code & 31).padStart(2, '0')}`;
   // By number: the library has other ideas of how the name is spelled.
   for (const { number, value } of answer.options) response.setOption(String(number), Buffer.from(value));
+  // By the text of its payload the library sees whether there is one; of a kilobyte that is no text, for nothing.
+  if (answer.payload.length > 0) response.toString = () => 'payload';
   response.end(Buffer.from(answer.payload));
 }

@@ -10,6 +10,7 @@ import Sqlite from 'better-sqlite3';
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { coapTransport } from '../../agent/index.ts';
+import { rereadingTransport } from '../../agent/rereading-transport.ts';
 import {
   type CoapFixture,
   coapFixture,
@@ -269,4 +270,21 @@ test('a device that lost its sequence file goes on with numbers it never used', 
   expect(files).toHaveLength(1);
   for (const file of files) rmSync(`${fixture.directory}/${file}`);
   await coapTransport(credentials)({}, never);
+});
+
+test('an agent whose credentials file gets another context goes on with that', async () => {
+  const credentials = await fixture.device('sensor-1');
+  const file = { now: credentials };
+  const notes: string[] = [];
+  const transport = rereadingTransport(credentials, {
+    read: async () => file.now,
+    note: (text) => notes.push(text),
+  });
+  await transport.request({}, never);
+  const answer = await fixture.call('POST', '/v1/clients/sensor-1/secrets', { overlap_seconds: 0 });
+  const { oscore } = (await answer.json()) as { oscore: object };
+  file.now = credentialsOf(fixture, 'sensor-1', oscore, credentials.token_endpoint as string);
+  // Refused by the old one, inside OSCORE, it looks into the file.
+  await transport.request({}, never);
+  expect(notes).toEqual(['the new credentials are in use']);
 });

@@ -1,4 +1,6 @@
 import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { startIssuer } from '@fleetgate/issuer';
 import {
   decodeAceError,
   decodeAceResponse,
@@ -11,6 +13,7 @@ import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { coapTransport } from '../../agent/index.ts';
 import { rereadingTransport } from '../../agent/rereading-transport.ts';
+import { reencryptSigningKeys } from '../../issuer/keys/reencrypt.ts';
 import {
   type CoapFixture,
   coapFixture,
@@ -20,7 +23,7 @@ import {
   plainRequest,
   protectedDatagram,
 } from '../support/coap-fixture.ts';
-import { issuerFixture } from '../support/issuer-fixture.ts';
+import { issuerFixture, issuerOptions } from '../support/issuer-fixture.ts';
 
 const never = new AbortController().signal;
 const timing = { ackTimeoutMs: 300, ackRandomFactor: 1.5, maxRetransmit: 2 };
@@ -287,4 +290,29 @@ test('an agent whose credentials file gets another context goes on with that', a
   // Refused by the old one, inside OSCORE, it looks into the file.
   await transport.request({}, never);
   expect(notes).toEqual(['the new credentials are in use']);
+});
+
+test('contexts are encrypted under another key with the signing keys, and under that alone they are good', async () => {
+  const devices = await Promise.all(['sensor-1', 'sensor-2', 'sensor-3'].map((id) => fixture.device(id)));
+  await fixture.issuer.close();
+  const { directory, databaseFile } = fixture;
+  const newKeyFile = join(directory, 'new.key');
+  const keys = { databaseFile, from: { file: fixture.keyFile }, to: { file: newKeyFile } };
+  // Two signing keys and three contexts; and none again.
+  expect([await reencryptSigningKeys(keys), await reencryptSigningKeys(keys)]).toEqual([5, 0]);
+  const again = await startIssuer(
+    issuerOptions(directory, {
+      coap: { host: '127.0.0.1', port: 0 },
+      url: fixture.issuer.url,
+      keyEncryptionKeyFile: newKeyFile,
+    }),
+  );
+  try {
+    for (const device of devices) {
+      const moved = { ...device, token_endpoint: `${again.coapUrl}/token` };
+      expect(await coapTransport(moved)({}, never)).toMatchObject({ expires_in: 900 });
+    }
+  } finally {
+    await again.close();
+  }
 });

@@ -14,6 +14,10 @@ export type AuditAction =
   | 'client.quarantine'
   | 'client.release'
   | 'client.delete'
+  | 'template.put'
+  | 'template.delete'
+  | 'job.create'
+  | 'job.cancel'
   | 'secret.rotate'
   | 'secret.end'
   | 'secret.first_use'
@@ -41,7 +45,7 @@ export interface AuditEvent {
   /** Address of the peer's socket; unset for what the issuer does by itself. */
   readonly address: string | undefined;
   readonly action: AuditAction;
-  /** What was acted upon: a client id, a key id, the name of an API key, or a row of the trail as `SEQUENCE:HASH`. */
+  /** What was acted upon: a client id, a key id, the name of an API key or a template, a job, or a row of the trail as `SEQUENCE:HASH`. */
   readonly target: string | undefined;
   /** `ok`, the error code the caller was answered with, or why nothing was done. */
   readonly result: string;

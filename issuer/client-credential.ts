@@ -16,24 +16,30 @@ export interface MadeCredential {
   readonly kept: { readonly hash: Uint8Array; readonly context?: StoredContext };
 }
 
+export type RandomBytes = (size: number) => Buffer;
+
 /**
  * Makes what a client of this method proves itself by; unset for one that brings its own.
- * @param chosen a secret that was made elsewhere
+ * @param options.chosen a secret that was made elsewhere
+ * @param options.random what it is made of. Default: the operating system's
  * @throws OAuthError `invalid_request`; FleetgateError `not_supported` where no context can be used
  */
 export function makeCredential(
   authMethod: string,
   contexts: ContextVault,
-  chosen?: string,
+  {
+    chosen,
+    random,
+  }: { readonly chosen?: string | undefined; readonly random?: RandomBytes | undefined } = {},
 ): MadeCredential | undefined {
   if (!usesSecret(authMethod) || (authMethod === 'oscore' && chosen !== undefined)) {
     if (chosen === undefined) return undefined;
     throw new OAuthError('invalid_request', `auth_method ${authMethod} has no secret to choose`);
   }
   if (authMethod === 'oscore') {
-    const { material, stored, hash } = contexts.make();
+    const { material, stored, hash } = contexts.make(random);
     return { shown: { oscore: material }, kept: { hash, context: stored } };
   }
-  const clientSecret = chosen ?? generateSecret();
+  const clientSecret = chosen ?? generateSecret(random);
   return { shown: { clientSecret }, kept: { hash: hashSecret(clientSecret) } };
 }

@@ -96,7 +96,7 @@ export function openClientSecrets(
     checkRotation(request, atMs);
     const client = isIdentifier(clientId) ? await registry.findClient(clientId) : undefined;
     if (client === undefined) throw unknownClient();
-    const made = makeCredential(client.authMethod, contexts, request.clientSecret);
+    const made = makeCredential(client.authMethod, contexts, { chosen: request.clientSecret });
     if (made === undefined) {
       throw new FleetgateError(
         'not_supported',

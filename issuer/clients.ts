@@ -8,7 +8,12 @@ import {
   checkClientAuth,
   clientAuthParameters,
 } from './client-auth/registration.ts';
-import { type MadeCredential, makeCredential, type ShownCredential } from './client-credential.ts';
+import {
+  type MadeCredential,
+  makeCredential,
+  type RandomBytes,
+  type ShownCredential,
+} from './client-credential.ts';
 import type { GrantSettings } from './grant.ts';
 import type { ContextVault } from './oscore-context.ts';
 import { checkRegisteredScope } from './registered-scope.ts';
@@ -144,15 +149,8 @@ export function openClients(
   ): Promise<T> {
     const target = isIdentifier(registration.clientId) ? registration.clientId : undefined;
     try {
-      checkRegistration(registration, settings);
-      checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, now());
-      const { authMethod = DEFAULT_AUTH_METHOD, clientSecret: chosen } = registration;
-      const made = makeCredential(authMethod, settings.contexts, chosen);
-      if (made === undefined && registration.secretExpiresAtMs !== undefined) {
-        invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
-      }
-      const client = newClient(registration, made?.kept, now());
-      return await insert({ client, shown: made?.shown ?? {} }, event(by, 'client.create', client.clientId));
+      const made = makeClient(registration, settings, now());
+      return await insert(made, event(by, 'client.create', made.client.clientId));
     } catch (error) {
       if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
       await registry.recordEvent(event(by, 'client.create', target, error.code));
@@ -225,6 +223,27 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest();
 
 const taken = (clientId: string) =>
   new FleetgateError('registry_conflict', `client '${clientId}' is registered already`);
+
+/**
+ * A client as it is to be kept, with what it is to prove itself by.
+ * @param random what that is made of. Default: the operating system's
+ * @throws FleetgateError `invalid_request`, `scope_malformed`, `not_supported`
+ */
+export function makeClient(
+  registration: ClientRegistration,
+  settings: ClientsOptions,
+  atMs: number,
+  random?: RandomBytes,
+): RegisteredClient {
+  checkRegistration(registration, settings);
+  checkSecretEnd('secret_expires_at', registration.secretExpiresAtMs, atMs);
+  const { authMethod = DEFAULT_AUTH_METHOD, clientSecret: chosen } = registration;
+  const made = makeCredential(authMethod, settings.contexts, { chosen, random });
+  if (made === undefined && registration.secretExpiresAtMs !== undefined) {
+    invalid(`secret_expires_at is of no use with auth_method ${authMethod}`);
+  }
+  return { client: newClient(registration, made?.kept, atMs), shown: made?.shown ?? {} };
+}
 
 function newClient(
   registration: ClientRegistration,

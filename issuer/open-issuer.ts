@@ -9,6 +9,9 @@ import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type DeviceContexts, deviceContexts } from './coap/contexts.ts';
+import { openProvisioning, type Provisioning } from './fleet/provisioning.ts';
+import { openSelectedClients, type SelectedClientActs } from './fleet/selected-clients.ts';
+import { openTemplates, type Templates } from './fleet/templates.ts';
 import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { type KeyAdministration, keyAdministration } from './keys/key-administration.ts';
@@ -30,6 +33,9 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly clients: Clients;
   readonly clientChanges: ClientChanges;
   readonly secrets: ClientSecrets;
+  readonly selectedClients: SelectedClientActs;
+  readonly templates: Templates;
+  readonly provisioning: Provisioning;
   readonly apiKeys: ApiKeys;
   /** What devices are known by over CoAP. */
   readonly deviceContexts: DeviceContexts;
@@ -100,10 +106,17 @@ export async function openIssuer(
     const rate = createRequestRate(options.limits, monotonicMs);
     const limited = limitRequests(acts, { rate, trail: registry, now, monotonicMs, log });
     const { observer } = options;
+    const registrations = { ...options, contexts };
+    const clients = openClients(registry, now, onRevoked, registrations);
+    const clientChanges = openClientChanges(registry, now, onRevoked, options);
+    const templates = openTemplates(registry, now, options);
     return {
       ...(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
-      clients: openClients(registry, now, onRevoked, { ...options, contexts }),
-      clientChanges: openClientChanges(registry, now, onRevoked, options),
+      clients,
+      clientChanges,
+      selectedClients: openSelectedClients(registry, clients, clientChanges),
+      templates,
+      provisioning: openProvisioning(registry, templates, now, registrations),
       secrets: openClientSecrets(registry, now, onRevoked, contexts),
       deviceContexts: deviceContexts(registry, contexts, now),
       apiKeys: openApiKeys(registry, now),

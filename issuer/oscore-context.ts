@@ -28,7 +28,8 @@ export interface MadeContext {
 
 /** Makes contexts, and opens those that are kept. */
 export interface ContextVault {
-  make(): MadeContext;
+  /** @param random what it is made of. Default: the operating system's */
+  make(random?: (size: number) => Buffer): MadeContext;
   /** @throws FleetgateError `key_file_invalid` when it was encrypted under another key */
   open(stored: StoredContext): SecurityContext;
 }
@@ -42,12 +43,9 @@ const ISSUER_ID = '00';
 /** What binds a ciphertext to its context. */
 export const contextLabel = (kid: Uint8Array) => `oscore ${Buffer.from(kid).toString('hex')}`;
 
-export function contextVault(
-  encryption: KeyEncryption,
-  random: (size: number) => Buffer = randomBytes,
-): ContextVault {
+export function contextVault(encryption: KeyEncryption): ContextVault {
   return {
-    make() {
+    make(random = randomBytes) {
       const masterSecret = random(SECRET_BYTES).toString('hex');
       const masterSalt = random(SALT_BYTES).toString('hex');
       // By chance, so that a million contexts have no two alike, and no order tells who came when.

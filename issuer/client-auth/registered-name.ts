@@ -13,6 +13,8 @@ const kinds = {
 } as const satisfies Record<string, keyof ClientAuthParameters>;
 export type CertificateNameKind = keyof typeof kinds;
 export const certificateNameKinds = Object.keys(kinds) as readonly CertificateNameKind[];
+/** The field of a registration that holds such a name. */
+export const certificateNameField = (kind: CertificateNameKind) => kinds[kind];
 
 export interface RegisteredName {
   readonly kind: CertificateNameKind;

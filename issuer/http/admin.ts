@@ -8,6 +8,7 @@ import { apiKeyRoutes } from './api-key-routes.ts';
 import { appRoutes } from './app-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { clientRoutes } from './client-routes.ts';
+import { jobRoutes } from './job-routes.ts';
 import { keyRoutes } from './key-routes.ts';
 import { answer, refusal, serveOpenApi } from './openapi.ts';
 import { sendProblem } from './problem.ts';
@@ -15,7 +16,9 @@ import { revocationRoutes } from './revocation-routes.ts';
 import { addRoute } from './routes.ts';
 import { schemaCompiler } from './schema.ts';
 import { secretRoutes } from './secret-routes.ts';
+import { selectionRoutes } from './selection-routes.ts';
 import { supertokensRoutes } from './supertokens.ts';
+import { templateRoutes } from './template-routes.ts';
 
 /**
  * The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' routes.
@@ -42,6 +45,9 @@ function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPl
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     issuerRoute(app, issuer);
     clientRoutes(app, issuer);
+    selectionRoutes(app, issuer);
+    templateRoutes(app, issuer);
+    jobRoutes(app, issuer);
     secretRoutes(app, issuer);
     keyRoutes(app, issuer);
     revocationRoutes(app, issuer);

@@ -1,4 +1,4 @@
-import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
+import { FleetgateError, OAuthError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { usesSecret } from '../client-auth/methods.ts';
@@ -21,6 +21,7 @@ import { Credential, credentialView } from './credential-wire.ts';
 import { entityTag } from './entity-tag.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
+import { nextOf, readClientCursor, selector } from './selection-routes.ts';
 
 /** Clients on a page when no limit is given. */
 const DEFAULT_PAGE_CLIENTS = 100;
@@ -41,6 +42,7 @@ const Page = Type.Object(
     group: Type.Optional(Type.String({ description: 'only those of this group' })),
     label: Type.Optional(Type.String({ description: 'only those with this label, as `name=value`' })),
     state: Type.Optional(Type.Enum(['active', 'quarantined'], { description: 'only those in this state' })),
+    selector: Type.Optional(selector),
   },
   { additionalProperties: false },
 );
@@ -151,11 +153,14 @@ function listClients(issuer: Issuer): MethodRoute {
     },
     async handler(request) {
       const { limit = DEFAULT_PAGE_CLIENTS, cursor, ...asked } = request.query as Page;
-      const after = cursor === undefined ? undefined : readCursor(cursor);
-      const { clients, nextAfter } = await issuer.clients.list({ limit, after, filter: readFilter(asked) });
+      const after = readClientCursor(cursor);
+      const { clients, nextAfter } =
+        asked.selector === undefined
+          ? await issuer.clients.list({ limit, after, filter: readFilter(asked) })
+          : await issuer.selectedClients.list({ selector: onlySelector(asked), limit, after });
       return {
         clients: clients.map((client) => clientView(client, issuer.defaultAudience)),
-        ...(nextAfter === undefined ? {} : { next_cursor: Buffer.from(nextAfter).toString('base64url') }),
+        ...nextOf(nextAfter),
       };
     },
   };
@@ -228,9 +233,10 @@ function splitLabel(label: string): [string, string] {
     : [label.slice(0, equals), label.slice(equals + 1)];
 }
 
-function readCursor(cursor: string): string {
-  const after = Buffer.from(cursor, 'base64url').toString('utf8');
-  return isIdentifier(after) ? after : invalid('cursor is not one of this list');
+/** What the other filters say a selector can say too. */
+function onlySelector({ selector = '', group, label, state }: Omit<Page, 'limit' | 'cursor'>): string {
+  const other = group ?? label ?? state;
+  return other === undefined ? selector : invalid('put group, label and state into the selector');
 }
 
 function unknownClient(): never {

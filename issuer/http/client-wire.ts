@@ -1,12 +1,12 @@
 import Type, { type Static } from 'typebox';
 import type { ClientChange } from '../client-changes.ts';
 import type { ClientRegistration } from '../clients.ts';
-import type { ClientRecord, NewClientRecord } from '../registry/registry.ts';
+import type { ClientOrigin, ClientRecord, NewClientRecord } from '../registry/registry.ts';
 import { clientAuthFields, clientAuthNames, clientAuthView } from './client-auth-fields.ts';
 import { readSecretEnd, secretEnd } from './secret-wire.ts';
 
 /** What can be registered of a client. Limits and meaning are the core's; this is the shape. */
-const fields = {
+export const registrationFields = {
   name: Type.String({ description: 'for people' }),
   scope: Type.String({ description: 'scopes it may ask for, separated by spaces. Default: none' }),
   audience: Type.Array(Type.String(), {
@@ -32,13 +32,13 @@ const coreNames = {
   labels: 'labels',
   metadata: 'metadata',
   token_lifetime_seconds: 'tokenLifetimeSeconds',
-} as const satisfies Record<keyof typeof fields, keyof ClientRegistration>;
+} as const satisfies Record<keyof typeof registrationFields, keyof ClientRegistration>;
 
 /** The body of `POST /v1/clients`. */
 export const NewClient = Type.Object(
   {
     client_id: Type.Optional(clientId),
-    ...Type.Partial(Type.Object(fields)).properties,
+    ...Type.Partial(Type.Object(registrationFields)).properties,
     secret_expires_at: Type.Optional(secretEnd),
   },
   { additionalProperties: false },
@@ -54,7 +54,9 @@ const labelPatch = Type.Record(Type.String(), Type.Union([Type.String(), Type.Nu
 /** The body of `PATCH /v1/clients/{client_id}`, a merge patch (RFC 7396). */
 export const ClientPatch = Type.Object(
   {
-    ...Object.fromEntries(Object.entries(fields).map(([name, schema]) => [name, nullable(schema)])),
+    ...Object.fromEntries(
+      Object.entries(registrationFields).map(([name, schema]) => [name, nullable(schema)]),
+    ),
     labels: nullable(labelPatch),
   },
   { additionalProperties: false },
@@ -66,14 +68,18 @@ const moment = (description: string) => Type.String({ format: 'date-time', descr
 export const Client = Type.Object(
   {
     client_id: Type.String(),
-    ...fields,
-    name: Type.Optional(fields.name),
+    ...registrationFields,
+    name: Type.Optional(registrationFields.name),
     ...Type.Partial(Type.Object(clientAuthFields)).properties,
-    group: Type.Optional(fields.group),
-    token_lifetime_seconds: Type.Optional(fields.token_lifetime_seconds),
+    group: Type.Optional(registrationFields.group),
+    token_lifetime_seconds: Type.Optional(registrationFields.token_lifetime_seconds),
     state: Type.Enum(['active', 'quarantined'], { description: 'whether tokens are issued to it' }),
     quarantined_at: Type.Optional(moment('since when it is in quarantine')),
     quarantine_reason: Type.Optional(Type.String({ description: 'why it is in quarantine' })),
+    template: Type.Optional(Type.String({ description: 'template it was made by' })),
+    template_version: Type.Optional(Type.Integer({ description: 'version of it' })),
+    job: Type.Optional(Type.String({ description: 'provisioning job it was made by' })),
+    enrollment: Type.Optional(Type.String({ description: 'enrollment it came by' })),
     created_at: moment('when it was registered'),
     updated_at: moment('when it was changed last'),
   },
@@ -126,7 +132,19 @@ export function clientView(
           quarantined_at: new Date(quarantine.atMs).toISOString(),
           quarantine_reason: quarantine.reason,
         }),
+    ...originView(client.origin),
     created_at: new Date(client.createdAtMs).toISOString(),
     updated_at: new Date(client.updatedAtMs).toISOString(),
+  };
+}
+
+function originView(origin: ClientOrigin | undefined) {
+  if (origin === undefined) return {};
+  const { template, templateVersion, job, enrollment } = origin;
+  return {
+    template,
+    template_version: templateVersion,
+    ...(job !== undefined && { job: job.id }),
+    ...(enrollment !== undefined && { enrollment }),
   };
 }

@@ -6,6 +6,7 @@ import type { ClientSecret } from '../secrets.ts';
 import type { ApiKeyRegistry } from './api-keys.ts';
 import type { AssertionRegistry, UsedAssertion } from './assertions.ts';
 import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
+import type { FleetRegistry } from './fleet-registry.ts';
 import type { SecretRegistry } from './secret-registry.ts';
 import type { SigningKeyRegistry } from './signing-key-registry.ts';
 
@@ -36,8 +37,20 @@ export interface ClientRecord extends ClientAuthParameters {
   readonly revision: number;
   /** Set while no token is issued to it, by an administrator's decision. */
   readonly quarantine: { readonly atMs: number; readonly reason: string } | undefined;
+  /** What it was made by; unset when it was registered for itself. */
+  readonly origin?: ClientOrigin | undefined;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
+}
+
+/** What made a client together with others. */
+export interface ClientOrigin {
+  readonly template: string;
+  readonly templateVersion: number;
+  /** The provisioning job, and the number of the row in it. No two clients are of one row. */
+  readonly job?: { readonly id: string; readonly row: number } | undefined;
+  /** The enrollment it came by. */
+  readonly enrollment?: string | undefined;
 }
 
 export type NewClientRecord = Omit<ClientRecord, 'registration' | 'revision' | 'quarantine'>;
@@ -106,7 +119,8 @@ export interface Registry
     SecretRegistry,
     ApiKeyRegistry,
     AssertionRegistry,
-    SigningKeyRegistry {
+    SigningKeyRegistry,
+    FleetRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {

@@ -5,12 +5,19 @@ import { expect, onTestFinished, test } from 'vitest';
 import { auditEvent } from '../../issuer/audit.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 import { temporaryDirectory } from '../support/issuer-fixture.ts';
+import { fleetContract } from './fleet-registry-contract.ts';
 import { apiKeysContract } from './registry-api-keys.ts';
 import { clientChangesContract } from './registry-client-changes.ts';
 import { registryContract } from './registry-contract.ts';
 import { signingKeyContract } from './signing-key-contract.ts';
 
-for (const contract of [registryContract, clientChangesContract, apiKeysContract, signingKeyContract]) {
+for (const contract of [
+  registryContract,
+  clientChangesContract,
+  apiKeysContract,
+  signingKeyContract,
+  fleetContract,
+]) {
   contract('SQLite', async () => {
     const file = join(await temporaryDirectory(), 'registry.db');
     const registry = await openSqliteRegistry(file);
@@ -78,22 +85,20 @@ test('a database of the first schema is brought to the newest with what is in it
 test('the revocation of a quarantine from before it was marked is marked, and no other', async () => {
   const file = join(await temporaryDirectory(), 'registry.db');
   const { migrations } = await import('../../issuer/registry/sqlite/migrations.ts');
-  const { openDatabase } = await import('../../issuer/registry/sqlite/database.ts');
-  (await openDatabase(file)).close();
   const old = new Sqlite(file);
   const version = migrations.findIndex((step) => `${step}`.includes('COLUMN quarantined INTEGER'));
+  for (const step of migrations.slice(0, version)) {
+    if (typeof step === 'string') old.exec(step);
+    else step(old);
+  }
   old.exec(`
-    ALTER TABLE revocations DROP COLUMN quarantined;
-    DROP INDEX secrets_by_kid;
-    ALTER TABLE client_secrets DROP COLUMN encrypted_context;
-    ALTER TABLE client_secrets DROP COLUMN kid;
-    DROP TABLE coap_sequence;
     INSERT INTO clients (client_id, scope, audience, auth_method, grant_types, labels, metadata, supertokens, created_at_ms,
       updated_at_ms, quarantined_at_ms, quarantine_reason)
       VALUES ('a', '', '[]', 'client_secret_basic', '[]', '{}', '{}', '{}', 1, 5000, 5000, 'lost');
     INSERT INTO revocations (kind, client_id, at, created_at_ms, expires_at)
       VALUES ('client', 'a', 4, 4000, 9), ('client', 'a', 5, 5000, 9), ('client', 'b', 5, 5000, 9);
-    PRAGMA user_version = ${version};`);
+    PRAGMA user_version = ${version};
+    PRAGMA application_id = ${0x464c5447};`);
   old.close();
   const registry = await openSqliteRegistry(file);
   onTestFinished(() => registry.close());

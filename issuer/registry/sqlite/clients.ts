@@ -1,9 +1,17 @@
 import { type ClientAuthParameters, clientAuthParametersOf } from '../../client-auth/parameters.ts';
+import type { Selector } from '../../fleet/selector.ts';
 import type { ClientSecret } from '../../secrets.ts';
 import type { ClientFilter } from '../client-changes.ts';
-import { type ClientRecord, MAX_COUNTED_CLIENTS, type NewClientRecord } from '../registry.ts';
+import type { SelectedClients } from '../fleet-registry.ts';
+import {
+  type ClientOrigin,
+  type ClientRecord,
+  MAX_COUNTED_CLIENTS,
+  type NewClientRecord,
+} from '../registry.ts';
 import { clientList } from './client-list.ts';
 import type { ClientSecretStatements } from './client-secrets.ts';
+import { clientSelection } from './client-selection.ts';
 import type { Database } from './database.ts';
 
 export interface ClientRow {
@@ -22,6 +30,11 @@ export interface ClientRow {
   supertokens: string;
   created_at_ms: number;
   updated_at_ms: number;
+  template: string | null;
+  template_version: number | null;
+  job_id: string | null;
+  job_row: number | null;
+  enrollment_id: string | null;
   revision: number;
   quarantined_at_ms: number | null;
   quarantine_reason: string | null;
@@ -29,12 +42,21 @@ export interface ClientRow {
 
 const selectClients = 'SELECT clients.* FROM clients';
 
+interface SelectorPage {
+  readonly selector: Selector;
+  readonly after?: string | undefined;
+}
+
 export type ClientStatements = ReturnType<typeof clientStatements>;
 
 /** The statements on clients; each runs at once, in whatever transaction is open. */
 export function clientStatements(database: Database, secrets: ClientSecretStatements) {
   const find = database.prepare<[string], ClientRow>(`${selectClients} WHERE clients.client_id = ?`);
+  const ofJob = database.prepare<[string, number], ClientRow>(
+    `${selectClients} WHERE clients.job_id = ? AND clients.job_row = ?`,
+  );
   const list = clientList(database, selectClients);
+  const selection = clientSelection(database);
   const revision = database
     .prepare<[number], number>('SELECT revision FROM clients WHERE registration = ?')
     .pluck();
@@ -53,8 +75,9 @@ export function clientStatements(database: Database, secrets: ClientSecretStatem
   );
   const insert = database.prepare<unknown[]>(`
     INSERT INTO clients (client_id, name, scope, audience, auth_method, grant_types, client_group, labels, metadata,
-      token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms, auth_parameters)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms, auth_parameters, template, template_version,
+      job_id, job_row, enrollment_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (client_id) DO NOTHING`);
   const removeLabels = database.prepare<[number]>('DELETE FROM client_labels WHERE registration = ?');
   const insertLabel = database.prepare<unknown[]>(
@@ -85,6 +108,16 @@ export function clientStatements(database: Database, secrets: ClientSecretStatem
     /** Every client id is greater than the empty string. */
     list: (after: string, limit: number, filter: ClientFilter = {}): ClientRecord[] =>
       list({ after, limit, filter }).map(toClient),
+    select({ selector, after = '', limit }: SelectorPage & { readonly limit: number }): SelectedClients {
+      const { rows, reached } = selection.page({ selector, after, limit });
+      return { clients: rows.map(toClient), reached };
+    },
+    count: ({ selector, after = '' }: SelectorPage) => selection.count({ selector, after }),
+    /** What a row of a provisioning job has made. */
+    findOfJob(jobId: string, row: number): ClientRecord | undefined {
+      const found = ofJob.get(jobId, row);
+      return found === undefined ? undefined : toClient(found);
+    },
     countQuarantined: (): number => countQuarantined.get() ?? 0,
     registrationOf: (clientId: string): number | undefined => registrationOf.get(clientId),
     /** Counts a change of the client that is not in its own row. */
@@ -120,6 +153,11 @@ export function clientStatements(database: Database, secrets: ClientSecretStatem
         client.createdAtMs,
         client.updatedAtMs,
         JSON.stringify(clientAuthParametersOf(client)),
+        client.origin?.template ?? null,
+        client.origin?.templateVersion ?? null,
+        client.origin?.job?.id ?? null,
+        client.origin?.job?.row ?? null,
+        client.origin?.enrollment ?? null,
       );
       if (changes === 0) return false;
       for (const secret of client.secrets) secrets.insert(Number(lastInsertRowid), secret);
@@ -145,6 +183,7 @@ function asClient(row: ClientRow, secrets: readonly ClientSecret[]): ClientRecor
     tokenLifetimeSeconds: row.token_lifetime_seconds ?? undefined,
     secrets,
     supertokens: JSON.parse(row.supertokens) as Record<string, unknown>,
+    origin: originOf(row),
     revision: row.revision,
     quarantine:
       row.quarantined_at_ms === null
@@ -152,5 +191,16 @@ function asClient(row: ClientRow, secrets: readonly ClientSecret[]): ClientRecor
         : { atMs: row.quarantined_at_ms, reason: row.quarantine_reason ?? '' },
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
+  };
+}
+
+function originOf(row: ClientRow): ClientOrigin | undefined {
+  const { template, template_version: templateVersion, job_id: id, job_row: number } = row;
+  if (template === null || templateVersion === null) return undefined;
+  return {
+    template,
+    templateVersion,
+    job: id === null || number === null ? undefined : { id, row: number },
+    enrollment: row.enrollment_id ?? undefined,
   };
 }

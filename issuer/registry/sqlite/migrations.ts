@@ -231,4 +231,52 @@ export const migrations: readonly Migration[] = [
   ) STRICT;
   INSERT INTO coap_sequence VALUES (1, 0);
   `,
+  // Fleets: templates, what made a client, provisioning jobs.
+  `
+  CREATE TABLE templates (
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    template TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (name, version)
+  ) STRICT, WITHOUT ROWID;
+
+  ALTER TABLE clients ADD COLUMN template TEXT;
+  ALTER TABLE clients ADD COLUMN template_version INTEGER;
+  ALTER TABLE clients ADD COLUMN job_id TEXT;
+  ALTER TABLE clients ADD COLUMN job_row INTEGER CHECK ((job_row IS NULL) = (job_id IS NULL));
+  ALTER TABLE clients ADD COLUMN enrollment_id TEXT;
+  CREATE INDEX clients_by_template ON clients (template, client_id) WHERE template IS NOT NULL;
+  CREATE INDEX clients_by_job ON clients (job_id, client_id) WHERE job_id IS NOT NULL;
+  -- A row of a job makes one client, however often it is asked for.
+  CREATE UNIQUE INDEX clients_by_job_row ON clients (job_id, job_row) WHERE job_id IS NOT NULL;
+  CREATE INDEX clients_by_enrollment ON clients (enrollment_id, client_id) WHERE enrollment_id IS NOT NULL;
+
+  CREATE TABLE provisioning_jobs (
+    sequence INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    template_name TEXT NOT NULL,
+    template_version INTEGER NOT NULL,
+    -- As it was when the job began.
+    template TEXT NOT NULL,
+    key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),
+    source TEXT,
+    total INTEGER NOT NULL CHECK (total > 0),
+    start INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'done', 'cancelled')),
+    next_row INTEGER NOT NULL CHECK (next_row >= 1),
+    created INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE provisioning_failures (
+    job_id TEXT NOT NULL REFERENCES provisioning_jobs (id) ON DELETE CASCADE,
+    row INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    description TEXT NOT NULL,
+    PRIMARY KEY (job_id, row)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -13,10 +13,12 @@ import { clientStatements } from './clients.ts';
 import { sequenceStatements } from './coap-sequence.ts';
 import { asRegistryError, checkPages, forgetPages, isFault, openDatabase, touch } from './database.ts';
 import { groupCommit } from './group-commit.ts';
+import { jobActs } from './provisioning.ts';
 import { revocationStatements } from './revocations.ts';
 import { secretActs } from './secret-acts.ts';
 import { sharedReads } from './shared-reads.ts';
 import { signingKeyStatements } from './signing-keys.ts';
+import { templateActs } from './templates.ts';
 import { usedAssertionStatements } from './used-assertions.ts';
 
 /**
@@ -117,6 +119,10 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     ...clientChangeActs(database, clients, { revokeClient }, acts),
     ...apiKeyActs(database, acts),
     ...secretActs(clients, secrets, { revokeClient }, sequenceStatements(database), acts),
+    ...templateActs(database, acts),
+    ...jobActs(database, clients, acts),
+    selectClients: (page) => read(() => clients.select(page)),
+    countClients: (page) => read(() => clients.count(page)),
     listClients: ({ after = '', limit, filter }) => read(() => clients.list(after, limit, filter)),
     createClient: (client, event) =>
       commits.run(() => {

@@ -1,0 +1,160 @@
+import { putBounded } from '@fleetgate/shared';
+import type { Condition, Selector, SubjectField } from '../../fleet/selector.ts';
+import type { ClientRow } from './clients.ts';
+import type { Database } from './database.ts';
+
+/** Rows of the leading index that one look goes through: some 10 ms of the event loop. */
+const MAX_LOOKED_AT = 10_000;
+
+/** Statements that are kept prepared; each shape of a selector is one. */
+const MAX_PREPARED = 100;
+
+const columns: Readonly<Record<SubjectField, string>> = {
+  client_id: 'clients.client_id',
+  group: 'clients.client_group',
+  state: "iif(clients.quarantined_at_ms IS NULL, 'active', 'quarantined')",
+  auth_method: 'clients.auth_method',
+  template: 'clients.template',
+  job: 'clients.job_id',
+  enrollment: 'clients.enrollment_id',
+};
+
+/** Fields that have an index of (field, client id). */
+const indexed: readonly SubjectField[] = ['group', 'template', 'job', 'enrollment'];
+
+/** What one look found. */
+export interface Selection {
+  readonly rows: ClientRow[];
+  readonly reached: string | undefined;
+}
+
+interface Look {
+  readonly selector: Selector;
+  readonly after: string;
+}
+
+/**
+ * Clients by a selector, in the order of their ids. The condition with the best index leads; what it leads to is gone
+ * through a bounded part at a time, so that a rare combination among a million holds up nobody.
+ */
+export function clientSelection(database: Database) {
+  const prepared = new Map<string, ReturnType<typeof prepare>>();
+  const prepare = (sql: string) => database.prepare<[Record<string, string | number>]>(sql);
+  function statement(sql: string) {
+    const known = prepared.get(sql) ?? prepare(sql);
+    putBounded(prepared, sql, known, MAX_PREPARED);
+    return known;
+  }
+
+  /** Where the look ends: unset when it goes to the end. */
+  function endOf(window: string, parameters: Record<string, string | number>): string | undefined {
+    const row = statement(
+      `SELECT count(*) AS looked, max(client_id) AS last FROM (SELECT client_id FROM ${window})`,
+    ).get(parameters) as { looked: number; last: string | null };
+    return row.looked < MAX_LOOKED_AT ? undefined : (row.last ?? undefined);
+  }
+
+  return {
+    page({ selector, after, limit }: Look & { readonly limit: number }): Selection {
+      const { window, where, parameters } = queryOf(selector, after);
+      const rows = statement(
+        `SELECT clients.* FROM (SELECT client_id FROM ${window}) AS looked
+         JOIN clients ON clients.client_id = looked.client_id WHERE ${where}
+         ORDER BY looked.client_id LIMIT @limit`,
+      ).all({ ...parameters, limit }) as ClientRow[];
+      if (rows.length === limit) return { rows, reached: rows.at(-1)?.client_id };
+      return { rows, reached: endOf(window, parameters) };
+    },
+    count({ selector, after }: Look): { count: number; reached: string | undefined } {
+      const { window, where, parameters } = queryOf(selector, after);
+      const { found } = statement(
+        `SELECT count(*) AS found FROM (SELECT client_id FROM ${window}) AS looked
+         JOIN clients ON clients.client_id = looked.client_id WHERE ${where}`,
+      ).get(parameters) as { found: number };
+      return { count: found, reached: endOf(window, parameters) };
+    },
+  };
+}
+
+/** The part that is gone through, and what of it is wanted. */
+function queryOf(selector: Selector, after: string) {
+  const parameters: Record<string, string | number> = { after };
+  const lead = leadOf(selector);
+  const conditions = selector.map((condition, i) => conditionSql(condition, `c${i}`, parameters));
+  const [from, leading] = lead === undefined ? ['clients', ''] : leadSql(lead, parameters);
+  const window = `${from} WHERE ${leading} client_id > @after ORDER BY client_id LIMIT ${MAX_LOOKED_AT}`;
+  return { window, where: conditions.join(' AND ') || 'TRUE', parameters };
+}
+
+/** The condition that fewest clients can be expected to fulfil, of those with an index. */
+function leadOf(selector: Selector): Condition | undefined {
+  const one = (fits: (condition: Condition) => boolean) => selector.find(fits);
+  return (
+    one(({ subject, operator }) => subject === 'client_id' && (operator === 'in' || operator === 'prefix')) ??
+    one(({ subject, operator, values }) => {
+      if (operator !== 'in' || values.length !== 1) return false;
+      return typeof subject !== 'string' || indexed.includes(subject) || isQuarantined(subject, values);
+    })
+  );
+}
+
+const isQuarantined = (subject: SubjectField, values: readonly string[]) =>
+  subject === 'state' && values[0] === 'quarantined';
+
+/** The leading condition as its index has it. */
+function leadSql(
+  { subject, operator, values }: Condition,
+  parameters: Record<string, string | number>,
+): readonly [from: string, condition: string] {
+  const [value = ''] = values;
+  if (typeof subject !== 'string') {
+    Object.assign(parameters, { leadName: subject.label, lead: value });
+    return ['client_labels', 'name = @leadName AND value = @lead AND'];
+  }
+  if (subject === 'state') return ['clients', 'quarantined_at_ms IS NOT NULL AND'];
+  if (operator === 'prefix') {
+    parameters['lead'] = value;
+    // Every character of an id is smaller than ~.
+    return ['clients', "client_id >= @lead AND client_id < @lead || '~' AND"];
+  }
+  if (subject === 'client_id') return ['clients', `client_id IN (${list('lead', values, parameters)}) AND`];
+  parameters['lead'] = value;
+  return ['clients', `${columns[subject].slice('clients.'.length)} = @lead AND`];
+}
+
+function conditionSql(
+  { subject, operator, values }: Condition,
+  name: string,
+  parameters: Record<string, string | number>,
+): string {
+  if (typeof subject !== 'string') {
+    parameters[`${name}name`] = subject.label;
+    const inList = values.length === 0 ? '' : ` AND label.value IN (${list(name, values, parameters)})`;
+    const isNegated = operator === 'not_in' || operator === 'absent';
+    return `${isNegated ? 'NOT ' : ''}EXISTS (SELECT 1 FROM client_labels AS label
+      WHERE label.registration = clients.registration AND label.name = @${name}name${inList})`;
+  }
+  const column = columns[subject];
+  switch (operator) {
+    case 'present':
+      return `${column} IS NOT NULL`;
+    case 'absent':
+      return `${column} IS NULL`;
+    case 'in':
+      return `${column} IN (${list(name, values, parameters)})`;
+    case 'not_in':
+      return `(${column} IS NULL OR ${column} NOT IN (${list(name, values, parameters)}))`;
+    case 'prefix':
+      parameters[name] = values[0] ?? '';
+      return `(${column} >= @${name} AND ${column} < @${name} || '~')`;
+  }
+}
+
+function list(name: string, values: readonly string[], parameters: Record<string, string | number>): string {
+  return values
+    .map((value, i) => {
+      parameters[`${name}_${i}`] = value;
+      return `@${name}_${i}`;
+    })
+    .join(', ');
+}

@@ -2,6 +2,7 @@ import { FleetgateError, type Revocation, uncheckedTls } from '@fleetgate/shared
 import { type ApiKeyClient, apiKeyClient } from './api-key-client.ts';
 import type { AuditEventView } from './commands/audit-source.ts';
 import type { ShownCredential } from './commands/credential.ts';
+import { type FleetClient, fleetClient } from './fleet-client.ts';
 import { type SecretClient, secretClient } from './secret-client.ts';
 
 /** Milliseconds an admin request may take. Ours: the API answers in milliseconds, so a longer wait is a fault. */
@@ -21,6 +22,10 @@ export interface ClientView extends ShownCredential {
   state?: 'active' | 'quarantined';
   quarantined_at?: string;
   quarantine_reason?: string;
+  template?: string;
+  template_version?: number;
+  job?: string;
+  enrollment?: string;
   created_at: string;
   updated_at?: string;
 }
@@ -60,6 +65,8 @@ export interface ClientFilter {
   /** `name=value`. */
   label?: string;
   state?: string;
+  /** As `group=plant-7,hw!=rev-a`; without the others. */
+  selector?: string;
 }
 
 export interface ClientPage {
@@ -108,7 +115,7 @@ export interface AuditEventPage {
 }
 
 /** The admin API as the fleet commands use it. Every method throws FleetgateError with what to do about it. */
-export interface AdminClient extends ApiKeyClient, SecretClient {
+export interface AdminClient extends ApiKeyClient, SecretClient, FleetClient {
   createClient(client: NewClient): Promise<ClientView>;
   listClients(query: ClientFilter & { limit?: number; cursor?: string }): Promise<ClientPage>;
   getClient(clientId: string): Promise<ClientView>;
@@ -196,6 +203,7 @@ export function adminClient(url: string, adminKey: string): AdminClient {
   return {
     ...apiKeyClient(call),
     ...secretClient(call),
+    ...fleetClient(call),
     createClient: async (client) => {
       const created = await call('POST', '/v1/clients', client, 'registry_conflict');
       if (created !== undefined) return created as ClientView;
@@ -279,7 +287,7 @@ function notFound(text: string): never {
 
 function refused(base: string, status: number, text: string): never {
   throw new FleetgateError(
-    'invalid_request',
+    status >= 500 ? 'registry_unavailable' : 'invalid_request',
     `${describe(text) ?? `HTTP ${status}`}${hintFor(base, status, codeOf(text))}`,
   );
 }
@@ -289,6 +297,8 @@ function hintFor(base: string, status: number, code: unknown): string {
   if (status === 403) return '; name the file of such a key with --admin-key-file';
   if (code === 'app_unknown') return "; 'fleetgate app list' shows those there are";
   if (code === 'api_key_unknown') return "; 'fleetgate api-key list' shows those there are";
+  if (code === 'template_unknown') return "; 'fleetgate template list' shows those there are";
+  if (code === 'job_unknown') return "; 'fleetgate fleet status' shows those there are";
   // Of an API that knows the path every 404 says what is not there.
   if (status === 404 && (code === undefined || code === 'invalid_request' || code === 'not_found')) {
     return `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`;

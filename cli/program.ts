@@ -6,10 +6,12 @@ import { addAuditCommands } from './commands/audit-program.ts';
 import { addBackupCommands } from './commands/backup-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
+import { addFleetCommands } from './commands/fleet-program.ts';
 import { addKeysCommands } from './commands/keys-program.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
 import { addRevokeCommands } from './commands/revoke-program.ts';
 import { addServeCommands } from './commands/serve.ts';
+import { addTemplateCommands } from './commands/template-program.ts';
 import { addTokenCommands } from './commands/token-program.ts';
 
 const { version } = JSON.parse(
@@ -46,6 +48,8 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
     );
   addServeCommands(program);
   addClientCommands(program);
+  addTemplateCommands(program);
+  addFleetCommands(program);
   addAppCommands(program);
   addApiKeyCommands(program);
   addTokenCommands(program);

@@ -96,8 +96,15 @@ const homes: readonly {
 }[] = [
   {
     library: 'jose',
-    files: ['issuer/keys/key-pair.ts', /^issuer\/client-auth\//, 'cli/commands/token.ts'],
+    files: [
+      'issuer/keys/key-pair.ts',
+      /^issuer\/client-auth\//,
+      'cli/commands/token.ts',
+      'cli/fleet/encryption.ts',
+    ],
   },
+  { library: 'csv-parse', files: ['cli/fleet/device-rows.ts'] },
+  { library: 'cli-progress', files: ['cli/fleet/progress.ts'] },
   { library: 'aedes', files: ['broker/server.ts'], types: [/^broker\//] },
   { library: 'mqtt', files: ['agent/connection.ts'] },
   { library: 'coap', files: [/^issuer\/coap\//, 'agent/transport/coap.ts'] },

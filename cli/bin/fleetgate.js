@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=16
+// The young generation of the heap, which Node else lets grow with the machine, costs memory and gains nothing here.
 // Plain JavaScript for any Node: looks at the version before anything newer is loaded.
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 22 || (major === 22 && minor < 12)) {

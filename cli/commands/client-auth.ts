@@ -1,17 +1,11 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  X509Certificate,
-} from 'node:crypto';
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type CredentialsAuth, privateJwkMembers } from '@fleetgate/shared';
 import { type Command, Option } from 'commander';
 import type { NewClient } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
+import { makeKeyPair } from '../key-pair.ts';
 
 /** Options by which `client create` says how the machine authenticates. */
 export interface ClientAuthFlags {
@@ -228,18 +222,6 @@ function jwkOfCertificate(file: string): Jwk {
   const certificate = readCertificate(file);
   const jwk = certificate.publicKey.export({ format: 'jwk' });
   return { ...jwk, x5c: [certificate.raw.toString('base64')] };
-}
-
-/** A pair for ES256; `kid` is the thumbprint of the public key (RFC 7638), so it names this key and no other. */
-function makeKeyPair(): { publicJwk: Jwk; privateJwk: Jwk } {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const { crv, kty, x, y } = createPublicKey(privateKey).export({ format: 'jwk' });
-  const kid = createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url');
-  const named = { kid, alg: 'ES256' };
-  return {
-    publicJwk: { kty, crv, x, y, ...named },
-    privateJwk: { ...privateKey.export({ format: 'jwk' }), ...named },
-  };
 }
 
 function readFile(file: string): string {

@@ -1,11 +1,14 @@
 import { type Command, Option } from 'commander';
 import type { ClientView } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
+import type { SelectedFlags } from '../fleet/selected.ts';
+import type { SelectionStep } from '../fleet-client.ts';
 import type { RowFormat } from '../output.ts';
 import { formatClient, formatClients } from './client.ts';
 import { type ChangeFlags, changeEach, clientPatch, unsettable } from './client-changes.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { rowFormatOption } from './format-option.ts';
+import { didSelected, withSelector } from './selected-option.ts';
 
 interface UpdateFlags extends ConnectionOptions, ChangeFlags {
   revokeTokens?: boolean;
@@ -62,7 +65,7 @@ Examples:
       process.stdout.write(formatClient(updated, flags.format));
     });
 
-  withConnection(client.command('quarantine <client-id...>'))
+  withSelector(withConnection(client.command('quarantine [client-id...]')))
     .summary('take machines out of service')
     .description(
       'Revoke the tokens of machines and issue them no more until they are released. Brokers close their sessions ' +
@@ -80,14 +83,17 @@ Exit codes: 1 when none of several is known, 3 when some are.
 
 Examples:
   fleetgate client quarantine sensor-1 --reason "seen at another address"
-  fleetgate client list -q --label batch=7 | xargs fleetgate client quarantine --reason "recall of batch 7"`,
+  fleetgate client quarantine --selector batch=7 --reason "recall of batch 7"`,
     )
-    .action(async (clientIds: string[], flags: StateFlags & { reason: string }) => {
+    .action(async (clientIds: string[], flags: StateFlags & SelectedFlags & { reason: string }) => {
       const { admin } = connect(flags);
+      const { reason } = flags;
+      const quarantine = (step: SelectionStep) => admin.quarantineSelected({ ...step, reason });
+      if (await didSelected(clientIds, flags, admin, 'take out of service', quarantine)) return;
       await changeState(clientIds, flags, (clientId) => admin.quarantineClient(clientId, flags.reason));
     });
 
-  withConnection(client.command('release <client-id...>'))
+  withSelector(withConnection(client.command('release [client-id...]')))
     .summary('put machines back into service')
     .description('Issue tokens again to machines in quarantine. One that is in service stays so.')
     .addOption(rowFormatOption())
@@ -98,10 +104,11 @@ Exit codes: 1 when none of several is known, 3 when some are.
 
 Examples:
   fleetgate client release sensor-1
-  fleetgate client list -q --state quarantined | xargs fleetgate client release`,
+  fleetgate client release --selector state=quarantined,batch=7`,
     )
-    .action(async (clientIds: string[], flags: StateFlags) => {
+    .action(async (clientIds: string[], flags: StateFlags & SelectedFlags) => {
       const { admin } = connect(flags);
+      if (await didSelected(clientIds, flags, admin, 'put back into service', admin.releaseSelected)) return;
       await changeState(clientIds, flags, (clientId) => admin.releaseClient(clientId));
     });
 }

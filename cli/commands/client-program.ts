@@ -6,6 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { formatCsv } from '../csv.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
+import type { SelectedFlags } from '../fleet/selected.ts';
 import { formatJson, type RowFormat } from '../output.ts';
 import { policyPath } from '../policy-file.ts';
 import { createClient, formatClient, formatClients, listClients, parseLabels } from './client.ts';
@@ -17,6 +18,7 @@ import { rowFormatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { scopeNotes } from './scope-notes.ts';
 import { addSecretCommands } from './secret-program.ts';
+import { didSelected, withSelector } from './selected-option.ts';
 
 interface CreateFlags extends ConnectionOptions, ClientAuthFlags {
   id?: string;
@@ -39,6 +41,7 @@ interface FilterFlags {
   group?: string;
   label?: string;
   state?: string;
+  selector?: string;
 }
 
 /** `fleetgate client create|list|show|update|quarantine|release|delete`. */
@@ -106,6 +109,7 @@ Examples:
     .option('--group <group>', 'only those of this group')
     .option('--label <name=value>', 'only those with this label')
     .addOption(new Option('--state <state>', 'only those in this state').choices(['active', 'quarantined']))
+    .option('--selector <selector>', 'only those, as group=plant-7,hw!=rev-a')
     .option('-q, --quiet', 'print client ids only')
     .addOption(rowFormatOption())
     .addHelpText(
@@ -130,7 +134,7 @@ Examples:
       process.stdout.write(formatClient(await connect(flags).admin.getClient(clientId), flags.format));
     });
 
-  withConnection(client.command('delete <client-id...>'))
+  withSelector(withConnection(client.command('delete [client-id...]')))
     .summary('delete machines')
     .description(
       'Delete machines. Their next token request is refused, and the tokens they have are revoked.',
@@ -138,10 +142,11 @@ Examples:
     .addOption(rowFormatOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  fleetgate client delete sensor-1\n  fleetgate client list -q | grep ^test- | xargs fleetgate client delete',
+      '\nExamples:\n  fleetgate client delete sensor-1\n  fleetgate client delete --selector client_id=test-* --yes',
     )
-    .action(async (clientIds: string[], flags: ListFlags) => {
+    .action(async (clientIds: string[], flags: ListFlags & SelectedFlags) => {
       const { admin } = connect(flags);
+      if (await didSelected(clientIds, flags, admin, 'delete', admin.deleteSelected)) return;
       const results = [];
       for (const clientId of clientIds) {
         const deleted = await admin.deleteClient(clientId);
@@ -162,11 +167,12 @@ Examples:
   addClientChangeCommands(client);
 }
 
-function filterOf({ group, label, state }: FilterFlags): ClientFilter {
+function filterOf({ group, label, state, selector }: FilterFlags): ClientFilter {
   return {
     ...(group === undefined ? {} : { group }),
     ...(label === undefined ? {} : { label }),
     ...(state === undefined ? {} : { state }),
+    ...(selector === undefined ? {} : { selector }),
   };
 }
 

@@ -62,12 +62,12 @@ export function formatClients(clients: readonly ClientView[], format: RowFormat)
   );
   return formatRows(format, clients.map(toRow), {
     table: ['client_id', 'group', 'state', 'auth_method', 'scope', 'created_at'],
-    csv: [...fields, ...shown],
+    csv: [...clientFields, ...shown],
   });
 }
 
 /** All that is shown of a client. */
-const fields: readonly (keyof ClientView)[] = [
+export const clientFields: readonly (keyof ClientView)[] = [
   'client_id',
   'name',
   'scope',
@@ -80,6 +80,10 @@ const fields: readonly (keyof ClientView)[] = [
   'state',
   'quarantined_at',
   'quarantine_reason',
+  'template',
+  'template_version',
+  'job',
+  'enrollment',
   'created_at',
   'updated_at',
 ];

@@ -19,6 +19,8 @@ export interface ConnectionOptions {
 /** An issuer as a command reaches it, with what is known of the processes beside it. */
 export interface Connection {
   readonly admin: AdminClient;
+  /** Of the admin API. */
+  readonly url: string;
   /** `mqtt://…` of the broker that runs on the same data directory. */
   readonly brokerUrl?: string;
 }
@@ -66,7 +68,7 @@ export function connect(options: ConnectionOptions): Connection {
     app === undefined ? url : `${url.replace(/\/+$/, '')}/appid-${app}`,
     readAdminKey(options.adminKeyFile ?? keyFile),
   );
-  return { admin, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
+  return { admin, url, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
 }
 
 /** Refuses what is no app id: it becomes a part of a path on the disk and of a URL. */

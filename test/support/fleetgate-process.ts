@@ -7,6 +7,9 @@ import { createInterface } from 'node:readline';
 const root = resolve(import.meta.dirname, '../..');
 const main = join(root, 'cli', 'main.ts');
 
+/** What `node` is called with to run `fleetgate` from the sources; the limit is that of its bin. */
+export const fleetgateCommand = ['--max-semi-space-size=16', '--conditions=@fleetgate/source', main] as const;
+
 export interface Ended {
   code: number | null;
   stdout: string;
@@ -42,7 +45,7 @@ export function temporaryDirectory(): { path: string; remove: () => void } {
 
 /** Starts `fleetgate` from the sources and waits for its ready line. */
 export async function startFleetgate(args: readonly string[]): Promise<RunningFleetgate> {
-  const child = spawn(process.execPath, ['--conditions=@fleetgate/source', main, ...args], {
+  const child = spawn(process.execPath, [...fleetgateCommand, ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -74,7 +77,7 @@ export async function startFleetgate(args: readonly string[]): Promise<RunningFl
 
 /** Runs `fleetgate` to its end. */
 export function runFleetgate(args: readonly string[], input = ''): Promise<Ended> {
-  return runCommand(process.execPath, ['--conditions=@fleetgate/source', main, ...args], { input });
+  return runCommand(process.execPath, [...fleetgateCommand, ...args], { input });
 }
 
 /** Runs any command to its end, or kills it after `timeoutMs`. */

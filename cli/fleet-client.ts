@@ -1,0 +1,150 @@
+import type { ShownCredential } from './commands/credential.ts';
+
+/** A template as the admin API shows it; `template` as `PUT` takes it. */
+export interface TemplateView {
+  name: string;
+  version: number;
+  created_at: string;
+  template: Record<string, unknown>;
+}
+
+/** A row of a job, as JSONL or CSV has it. */
+export type DeviceRow = Record<string, unknown>;
+
+export interface JobView {
+  job_id: string;
+  state: 'running' | 'done' | 'cancelled';
+  template: string;
+  template_version: number;
+  source?: string;
+  total: number;
+  start: number;
+  next_row: number;
+  created: number;
+  failed: number;
+  created_by: string;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface NewJob {
+  template: string;
+  version?: number;
+  total: number;
+  start?: number;
+  source?: string;
+}
+
+/** What became of a row of a job. */
+export interface RowResultView extends ShownCredential {
+  row: number;
+  outcome: 'created' | 'repeated' | 'failed';
+  client_id?: string;
+  auth_method?: string;
+  audience?: string[];
+  notice?: string;
+  error?: string;
+  error_description?: string;
+}
+
+/** What a row would make. */
+export interface RowPreviewView {
+  row: number;
+  client_id?: string;
+  error?: string;
+  error_description?: string;
+}
+
+export interface FailureView {
+  row: number;
+  error: string;
+  error_description: string;
+}
+
+/** What one request of an act on a selector did. */
+export interface StepView {
+  changed: number;
+  unchanged: number;
+  next_cursor?: string;
+}
+
+export interface SelectionStep {
+  selector: string;
+  cursor?: string | undefined;
+  limit?: number | undefined;
+}
+
+/** The part of the admin API that is about fleets. Throws what the API refuses with. */
+export interface FleetClient {
+  putTemplate(name: string, template: Record<string, unknown>): Promise<TemplateView>;
+  listTemplates(): Promise<TemplateView[]>;
+  getTemplate(name: string, version?: number): Promise<TemplateView>;
+  deleteTemplate(name: string): Promise<void>;
+  previewRows(
+    template: string,
+    rows: { rows: DeviceRow[]; first_row: number; start: number },
+  ): Promise<RowPreviewView[]>;
+  createJob(job: NewJob): Promise<JobView & { job_key: string }>;
+  runRows(
+    jobId: string,
+    rows: { job_key: string; first_row: number; rows: DeviceRow[] },
+  ): Promise<{ job: JobView; results: RowResultView[] }>;
+  getJob(jobId: string): Promise<JobView>;
+  listJobs(query: { limit?: number; cursor?: string }): Promise<{ jobs: JobView[]; next_cursor?: string }>;
+  cancelJob(jobId: string): Promise<JobView>;
+  listFailures(
+    jobId: string,
+    query: { limit?: number; cursor?: string },
+  ): Promise<{ failures: FailureView[]; next_cursor?: string }>;
+  countClients(query: {
+    selector: string;
+    cursor?: string | undefined;
+  }): Promise<{ count: number; next_cursor?: string }>;
+  quarantineSelected(step: SelectionStep & { reason: string }): Promise<StepView>;
+  releaseSelected(step: SelectionStep): Promise<StepView>;
+  deleteSelected(step: SelectionStep): Promise<StepView>;
+}
+
+/** @param call one request of the admin API, refused as it says */
+export function fleetClient(
+  call: (method: string, path: string, body?: unknown) => Promise<unknown>,
+): FleetClient {
+  const templatePath = (name: string) => `/v1/templates/${encodeURIComponent(name)}`;
+  const jobPath = (jobId: string) => `/v1/provisioning-jobs/${encodeURIComponent(jobId)}`;
+  return {
+    putTemplate: async (name, template) => (await call('PUT', templatePath(name), template)) as TemplateView,
+    listTemplates: async () =>
+      ((await call('GET', '/v1/templates')) as { templates: TemplateView[] }).templates,
+    getTemplate: async (name, version) =>
+      (await call('GET', `${templatePath(name)}${queryOf({ version })}`)) as TemplateView,
+    deleteTemplate: async (name) => {
+      await call('DELETE', templatePath(name));
+    },
+    previewRows: async (template, rows) =>
+      ((await call('POST', `${templatePath(template)}/preview`, rows)) as { results: RowPreviewView[] })
+        .results,
+    createJob: async (job) =>
+      (await call('POST', '/v1/provisioning-jobs', job)) as JobView & { job_key: string },
+    runRows: async (jobId, rows) =>
+      (await call('POST', `${jobPath(jobId)}/rows`, rows)) as { job: JobView; results: RowResultView[] },
+    getJob: async (jobId) => (await call('GET', jobPath(jobId))) as JobView,
+    listJobs: async (query) =>
+      (await call('GET', `/v1/provisioning-jobs${queryOf(query)}`)) as { jobs: JobView[] },
+    cancelJob: async (jobId) => (await call('POST', `${jobPath(jobId)}/cancel`)) as JobView,
+    listFailures: async (jobId, query) =>
+      (await call('GET', `${jobPath(jobId)}/failures${queryOf(query)}`)) as { failures: FailureView[] },
+    countClients: async (query) =>
+      (await call('GET', `/v1/fleet/count${queryOf(query)}`)) as { count: number },
+    quarantineSelected: async (step) => (await call('POST', '/v1/fleet/quarantine', step)) as StepView,
+    releaseSelected: async (step) => (await call('POST', '/v1/fleet/release', step)) as StepView,
+    deleteSelected: async (step) => (await call('POST', '/v1/fleet/delete', step)) as StepView,
+  };
+}
+
+function queryOf(query: Readonly<Record<string, string | number | undefined>>): string {
+  const text = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) text.set(name, String(value));
+  }
+  return text.size === 0 ? '' : `?${text}`;
+}

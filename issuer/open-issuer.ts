@@ -9,6 +9,7 @@ import { type ClientChanges, openClientChanges } from './client-changes.ts';
 import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type DeviceContexts, deviceContexts } from './coap/contexts.ts';
+import { type Campaigns, openCampaigns } from './fleet/campaigns.ts';
 import { openProvisioning, type Provisioning } from './fleet/provisioning.ts';
 import { openSelectedClients, type SelectedClientActs } from './fleet/selected-clients.ts';
 import { openTemplates, type Templates } from './fleet/templates.ts';
@@ -36,6 +37,7 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly selectedClients: SelectedClientActs;
   readonly templates: Templates;
   readonly provisioning: Provisioning;
+  readonly campaigns: Campaigns;
   readonly apiKeys: ApiKeys;
   /** What devices are known by over CoAP. */
   readonly deviceContexts: DeviceContexts;
@@ -117,6 +119,7 @@ export async function openIssuer(
       selectedClients: openSelectedClients(registry, clients, clientChanges),
       templates,
       provisioning: openProvisioning(registry, templates, now, registrations),
+      campaigns: openCampaigns(registry, now, contexts),
       secrets: openClientSecrets(registry, now, onRevoked, contexts),
       deviceContexts: deviceContexts(registry, contexts, now),
       apiKeys: openApiKeys(registry, now),

@@ -97,6 +97,8 @@ export const faultCodes = [
   'template_unknown',
   'job_unknown',
   'job_conflict',
+  'campaign_unknown',
+  'campaign_conflict',
   'secret_unknown',
   'secret_limit_reached',
   'secret_expired',

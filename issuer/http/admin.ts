@@ -7,6 +7,7 @@ import { guardAdminRoutes } from './admin-access.ts';
 import { apiKeyRoutes } from './api-key-routes.ts';
 import { appRoutes } from './app-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
+import { campaignRoutes } from './campaign-routes.ts';
 import { clientRoutes } from './client-routes.ts';
 import { jobRoutes } from './job-routes.ts';
 import { keyRoutes } from './key-routes.ts';
@@ -48,6 +49,7 @@ function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPl
     selectionRoutes(app, issuer);
     templateRoutes(app, issuer);
     jobRoutes(app, issuer);
+    campaignRoutes(app, issuer);
     secretRoutes(app, issuer);
     keyRoutes(app, issuer);
     revocationRoutes(app, issuer);

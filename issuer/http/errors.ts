@@ -28,6 +28,8 @@ const faultStatuses: ReadonlyMap<string, number> = new Map([
   ['template_unknown', 404],
   ['job_unknown', 404],
   ['job_conflict', 409],
+  ['campaign_unknown', 404],
+  ['campaign_conflict', 409],
   ['secret_unknown', 404],
   ['secret_limit_reached', 409],
   ['key_unknown', 404],

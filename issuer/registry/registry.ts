@@ -5,6 +5,7 @@ import type { NewRevocation, RecordedRevocation, RevocableToken } from '../revoc
 import type { ClientSecret } from '../secrets.ts';
 import type { ApiKeyRegistry } from './api-keys.ts';
 import type { AssertionRegistry, UsedAssertion } from './assertions.ts';
+import type { CampaignRegistry } from './campaign-registry.ts';
 import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
 import type { FleetRegistry } from './fleet-registry.ts';
 import type { SecretRegistry } from './secret-registry.ts';
@@ -120,7 +121,8 @@ export interface Registry
     ApiKeyRegistry,
     AssertionRegistry,
     SigningKeyRegistry,
-    FleetRegistry {
+    FleetRegistry,
+    CampaignRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {

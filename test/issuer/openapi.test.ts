@@ -162,6 +162,21 @@ test('each answer is as the document has it, with no field that it has not', asy
   const selector = 'template=sensor';
   await ask('post', '/v1/fleet/quarantine', '/v1/fleet/quarantine', { selector, reason: 'r', limit: 1 });
   await ask('post', '/v1/fleet/release', '/v1/fleet/release', { selector });
+  const begin = await ask('post', '/v1/campaigns', '/v1/campaigns', {
+    selector,
+    secret_lifetime_seconds: 60,
+  });
+  const { campaign_id, campaign_key } = (await begin.json()) as Record<string, string>;
+  const campaign = '/v1/campaigns/{campaign_id}';
+  const at = `/v1/campaigns/${campaign_id}`;
+  await ask('post', `${campaign}/batches`, `${at}/batches`, { campaign_key, batch: 1 });
+  await ask('post', `${campaign}/batches`, `${at}/batches`, { campaign_key, batch: 3 });
+  await ask('get', '/v1/campaigns', '/v1/campaigns?limit=1');
+  await ask('get', `${campaign}/devices`, `${at}/devices?batch=1`);
+  await ask('post', `${campaign}/pause`, `${at}/pause`, { reason: 'r' });
+  await ask('get', campaign, at);
+  await ask('post', `${campaign}/resume`, `${at}/resume`);
+  await ask('post', `${campaign}/cancel`, `${at}/cancel`);
   await ask('post', '/v1/fleet/delete', '/v1/fleet/delete', { selector });
   await ask('delete', template, '/v1/templates/sensor');
   await ask('delete', client, '/v1/clients/a');

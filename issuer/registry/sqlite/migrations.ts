@@ -279,4 +279,39 @@ export const migrations: readonly Migration[] = [
     PRIMARY KEY (job_id, row)
   ) STRICT, WITHOUT ROWID;
   `,
+  // Campaigns that rotate the secrets of many clients.
+  `
+  CREATE TABLE campaigns (
+    sequence INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    selector TEXT NOT NULL,
+    batch_size INTEGER NOT NULL CHECK (batch_size > 0),
+    confirm_seconds INTEGER NOT NULL,
+    pause_ratio REAL NOT NULL,
+    secret_lifetime_seconds INTEGER,
+    key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),
+    state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'done', 'cancelled')),
+    reason TEXT,
+    selected INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    batch_at_ms INTEGER,
+    reached TEXT,
+    confirmed INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE campaign_devices (
+    campaign_id TEXT NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+    client_id TEXT NOT NULL,
+    -- No reference: of a client that was deleted nothing is to be waited for.
+    registration INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    secret_id TEXT,
+    failure TEXT CHECK ((failure IS NULL) = (secret_id IS NOT NULL)),
+    PRIMARY KEY (campaign_id, client_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX campaign_batches ON campaign_devices (campaign_id, batch, client_id);
+  `,
 ];

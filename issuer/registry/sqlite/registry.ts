@@ -7,6 +7,7 @@ import type { SigningKeyChange, SigningKeysChanged } from '../signing-key-regist
 import type { Acts } from './acts.ts';
 import { apiKeyActs } from './api-keys.ts';
 import { auditStatements } from './audit-events.ts';
+import { campaignActs } from './campaigns.ts';
 import { clientChangeActs } from './client-changes.ts';
 import { clientSecretStatements } from './client-secrets.ts';
 import { clientStatements } from './clients.ts';
@@ -121,6 +122,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     ...secretActs(clients, secrets, { revokeClient }, sequenceStatements(database), acts),
     ...templateActs(database, acts),
     ...jobActs(database, clients, acts),
+    ...campaignActs(database, clients, secrets, acts),
     selectClients: (page) => read(() => clients.select(page)),
     countClients: (page) => read(() => clients.count(page)),
     listClients: ({ after = '', limit, filter }) => read(() => clients.list(after, limit, filter)),

@@ -61,6 +61,44 @@ export interface FailureView {
   error_description: string;
 }
 
+export interface CampaignView {
+  campaign_id: string;
+  state: 'running' | 'paused' | 'done' | 'cancelled';
+  reason?: string;
+  selector: string;
+  batch_size: number;
+  confirm_within_seconds: number;
+  pause_at: number;
+  secret_lifetime_seconds?: number;
+  selected: number;
+  confirmed: number;
+  failed: number;
+  batch: number;
+  /** These three not in a list. */
+  batch_waiting?: number;
+  batch_failed?: number;
+  batch_until?: string;
+  created_by: string;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface NewCampaign {
+  selector: string;
+  batch_size?: number;
+  confirm_within_seconds?: number;
+  pause_at?: number;
+  secret_lifetime_seconds?: number;
+}
+
+/** A client of a batch with its new secret. */
+export interface RotatedDeviceView extends ShownCredential {
+  client_id: string;
+  auth_method: string;
+  audience: string[];
+  secret_id: string;
+}
+
 /** What one request of an act on a selector did. */
 export interface StepView {
   changed: number;
@@ -96,6 +134,16 @@ export interface FleetClient {
     jobId: string,
     query: { limit?: number; cursor?: string },
   ): Promise<{ failures: FailureView[]; next_cursor?: string }>;
+  createCampaign(campaign: NewCampaign): Promise<CampaignView & { campaign_key: string }>;
+  getCampaign(campaignId: string): Promise<CampaignView>;
+  listCampaigns(query: { limit?: number; cursor?: string }): Promise<{ campaigns: CampaignView[] }>;
+  rotateBatch(
+    campaignId: string,
+    request: { campaign_key: string; batch: number },
+  ): Promise<{ campaign: CampaignView; devices: RotatedDeviceView[] }>;
+  pauseCampaign(campaignId: string, reason: string): Promise<CampaignView>;
+  resumeCampaign(campaignId: string): Promise<CampaignView>;
+  cancelCampaign(campaignId: string): Promise<CampaignView>;
   countClients(query: {
     selector: string;
     cursor?: string | undefined;
@@ -110,6 +158,7 @@ export function fleetClient(
   call: (method: string, path: string, body?: unknown) => Promise<unknown>,
 ): FleetClient {
   const templatePath = (name: string) => `/v1/templates/${encodeURIComponent(name)}`;
+  const campaignPath = (campaignId: string) => `/v1/campaigns/${encodeURIComponent(campaignId)}`;
   const jobPath = (jobId: string) => `/v1/provisioning-jobs/${encodeURIComponent(jobId)}`;
   return {
     putTemplate: async (name, template) => (await call('PUT', templatePath(name), template)) as TemplateView,
@@ -133,6 +182,22 @@ export function fleetClient(
     cancelJob: async (jobId) => (await call('POST', `${jobPath(jobId)}/cancel`)) as JobView,
     listFailures: async (jobId, query) =>
       (await call('GET', `${jobPath(jobId)}/failures${queryOf(query)}`)) as { failures: FailureView[] },
+    createCampaign: async (campaign) =>
+      (await call('POST', '/v1/campaigns', campaign)) as CampaignView & { campaign_key: string },
+    getCampaign: async (campaignId) => (await call('GET', campaignPath(campaignId))) as CampaignView,
+    listCampaigns: async (query) =>
+      (await call('GET', `/v1/campaigns${queryOf(query)}`)) as { campaigns: CampaignView[] },
+    rotateBatch: async (campaignId, request) =>
+      (await call('POST', `${campaignPath(campaignId)}/batches`, request)) as {
+        campaign: CampaignView;
+        devices: RotatedDeviceView[];
+      },
+    pauseCampaign: async (campaignId, reason) =>
+      (await call('POST', `${campaignPath(campaignId)}/pause`, { reason })) as CampaignView,
+    resumeCampaign: async (campaignId) =>
+      (await call('POST', `${campaignPath(campaignId)}/resume`)) as CampaignView,
+    cancelCampaign: async (campaignId) =>
+      (await call('POST', `${campaignPath(campaignId)}/cancel`)) as CampaignView,
     countClients: async (query) =>
       (await call('GET', `/v1/fleet/count${queryOf(query)}`)) as { count: number },
     quarantineSelected: async (step) => (await call('POST', '/v1/fleet/quarantine', step)) as StepView,

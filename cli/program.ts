@@ -4,6 +4,7 @@ import { addApiKeyCommands } from './commands/api-key-program.ts';
 import { addAppCommands } from './commands/app-program.ts';
 import { addAuditCommands } from './commands/audit-program.ts';
 import { addBackupCommands } from './commands/backup-program.ts';
+import { addCampaignCommands } from './commands/campaign-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addFleetCommands } from './commands/fleet-program.ts';
@@ -50,6 +51,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addClientCommands(program);
   addTemplateCommands(program);
   addFleetCommands(program);
+  addCampaignCommands(program);
   addAppCommands(program);
   addApiKeyCommands(program);
   addTokenCommands(program);

@@ -58,7 +58,10 @@ test('batch follows batch when each client has used its new secret, and the old 
   const first = await rotate(campaign, 1);
   expect(first.devices.map(({ client_id }) => client_id)).toEqual(['d1', 'd2']);
   expect(first.campaign).toMatchObject({ batch: 1, batch_waiting: 2, confirmed: 0 });
-  await expect(rotate(campaign, 2)).rejects.toMatchObject({ status: 409, message: /2 of batch 1/ });
+  await expect(rotate(campaign, 2)).rejects.toMatchObject({
+    status: 409,
+    message: expect.stringMatching(/2 of batch 1/),
+  });
   for (const device of first.devices) expect(await use(device)).toBe(200);
   expect(await show(campaign)).toMatchObject({ batch_waiting: 0, confirmed: 2 });
   const second = await rotate(campaign, 2);
@@ -91,7 +94,10 @@ test('a campaign pauses by itself when too many of a batch do not use their new 
     confirmed: 1,
     failed: 1,
   });
-  await expect(rotate(campaign, 2)).rejects.toMatchObject({ status: 409, message: /paused: 1 of 2/ });
+  await expect(rotate(campaign, 2)).rejects.toMatchObject({
+    status: 409,
+    message: expect.stringMatching(/paused: 1 of 2/),
+  });
   // It was never without: the old secret goes on.
   expect(await use({ client_id: 'd2', client_secret: secrets.get('d2') as string })).toBe(200);
   expect(await act(campaign, 'resume')).toMatchObject({ state: 'running' });
@@ -173,10 +179,12 @@ test('one that was paused or cancelled begins no batch', async () => {
     state: 'paused',
     reason: 'lunch',
   });
-  await expect(rotate(campaign, 1)).rejects.toMatchObject({ message: /paused: lunch/ });
+  await expect(rotate(campaign, 1)).rejects.toMatchObject({
+    message: expect.stringMatching(/paused: lunch/),
+  });
   expect(await act(campaign, 'cancel')).toMatchObject({ state: 'cancelled' });
   await expect(act(campaign, 'resume')).rejects.toMatchObject({ status: 409 });
-  await expect(rotate(campaign, 1)).rejects.toMatchObject({ message: /cancelled/ });
+  await expect(rotate(campaign, 1)).rejects.toMatchObject({ message: expect.stringMatching(/cancelled/) });
 });
 
 test.each([
@@ -187,5 +195,5 @@ test.each([
   [{ confirm_within_seconds: 0 }, /confirm_within_seconds/],
 ])('a campaign with %j is refused', async (plan, message) => {
   const { begin } = await fleet(0);
-  await expect(begin(plan)).rejects.toMatchObject({ status: 400, message });
+  await expect(begin(plan)).rejects.toMatchObject({ status: 400, message: expect.stringMatching(message) });
 });

@@ -220,12 +220,9 @@ test('a preview says what would be made and what would fail, and makes nothing',
     results: [
       { row: 11, client_id: 'sensor-1' },
       { row: 12, error: 'invalid_request' },
-      { row: 13, error: 'registry_conflict', error_description: /already/ },
+      { row: 13, error: 'registry_conflict', error_description: expect.stringContaining('already') },
       { row: 14, error: 'registry_conflict', error_description: expect.stringContaining('row 11') },
-    ].map((one) => ({
-      ...one,
-      ...('error_description' in one && { error_description: expect.any(String) }),
-    })),
+    ],
   });
   expect((await call('GET', '/v1/clients/sensor-1')).status).toBe(404);
 });

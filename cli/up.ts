@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
 import { type AuditFile, openAuditFile } from './audit-file.ts';
+import { enrollmentHookOf } from './config/enrollment-hook.ts';
 import { issuerHttpOptions } from './config/issuer-http.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
@@ -144,6 +145,7 @@ function openIssuer(
     keyRotationDays: issuer.key_rotation_days,
     defaultAudience: issuer.default_audience,
     auditRetentionDays: issuer.audit_retention_days,
+    ...enrollmentHookOf(issuer.enrollment_hook),
     limits: {
       maxClientTokensPerSecond: issuer.limits.max_client_tokens_per_second,
       maxAddressRequestsPerSecond: issuer.limits.max_address_requests_per_second,

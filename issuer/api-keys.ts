@@ -3,6 +3,7 @@ import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { administrativeActs } from './administrative-act.ts';
 import { adminActor, anonymousActor, auditEvent, type Caller } from './audit.ts';
 import type { Administrator } from './clients.ts';
+import { limitRecords } from './record-limit.ts';
 import type { ApiKeyRecord } from './registry/api-keys.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Role } from './roles.ts';
@@ -21,10 +22,6 @@ const MAX_LIFETIME_MS = 10 * 365 * 86_400_000;
 
 /** How often it is written that a key was used. Ours: a write for each request would cost more than the request. */
 const TOUCH_INTERVAL_MS = 60_000;
-
-/** Presented keys that were refused, a minute, of which the audit trail has rows: a flood must not fill the disk. */
-const MAX_REFUSED_KEYS_PER_MINUTE = 60;
-const MINUTE_MS = 60_000;
 
 /** The prefix lets a scanner for leaked secrets know one. */
 const apiKeyPattern = /^fgk_[A-Za-z0-9_-]{43}$/;
@@ -85,18 +82,7 @@ export function openApiKeys(
   random: (size: number) => Buffer = randomBytes,
 ): ApiKeys {
   const { event, recorded } = administrativeActs(registry, now);
-  let minute = 0;
-  let refusedInMinute = 0;
-
-  function isRecordDue(atMs: number): boolean {
-    const ofNow = Math.floor(atMs / MINUTE_MS);
-    if (ofNow !== minute) {
-      minute = ofNow;
-      refusedInMinute = 0;
-    }
-    refusedInMinute += 1;
-    return refusedInMinute <= MAX_REFUSED_KEYS_PER_MINUTE;
-  }
+  const isRecordDue = limitRecords();
 
   function generate(): { secret: string; hash: Uint8Array } {
     const secret = `fgk_${random(32).toString('base64url')}`;

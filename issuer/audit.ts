@@ -23,6 +23,13 @@ export type AuditAction =
   | 'campaign.resume'
   | 'campaign.finish'
   | 'campaign.cancel'
+  | 'enrollment.create'
+  | 'enrollment.revoke'
+  | 'enrollment.roll_key'
+  | 'enrollment.allow'
+  | 'enrollment.approve'
+  | 'enrollment.reject'
+  | 'device.enroll'
   | 'secret.rotate'
   | 'secret.end'
   | 'secret.first_use'
@@ -74,6 +81,8 @@ export interface Caller {
 export const adminActor = (keyName: string) => `admin:${keyName}`;
 /** A client by the id it claims; whether it proved it says the result. */
 export const clientActor = (clientId: string) => `client:${clientId}`;
+/** A device by the enrollment whose claim code or key it has shown. */
+export const enrollmentActor = (enrollmentId: string) => `enrollment:${enrollmentId}`;
 /** A request that names nobody, or nobody that could exist. */
 export const anonymousActor = 'anonymous';
 /** Whoever works on the files of the data directory while no issuer runs on it. */

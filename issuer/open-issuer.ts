@@ -10,13 +10,16 @@ import { type ClientSecrets, openClientSecrets } from './client-secrets.ts';
 import { type Clients, openClients } from './clients.ts';
 import { type DeviceContexts, deviceContexts } from './coap/contexts.ts';
 import { type Campaigns, openCampaigns } from './fleet/campaigns.ts';
+import { type EnrollCall, type Enrolled, enroller } from './fleet/enroll.ts';
+import { enrollmentHook } from './fleet/enrollment-hook.ts';
+import { type Enrollments, openEnrollments } from './fleet/enrollments.ts';
 import { openProvisioning, type Provisioning } from './fleet/provisioning.ts';
 import { openSelectedClients, type SelectedClientActs } from './fleet/selected-clients.ts';
 import { openTemplates, type Templates } from './fleet/templates.ts';
 import { type TokenIntrospector, tokenIntrospector } from './introspect-token.ts';
 import { type TokenIssuer, tokenIssuer } from './issue.ts';
 import { type KeyAdministration, keyAdministration } from './keys/key-administration.ts';
-import { openKeyEncryption } from './keys/key-encryption.ts';
+import { type KeyEncryption, openKeyEncryption } from './keys/key-encryption.ts';
 import { openSigningKeys } from './keys/signing-keys.ts';
 import { limitRequests } from './limited-requests.ts';
 import { type AppFigures, observeRequests } from './observer.ts';
@@ -38,6 +41,9 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   readonly templates: Templates;
   readonly provisioning: Provisioning;
   readonly campaigns: Campaigns;
+  readonly enrollments: Enrollments;
+  /** Gives a device its identity; see `enroller`. */
+  enroll(call: EnrollCall): Promise<Enrolled>;
   readonly apiKeys: ApiKeys;
   /** What devices are known by over CoAP. */
   readonly deviceContexts: DeviceContexts;
@@ -81,11 +87,13 @@ export async function openIssuer(
   try {
     const policy = options.keyRotation;
     let contexts = noContexts;
+    let keyEncryption: KeyEncryption | undefined;
     const keys = await openSigningKeys({
       registry,
       openEncryption: (isNeeded) => {
         const encryption = openKeyEncryption(keyEncryptionKey, isNeeded);
         if (options.coap !== undefined) contexts = contextVault(encryption);
+        keyEncryption = encryption;
         return encryption;
       },
       algorithm: options.signingAlgorithm,
@@ -112,6 +120,8 @@ export async function openIssuer(
     const clients = openClients(registry, now, onRevoked, registrations);
     const clientChanges = openClientChanges(registry, now, onRevoked, options);
     const templates = openTemplates(registry, now, options);
+    const encryption = keyEncryption as KeyEncryption;
+    const hook = options.enrollmentHook && enrollmentHook(options.enrollmentHook, log);
     return {
       ...(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
       clients,
@@ -120,6 +130,8 @@ export async function openIssuer(
       templates,
       provisioning: openProvisioning(registry, templates, now, registrations),
       campaigns: openCampaigns(registry, now, contexts),
+      enrollments: openEnrollments(registry, templates, encryption, now, options),
+      enroll: enroller({ registry, templates, encryption, registrations, issuerUrl, hook, now, monotonicMs }),
       secrets: openClientSecrets(registry, now, onRevoked, contexts),
       deviceContexts: deviceContexts(registry, contexts, now),
       apiKeys: openApiKeys(registry, now),

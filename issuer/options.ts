@@ -1,5 +1,12 @@
-import { FleetgateError, nearest, type SigningAlgorithm, signingAlgorithms } from '@fleetgate/shared';
+import {
+  FleetgateError,
+  isSecureAddress,
+  nearest,
+  type SigningAlgorithm,
+  signingAlgorithms,
+} from '@fleetgate/shared';
 import type { Logger } from 'pino';
+import type { EnrollmentHookOptions } from './fleet/enrollment-hook.ts';
 import type { TlsMaterial } from './http/tls.ts';
 import type { EncryptionKeySource } from './keys/key-encryption.ts';
 import type { RotationPolicy } from './keys/lifecycle.ts';
@@ -76,6 +83,8 @@ export interface IssuerOptions {
     /** How long a reader may read nothing before it is cut off. Default 10. */
     readonly drainTimeoutSeconds?: number;
   };
+  /** Decides beside the enrollment whether a device gets in. Default: none. */
+  readonly enrollmentHook?: EnrollmentHookOptions | undefined;
   /** Is told of each request; `prometheusObserver` of `@fleetgate/issuer/metrics` counts for Prometheus. */
   readonly observer?: IssuerObserver;
   /** Default: no log. */
@@ -102,6 +111,7 @@ const optionNames = [
   'auditRetentionDays',
   'limits',
   'revocationFeed',
+  'enrollmentHook',
   'observer',
   'log',
   'now',
@@ -132,6 +142,7 @@ export interface ResolvedOptions {
   readonly auditRetentionDays: number;
   readonly limits: RequestLimits;
   readonly revocationFeed: Required<NonNullable<IssuerOptions['revocationFeed']>>;
+  readonly enrollmentHook: EnrollmentHookOptions | undefined;
   readonly observer: IssuerObserver | undefined;
   readonly log: Logger | undefined;
   readonly now: () => number;
@@ -204,10 +215,19 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     auditRetentionDays,
     limits: Object.freeze(limits),
     revocationFeed: Object.freeze(revocationFeed),
+    enrollmentHook: options.enrollmentHook && checkHook(options.enrollmentHook),
     observer: options.observer,
     log: options.log,
     now: options.now ?? Date.now,
   });
+}
+
+function checkHook(hook: EnrollmentHookOptions): EnrollmentHookOptions {
+  if ('command' in hook && hook.command.length === 0) invalid('enrollment_hook.command must name a program');
+  if ('url' in hook && !isSecureAddress(hook.url)) {
+    invalid('enrollment_hook.url must be an https URL; http only on a loopback host');
+  }
+  return Object.freeze({ ...hook });
 }
 
 function keySourceOf({

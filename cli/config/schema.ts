@@ -106,6 +106,27 @@ const issuer = Type.Object(
       },
       { ...closed, default: {} },
     ),
+    enrollment_hook: Type.Optional(
+      Type.Object(
+        {
+          command: Type.Optional(
+            Type.Array(Type.String({ minLength: 1 }), {
+              minItems: 1,
+              maxItems: 64,
+              description: 'program and its arguments; the question is on its standard input',
+            }),
+          ),
+          url: url('webhook instead, https unless loopback'),
+          timeout_seconds: Type.Integer({
+            minimum: 1,
+            maximum: 60,
+            default: 5,
+            description: 'how long it may take; then the device is told to come again',
+          }),
+        },
+        closed,
+      ),
+    ),
     default_audience: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       maxItems: 16,

@@ -3,8 +3,8 @@ import { parseStrictJson } from '../http/strict-json.ts';
 import { type AssertionAlgorithm, assertionAlgorithmOf } from './client-keys.ts';
 
 /** A client assertion taken apart, each claim of its type, nothing in it believed yet. Times in seconds since 1970. */
-export interface Assertion {
-  readonly algorithm: AssertionAlgorithm;
+export interface Assertion<Algorithm = AssertionAlgorithm> {
+  readonly algorithm: Algorithm;
   readonly keyId: string | undefined;
   readonly issuer: string;
   readonly subject: string;
@@ -38,9 +38,17 @@ const compactPattern = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
  * spelling of its bytes, no member twice, and nothing in the header that names a key from elsewhere.
  */
 export function parseAssertion(text: string): Assertion | undefined {
+  return parseSigned(text, assertionAlgorithmOf);
+}
+
+/** The same for one that is signed by other algorithms. */
+export function parseSigned<Algorithm>(
+  text: string,
+  algorithmOf: (name: unknown) => Algorithm | undefined,
+): Assertion<Algorithm> | undefined {
   if (text.length > MAX_ASSERTION_LENGTH || !compactPattern.test(text)) return undefined;
   const [header, claims, signature] = text.split('.').map(decodeCanonical);
-  const readHeader = header && readHeaderOf(objectOf(header));
+  const readHeader = header && readHeaderOf(objectOf(header), algorithmOf);
   const readClaims = claims && readClaimsOf(objectOf(claims));
   if (readHeader === undefined || readClaims === undefined || signature === undefined) return undefined;
   const dot = text.lastIndexOf('.');
@@ -54,7 +62,11 @@ export function parseAssertion(text: string): Assertion | undefined {
 
 /** What is wrong with the times of an assertion now; `undefined` for nothing. */
 export function assertionLifetimeProblem(
-  { expiresAtSeconds, issuedAtSeconds, notBeforeSeconds }: Assertion,
+  {
+    expiresAtSeconds,
+    issuedAtSeconds,
+    notBeforeSeconds,
+  }: Pick<Assertion, 'expiresAtSeconds' | 'issuedAtSeconds' | 'notBeforeSeconds'>,
   nowSeconds: number,
 ): 'expired' | 'too_long' | 'not_yet_valid' | undefined {
   const latestSeconds = nowSeconds + MAX_CLOCK_AHEAD_SECONDS;
@@ -72,9 +84,12 @@ export function assertionLifetimeProblem(
 
 type Members = ReadonlyMap<string, unknown>;
 
-function readHeaderOf(header: Members | undefined): Pick<Assertion, 'algorithm' | 'keyId'> | undefined {
+function readHeaderOf<Algorithm>(
+  header: Members | undefined,
+  algorithmOf: (name: unknown) => Algorithm | undefined,
+): Pick<Assertion<Algorithm>, 'algorithm' | 'keyId'> | undefined {
   if (header === undefined || refusedParameters.some((name) => header.has(name))) return undefined;
-  const algorithm = assertionAlgorithmOf(header.get('alg'));
+  const algorithm = algorithmOf(header.get('alg'));
   const keyId = header.get('kid');
   if (algorithm === undefined || !isKindOfAssertion(header.get('typ'))) return undefined;
   if (keyId !== undefined && !isShortText(keyId, MAX_KEY_ID_LENGTH)) return undefined;

@@ -14,7 +14,8 @@ import type {
 import type { ClientRecord, NewClientRecord, Registry } from '../registry/registry.ts';
 import { isLiveSecret } from '../secrets.ts';
 import { DERIVATION_KEY_BYTES, derivedRandom, uuidOf } from './derived-random.ts';
-import { type CompiledTemplate, compileTemplate, type DeviceRow } from './template.ts';
+import type { GivenRow } from './device-row.ts';
+import { type CompiledTemplate, compileTemplate } from './template.ts';
 import type { Templates } from './templates.ts';
 
 /** Rows that one request may bring. */
@@ -26,9 +27,6 @@ const ROWS_OF_AN_ACT = 50;
 /** Rows of one job. Ours: more devices than one registry is made for. */
 const MAX_TOTAL = 10_000_000;
 const MAX_SOURCE_LENGTH = 256;
-
-/** A row as it came: what could be read of it, or why it could not. */
-export type GivenRow = DeviceRow | { readonly unreadable: string };
 
 /** What became of a row. `row` counts from 1. */
 export type RowResult =

@@ -66,6 +66,8 @@ const patternFields: ReadonlyMap<PatternField, string> = new Map<PatternField, s
 export interface CompiledTemplate {
   /** The names of values that rows may give, for `{serial}` and its like. */
   readonly names: ReadonlySet<string>;
+  /** What client ids are made of. */
+  readonly idNames: readonly string[];
   /** @throws OAuthError `invalid_request`, naming what the row lacks or what is wrong with it */
   fill(row: DeviceRow, place: RowPlace, nowMs: number): ClientRegistration & { readonly clientId: string };
 }
@@ -98,6 +100,7 @@ export function compileTemplate(template: Template, settings: RegistrationSettin
 
   return {
     names,
+    idNames: namesOf(id),
     fill(row, { number, uuid }, nowMs) {
       const values = new Map(row.values);
       values.set('n', String(number));

@@ -9,6 +9,7 @@ import { appRoutes } from './app-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { campaignRoutes } from './campaign-routes.ts';
 import { clientRoutes } from './client-routes.ts';
+import { enrollmentRoutes } from './enrollment-routes.ts';
 import { jobRoutes } from './job-routes.ts';
 import { keyRoutes } from './key-routes.ts';
 import { answer, refusal, serveOpenApi } from './openapi.ts';
@@ -50,6 +51,7 @@ function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPl
     templateRoutes(app, issuer);
     jobRoutes(app, issuer);
     campaignRoutes(app, issuer);
+    enrollmentRoutes(app, issuer);
     secretRoutes(app, issuer);
     keyRoutes(app, issuer);
     revocationRoutes(app, issuer);

@@ -1,12 +1,13 @@
 import { OAuthError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { readRow } from '../fleet/device-row.ts';
 import type { RowResult } from '../fleet/provisioning.ts';
 import type { Issuer } from '../open-issuer.ts';
 import type { JobRecord } from '../registry/fleet-registry.ts';
 import { administratorOf } from './admin-access.ts';
 import { Credential, credentialView } from './credential-wire.ts';
-import { firstRow, MAX_ROWS_BYTES, Rows, readRow, start } from './device-row.ts';
+import { firstRow, MAX_ROWS_BYTES, Rows, start } from './device-row.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 import { time } from './secret-wire.ts';

@@ -35,6 +35,7 @@ export const paths = {
   revoke: '/oauth/revoke',
   introspect: '/oauth/introspect',
   revocations: '/revocations',
+  enroll: '/enroll',
   jwks: '/.well-known/jwks.json',
   oauthMetadata: '/.well-known/oauth-authorization-server',
   openidMetadata: '/.well-known/openid-configuration',

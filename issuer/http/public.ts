@@ -2,6 +2,7 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Issuer } from '../open-issuer.ts';
 import { tokenEndpointPaths } from '../token-endpoint-paths.ts';
 import { certificateOf } from './connection-certificate.ts';
+import { enrollEndpoint } from './enroll-route.ts';
 import { metadata, paths } from './metadata.ts';
 import { keepBodiesRaw } from './raw-body.ts';
 import { type FeedOptions, revocationStream } from './revocation-stream.ts';
@@ -44,6 +45,9 @@ export function publicRoutes(
     }
     for (const url of everywhere(paths.introspect, '/auth/oauth/introspect')) {
       addRoute(app, url, { POST: { handler: introspectionEndpoint(issuer) } });
+    }
+    for (const url of everywhere(paths.enroll)) {
+      addRoute(app, url, { POST: { handler: enrollEndpoint(issuer) } });
     }
     const stream = revocationStream(app, issuer, feed);
     for (const url of everywhere(paths.revocations)) addRoute(app, url, { GET: stream });

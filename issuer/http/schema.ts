@@ -1,6 +1,6 @@
 import { nearest, OAuthError } from '@fleetgate/shared';
 import type { FastifySchemaCompiler } from 'fastify';
-import type { TSchema } from 'typebox';
+import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 
 /** Validates what a route's schema describes. What is wrong is refused naming the field, never quoting a value. */
@@ -13,6 +13,18 @@ export const schemaCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPar
       : { error: new OAuthError('invalid_request', problem(schema, compiled.Errors(value))) };
   };
 };
+
+/**
+ * Reads a body without a route's schema.
+ * @throws OAuthError `invalid_request`, naming the field
+ */
+export function bodyReader<Schema extends TSchema>(schema: Schema): (value: unknown) => Static<Schema> {
+  const compiled = Compile(schema);
+  return (value) => {
+    if (compiled.Check(value)) return value as Static<Schema>;
+    throw new OAuthError('invalid_request', problem(schema, compiled.Errors(value)));
+  };
+}
 
 /** A query comes as text: the digits of an integer become one, true and false a boolean, and nothing else changes. */
 function fromText(schema: TSchema, input: unknown): unknown {

@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { readRow } from '../fleet/device-row.ts';
 import { MAX_ROWS } from '../fleet/provisioning.ts';
 import type { Issuer } from '../open-issuer.ts';
 import { administratorOf } from './admin-access.ts';
-import { firstRow, MAX_ROWS_BYTES, Rows, readRow, start } from './device-row.ts';
+import { firstRow, MAX_ROWS_BYTES, Rows, start } from './device-row.ts';
 import { answer, refusal } from './openapi.ts';
 import { addRoute, type MethodRoute } from './routes.ts';
 import { Template, TemplateBody, templateView, toTemplate } from './template-wire.ts';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 import { APP_DATABASE, openAppFiles } from '../apps/app-files.ts';
 import { auditEvent, issuerActor } from '../audit.ts';
+import { groupKeyLabel } from '../fleet/enrollments.ts';
 import { contextLabel, type StoredContext } from '../oscore-context.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { StoredSigningKey } from '../registry/signing-key-registry.ts';
@@ -22,8 +23,8 @@ export interface ReencryptOptions {
 }
 
 /**
- * Encrypts the private signing keys and the OSCORE contexts under another key; how many were not under it before. For when no issuer runs on
- * the database. After it was broken off it is run again: what is done already is left as it is.
+ * Encrypts the private signing keys, the OSCORE contexts and the group keys under another key; how many were not under
+ * it before. For when no issuer runs on the database. After it was broken off it is run again: what is done already is left as it is.
  * @throws FleetgateError `key_file_invalid` when a signing key is under neither, `registry_unavailable`,
  *   `registry_schema_newer`
  */
@@ -40,6 +41,7 @@ export async function reencryptSigningKeys(options: ReencryptOptions): Promise<n
       const encryptions = { from, to, atMs: now() };
       reencrypted += await reencryptKeys(registry, encryptions);
       reencrypted += await reencryptContexts(registry, encryptions);
+      reencrypted += await reencryptGroupKeys(registry, encryptions);
     } finally {
       await registry.close();
     }
@@ -99,6 +101,31 @@ async function reencryptContexts(registry: Registry, { from, to, atMs }: Encrypt
     }
     reencrypted += put.length;
     after = last.kid;
+  }
+}
+
+async function reencryptGroupKeys(registry: Registry, { from, to, atMs }: Encryptions): Promise<number> {
+  let reencrypted = 0;
+  let after = '';
+  for (;;) {
+    const page = await registry.listGroupKeys({ after, limit: BATCH_CONTEXTS });
+    for (const { id, groupKeys } of page) {
+      const again = (which: 'primary' | 'secondary') => {
+        const label = groupKeyLabel(id, which);
+        const ciphertext = groupKeys[which];
+        return decrypts(to, ciphertext, label)
+          ? ciphertext
+          : to.encrypt(from.decrypt(ciphertext, label), label);
+      };
+      const put = { primary: again('primary'), secondary: again('secondary') };
+      if (put.primary === groupKeys.primary && put.secondary === groupKeys.secondary) continue;
+      const event = auditEvent({ atMs, actor: issuerActor, action: 'key.reencrypt', target: id });
+      await registry.setGroupKeys(id, put, event);
+      reencrypted += 2;
+    }
+    const last = page.at(-1);
+    if (last === undefined) return reencrypted;
+    after = last.id;
   }
 }
 

@@ -7,6 +7,7 @@ import type { ApiKeyRegistry } from './api-keys.ts';
 import type { AssertionRegistry, UsedAssertion } from './assertions.ts';
 import type { CampaignRegistry } from './campaign-registry.ts';
 import type { ClientChangesRegistry, ClientFilter } from './client-changes.ts';
+import type { EnrollmentRegistry } from './enrollment-registry.ts';
 import type { FleetRegistry } from './fleet-registry.ts';
 import type { SecretRegistry } from './secret-registry.ts';
 import type { SigningKeyRegistry } from './signing-key-registry.ts';
@@ -122,7 +123,8 @@ export interface Registry
     AssertionRegistry,
     SigningKeyRegistry,
     FleetRegistry,
-    CampaignRegistry {
+    CampaignRegistry,
+    EnrollmentRegistry {
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {

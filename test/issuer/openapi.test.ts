@@ -178,6 +178,46 @@ test('each answer is as the document has it, with no field that it has not', asy
   await ask('post', `${campaign}/resume`, `${at}/resume`);
   await ask('post', `${campaign}/cancel`, `${at}/cancel`);
   await ask('post', '/v1/fleet/delete', '/v1/fleet/delete', { selector });
+  const enrollment = '/v1/enrollments/{enrollment_id}';
+  const forGroup = { id: 'sensor-{registration_id}' };
+  await ask('put', template, '/v1/templates/line', forGroup);
+  const opened = await ask('post', '/v1/enrollments', '/v1/enrollments', {
+    template: 'line',
+    kind: 'group_key',
+    device: { line: '1' },
+    max_uses: 5,
+    expires_at: soon(),
+    approval: true,
+    replace: true,
+  });
+  const { enrollment_id } = (await opened.json()) as Record<string, string>;
+  const coded = await ask('post', '/v1/enrollments', '/v1/enrollments', { template: 'line', approval: true });
+  const { claim_code } = (await coded.json()) as Record<string, string>;
+  await ask('post', '/v1/enrollments', '/v1/enrollments', { template: 'ghost' });
+  await ask('get', '/v1/enrollments', '/v1/enrollments?limit=1');
+  await ask('get', enrollment, `/v1/enrollments/${enrollment_id}`);
+  await ask('post', `${enrollment}/keys`, `/v1/enrollments/${enrollment_id}/keys`, { key: 'secondary' });
+  await ask('post', `${enrollment}/allow`, `/v1/enrollments/${enrollment_id}/allow`, { client_ids: ['a'] });
+  await ask('put', template, '/v1/templates/line', { id: 'sensor-{serial}', group: 'g', labels: { a: 'b' } });
+  const nonce = 'n'.repeat(43);
+  await fetch(`${fixture.issuer.url}/enroll`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ claim_code, device: { serial: '1' }, nonce }),
+  });
+  const waiting = await ask(
+    'get',
+    '/v1/enrollment-requests',
+    '/v1/enrollment-requests?state=pending&limit=1',
+  );
+  const { requests } = (await waiting.json()) as { requests: { request_id: string }[] };
+  const of = `/v1/enrollment-requests/${requests[0]?.request_id}`;
+  const waits = '/v1/enrollment-requests/{request_id}';
+  await ask('post', `${waits}/approve`, `${of}/approve`);
+  await ask('post', `${waits}/reject`, `${of}/reject`, { reason: 'r' });
+  await ask('get', '/v1/enrollment-requests', '/v1/enrollment-requests');
+  await ask('post', `${enrollment}/revoke`, `/v1/enrollments/${enrollment_id}/revoke`);
+  await ask('get', enrollment, `/v1/enrollments/${enrollment_id}`);
   await ask('delete', template, '/v1/templates/sensor');
   await ask('delete', client, '/v1/clients/a');
   await ask('post', '/v1/api-keys', '/v1/api-keys', { name: 'ci', role: 'auditor', expires_at: soon() });

@@ -44,6 +44,11 @@ export function carryOver(database: Database, nowMs: number): number {
     -- What was used once is not to be used again.
     INSERT OR IGNORE INTO main.used_assertions SELECT * FROM previous.used_assertions;
 
+    -- A claim code that was used up or revoked opens nothing again.
+    UPDATE enrollments SET uses = max(enrollments.uses, other.uses),
+      revoked_at_ms = ifnull(enrollments.revoked_at_ms, other.revoked_at_ms)
+    FROM previous.enrollments AS other WHERE other.id = enrollments.id;
+
     UPDATE clients SET issued_ahead_at = max(ifnull(clients.issued_ahead_at, 0), other.issued_ahead_at)
     FROM previous.clients AS other
     WHERE other.client_id = clients.client_id AND other.issued_ahead_at IS NOT NULL;

@@ -314,4 +314,45 @@ export const migrations: readonly Migration[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX campaign_batches ON campaign_devices (campaign_id, batch, client_id);
   `,
+  // Enrollments: devices that get their identity by a claim code or a group key.
+  `
+  CREATE TABLE enrollments (
+    sequence INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    code_hash BLOB UNIQUE CHECK (length(code_hash) = 32),
+    primary_key BLOB CHECK ((primary_key IS NULL) = (code_hash IS NOT NULL)),
+    secondary_key BLOB CHECK ((secondary_key IS NULL) = (primary_key IS NULL)),
+    template TEXT NOT NULL,
+    row TEXT NOT NULL,
+    max_uses INTEGER CHECK (max_uses > 0),
+    uses INTEGER NOT NULL,
+    expires_at_ms INTEGER,
+    needs_approval INTEGER NOT NULL CHECK (needs_approval IN (0, 1)),
+    replaces INTEGER NOT NULL CHECK (replaces IN (0, 1)),
+    revoked_at_ms INTEGER,
+    created_by TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE enrollment_allowed (
+    enrollment_id TEXT NOT NULL REFERENCES enrollments (id) ON DELETE CASCADE,
+    client_id TEXT NOT NULL,
+    PRIMARY KEY (enrollment_id, client_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE enrollment_requests (
+    sequence INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    enrollment_id TEXT NOT NULL REFERENCES enrollments (id) ON DELETE CASCADE,
+    device_hash BLOB NOT NULL CHECK (length(device_hash) = 32),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'enrolled')),
+    client_id TEXT NOT NULL,
+    template_version INTEGER NOT NULL,
+    registration TEXT NOT NULL,
+    salt BLOB NOT NULL CHECK (length(salt) = 32),
+    reason TEXT,
+    created_at_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL,
+    UNIQUE (enrollment_id, device_hash)
+  ) STRICT;
+  CREATE INDEX enrollment_requests_by_state ON enrollment_requests (state, sequence) WHERE state = 'pending';
+  `,
 ];

@@ -13,6 +13,7 @@ import { clientSecretStatements } from './client-secrets.ts';
 import { clientStatements } from './clients.ts';
 import { sequenceStatements } from './coap-sequence.ts';
 import { asRegistryError, checkPages, forgetPages, isFault, openDatabase, touch } from './database.ts';
+import { enrollmentActs } from './enrollments.ts';
 import { groupCommit } from './group-commit.ts';
 import { jobActs } from './provisioning.ts';
 import { revocationStatements } from './revocations.ts';
@@ -123,6 +124,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
     ...templateActs(database, acts),
     ...jobActs(database, clients, acts),
     ...campaignActs(database, clients, secrets, acts),
+    ...enrollmentActs(database, clients, secrets, { revokeClient }, acts),
     selectClients: (page) => read(() => clients.select(page)),
     countClients: (page) => read(() => clients.count(page)),
     listClients: ({ after = '', limit, filter }) => read(() => clients.list(after, limit, filter)),

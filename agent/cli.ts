@@ -7,6 +7,7 @@ import {
 } from '@fleetgate/shared';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from './commands/device.ts';
+import { type EnrollFlags, enroll } from './commands/enroll.ts';
 import { type PublishFlags, publish } from './commands/publish.ts';
 import { type RunFlags, run } from './commands/run.ts';
 import { type SubscribeFlags, subscribe } from './commands/subscribe.ts';
@@ -47,6 +48,7 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 bad usage or credentials.
 Data goes to stdout, all else to stderr. A secret or token is never an argument.`,
     );
+  addEnroll(program);
   addToken(program);
   addRun(program);
   addPublish(program);
@@ -58,6 +60,40 @@ Data goes to stdout, all else to stderr. A secret or token is never an argument.
       .showHelpAfterError(`('fleetgate-agent ${command.name()} --help' lists its options)`);
   }
   return program;
+}
+
+function addEnroll(program: Command): void {
+  program
+    .command('enroll')
+    .summary('get the device its identity, by a claim code or a key of its group')
+    .description('Get the device its identity from the issuer, and write its credentials file.')
+    .requiredOption('--issuer <url>', 'address of the issuer, https unless its host is loopback')
+    .requiredOption('--out <file>', 'credentials file to write, mode 0600')
+    .option('--claim-code-file <file>', "file that holds the claim code; '-' is standard input")
+    .option('--enrollment <id>', 'enrollment by a group key')
+    .option('--registration-id <id>', 'with --enrollment: what the device is called there')
+    .option('--device-key-file <file>', 'with --enrollment: file of the key derived for it, base64')
+    .option('--group-key-file <file>', 'with --enrollment: file of the group key instead, base64')
+    .option('--device <name=value>', 'what it says of itself, as serial=A1; may be given again', collect)
+    .option('--own-key', 'make a key pair here; its private half goes nowhere')
+    .option('--broker <url>', 'broker written into the file')
+    .option('--wait', 'wait for approval, and while the issuer is away')
+    .addHelpText(
+      'after',
+      `
+Until the device is in, OUT.enrolling stands beside the file: with it the device is the same one after a crash. A file
+that is there already is left as it is, with exit code 2.
+
+Examples:
+  fleetgate-agent enroll --issuer https://issuer.example --claim-code-file code --device serial=A1 --out device.json
+  fleetgate-agent enroll --issuer https://issuer.example --enrollment 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f \\
+      --registration-id A1 --device-key-file key --own-key --wait --out device.json`,
+    )
+    .action((flags: EnrollFlags) => enroll(flags));
+}
+
+function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
 }
 
 function addToken(program: Command): void {

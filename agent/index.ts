@@ -3,6 +3,16 @@ export { type Agent, type AgentOptions, createAgent, type PublishOptions } from 
 export type { AgentEvents, AgentPhase } from './agent-events.ts';
 export type { IncomingMessage, QoS } from './connection.ts';
 export {
+  askToEnroll,
+  type DeviceSeed,
+  deriveDeviceKey,
+  type EnrollmentAnswer,
+  type EnrollmentKey,
+  type EnrollmentQuestion,
+  EnrollmentRefusedError,
+  makeSeed,
+} from './enrollment.ts';
+export {
   connectRefusalKind,
   type Failure,
   type FailureKind,

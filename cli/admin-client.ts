@@ -298,6 +298,9 @@ function hintFor(base: string, status: number, code: unknown): string {
   if (code === 'app_unknown') return "; 'fleetgate app list' shows those there are";
   if (code === 'api_key_unknown') return "; 'fleetgate api-key list' shows those there are";
   if (code === 'template_unknown') return "; 'fleetgate template list' shows those there are";
+  if (code === 'enrollment_unknown') {
+    return "; 'fleetgate enrollment list' and 'fleetgate enrollment requests' show those there are";
+  }
   if (code === 'campaign_unknown') return "; 'fleetgate campaign status' shows those there are";
   if (code === 'job_unknown') return "; 'fleetgate fleet status' shows those there are";
   // Of an API that knows the path every 404 says what is not there.

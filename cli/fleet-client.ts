@@ -99,6 +99,53 @@ export interface RotatedDeviceView extends ShownCredential {
   secret_id: string;
 }
 
+export interface EnrollmentView {
+  enrollment_id: string;
+  kind: 'claim_code' | 'group_key';
+  state: 'open' | 'exhausted' | 'expired' | 'revoked';
+  template: string;
+  device: Record<string, unknown>;
+  uses: number;
+  max_uses?: number;
+  expires_at?: string;
+  approval: boolean;
+  replace: boolean;
+  created_by: string;
+  created_at: string;
+  revoked_at?: string;
+}
+
+/** What opens an enrollment, in the one answer that shows it. */
+export interface EnrollmentSecret {
+  claim_code?: string;
+  primary_key?: string;
+  secondary_key?: string;
+}
+
+export interface NewEnrollment {
+  template: string;
+  kind?: 'claim_code' | 'group_key';
+  device?: Record<string, unknown>;
+  max_uses?: number;
+  /** Seconds since 1970. */
+  expires_at?: number;
+  approval?: boolean;
+  replace?: boolean;
+}
+
+/** A device that came to an enrollment. */
+export interface EnrollmentRequestView {
+  request_id: string;
+  enrollment_id: string;
+  state: 'pending' | 'approved' | 'rejected' | 'enrolled';
+  client_id: string;
+  group?: string;
+  labels: Record<string, string>;
+  reason?: string;
+  created_at: string;
+  updated_at: string;
+}
+
 /** What one request of an act on a selector did. */
 export interface StepView {
   changed: number;
@@ -110,6 +157,11 @@ export interface SelectionStep {
   selector: string;
   cursor?: string | undefined;
   limit?: number | undefined;
+}
+
+interface PageQuery {
+  limit?: number | undefined;
+  cursor?: string | undefined;
 }
 
 /** The part of the admin API that is about fleets. Throws what the API refuses with. */
@@ -134,6 +186,17 @@ export interface FleetClient {
     jobId: string,
     query: { limit?: number; cursor?: string },
   ): Promise<{ failures: FailureView[]; next_cursor?: string }>;
+  createEnrollment(enrollment: NewEnrollment): Promise<EnrollmentView & EnrollmentSecret>;
+  getEnrollment(enrollmentId: string): Promise<EnrollmentView>;
+  listEnrollments(query: PageQuery): Promise<{ enrollments: EnrollmentView[]; next_cursor?: string }>;
+  revokeEnrollment(enrollmentId: string): Promise<EnrollmentView>;
+  rollGroupKey(enrollmentId: string, key: 'primary' | 'secondary'): Promise<EnrollmentSecret>;
+  allowClients(enrollmentId: string, clientIds: readonly string[]): Promise<void>;
+  listEnrollmentRequests(
+    query: PageQuery & { state?: string | undefined; enrollment?: string | undefined },
+  ): Promise<{ requests: EnrollmentRequestView[]; next_cursor?: string }>;
+  approveEnrollment(requestId: string): Promise<EnrollmentRequestView>;
+  rejectEnrollment(requestId: string, reason: string): Promise<EnrollmentRequestView>;
   createCampaign(campaign: NewCampaign): Promise<CampaignView & { campaign_key: string }>;
   getCampaign(campaignId: string): Promise<CampaignView>;
   listCampaigns(query: { limit?: number; cursor?: string }): Promise<{ campaigns: CampaignView[] }>;
@@ -158,6 +221,8 @@ export function fleetClient(
   call: (method: string, path: string, body?: unknown) => Promise<unknown>,
 ): FleetClient {
   const templatePath = (name: string) => `/v1/templates/${encodeURIComponent(name)}`;
+  const enrollmentPath = (enrollmentId: string) => `/v1/enrollments/${encodeURIComponent(enrollmentId)}`;
+  const requestPath = (requestId: string) => `/v1/enrollment-requests/${encodeURIComponent(requestId)}`;
   const campaignPath = (campaignId: string) => `/v1/campaigns/${encodeURIComponent(campaignId)}`;
   const jobPath = (jobId: string) => `/v1/provisioning-jobs/${encodeURIComponent(jobId)}`;
   return {
@@ -182,6 +247,27 @@ export function fleetClient(
     cancelJob: async (jobId) => (await call('POST', `${jobPath(jobId)}/cancel`)) as JobView,
     listFailures: async (jobId, query) =>
       (await call('GET', `${jobPath(jobId)}/failures${queryOf(query)}`)) as { failures: FailureView[] },
+    createEnrollment: async (enrollment) =>
+      (await call('POST', '/v1/enrollments', enrollment)) as EnrollmentView & EnrollmentSecret,
+    getEnrollment: async (enrollmentId) =>
+      (await call('GET', enrollmentPath(enrollmentId))) as EnrollmentView,
+    listEnrollments: async (query) =>
+      (await call('GET', `/v1/enrollments${queryOf(query)}`)) as { enrollments: EnrollmentView[] },
+    revokeEnrollment: async (enrollmentId) =>
+      (await call('POST', `${enrollmentPath(enrollmentId)}/revoke`)) as EnrollmentView,
+    rollGroupKey: async (enrollmentId, key) =>
+      (await call('POST', `${enrollmentPath(enrollmentId)}/keys`, { key })) as EnrollmentSecret,
+    allowClients: async (enrollmentId, clientIds) => {
+      await call('POST', `${enrollmentPath(enrollmentId)}/allow`, { client_ids: clientIds });
+    },
+    listEnrollmentRequests: async (query) =>
+      (await call('GET', `/v1/enrollment-requests${queryOf({ ...query })}`)) as {
+        requests: EnrollmentRequestView[];
+      },
+    approveEnrollment: async (requestId) =>
+      (await call('POST', `${requestPath(requestId)}/approve`)) as EnrollmentRequestView,
+    rejectEnrollment: async (requestId, reason) =>
+      (await call('POST', `${requestPath(requestId)}/reject`, { reason })) as EnrollmentRequestView,
     createCampaign: async (campaign) =>
       (await call('POST', '/v1/campaigns', campaign)) as CampaignView & { campaign_key: string },
     getCampaign: async (campaignId) => (await call('GET', campaignPath(campaignId))) as CampaignView,
@@ -206,7 +292,7 @@ export function fleetClient(
   };
 }
 
-function queryOf(query: Readonly<Record<string, string | number | undefined>>): string {
+function queryOf(query: object): string {
   const text = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) text.set(name, String(value));

@@ -7,6 +7,7 @@ import { addBackupCommands } from './commands/backup-program.ts';
 import { addCampaignCommands } from './commands/campaign-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
+import { addEnrollmentCommands } from './commands/enrollment-program.ts';
 import { addFleetCommands } from './commands/fleet-program.ts';
 import { addKeysCommands } from './commands/keys-program.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
@@ -51,6 +52,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addClientCommands(program);
   addTemplateCommands(program);
   addFleetCommands(program);
+  addEnrollmentCommands(program);
   addCampaignCommands(program);
   addAppCommands(program);
   addApiKeyCommands(program);

@@ -15,8 +15,9 @@ export interface ClientCertificate {
 export interface HttpExchange {
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent by POST; without it GET. */
+  /** Sent by POST; without either GET. */
   readonly form?: URLSearchParams;
+  readonly json?: object;
   readonly certificate?: ClientCertificate | undefined;
   readonly signal: AbortSignal;
 }
@@ -30,9 +31,14 @@ export async function exchange({
   url,
   headers,
   form,
+  json,
   certificate,
   signal,
 }: HttpExchange): Promise<HttpAnswer> {
+  const [type, body] =
+    form !== undefined
+      ? ['application/x-www-form-urlencoded', form.toString()]
+      : ['application/json', json && JSON.stringify(json)];
   const request = new URL(url).protocol === 'https:' ? requestHttps : requestHttp;
   try {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
@@ -41,10 +47,10 @@ export async function exchange({
         {
           // A device asks once in minutes: a connection that is kept is mostly one the server has closed.
           agent: false,
-          method: form === undefined ? 'GET' : 'POST',
+          method: body === undefined ? 'GET' : 'POST',
           headers: {
             accept: 'application/json',
-            ...(form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }),
+            ...(body === undefined ? {} : { 'content-type': type }),
             ...headers,
           },
           signal,
@@ -55,7 +61,7 @@ export async function exchange({
         resolve,
       );
       sent.on('error', reject);
-      sent.end(form?.toString());
+      sent.end(body);
     });
     return {
       status: response.statusCode ?? 0,

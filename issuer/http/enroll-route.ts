@@ -64,6 +64,12 @@ function readCall(request: FastifyRequest): EnrollCall {
   };
 }
 
+/** How a device that authenticates by one of these says it in its file: it does the same in both. */
+const fileMethods: ReadonlyMap<string, string> = new Map([
+  ['client_secret_post', 'client_secret_basic'],
+  ['self_signed_tls_client_auth', 'tls_client_auth'],
+]);
+
 /** A credentials file, but for what the device alone has. */
 function credentialsView(
   { clientId, authMethod, audience, scope }: NewClientRecord,
@@ -72,7 +78,7 @@ function credentialsView(
 ) {
   const { client_secret, oscore } = credentialView(shown);
   const coap = authMethod === 'oscore' ? issuer.coapTokenEndpoint() : undefined;
-  const method = authMethod === 'self_signed_tls_client_auth' ? 'tls_client_auth' : authMethod;
+  const method = fileMethods.get(authMethod) ?? authMethod;
   const [first = issuer.defaultAudience[0]] = audience;
   return {
     version: 1,

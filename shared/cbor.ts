@@ -31,22 +31,50 @@ const simpleValues: ReadonlyMap<number, boolean | null> = new Map([
 
 /** The shortest form of each (RFC 8949 §4.2.1); maps keep the order of their entries. */
 export function encodeCbor(item: CborItem): Buffer {
+  // Measured first, for a buffer of each part would take several times as long as all else.
+  const bytes = Buffer.allocUnsafe(sizeOf(item));
+  writeItem(item, bytes, 0);
+  return bytes;
+}
+
+function sizeOf(item: CborItem): number {
   if (typeof item === 'number') {
     if (!Number.isSafeInteger(item)) throw new RangeError('not a whole number that is exact');
-    return item < 0 ? head(NEGATIVE, -1 - item) : head(UNSIGNED, item);
+    return headSize(item < 0 ? -1 - item : item);
+  }
+  if (item === null || typeof item === 'boolean') return 1;
+  if (item instanceof Uint8Array) return headSize(item.length) + item.length;
+  if (typeof item === 'string') {
+    const length = Buffer.byteLength(item);
+    return headSize(length) + length;
+  }
+  let size = headSize(isMap(item) ? item.size : item.length);
+  if (isMap(item)) for (const [key, value] of item) size += sizeOf(key) + sizeOf(value);
+  else for (const one of item) size += sizeOf(one);
+  return size;
+}
+
+/** @returns where the next one goes */
+function writeItem(item: CborItem, bytes: Buffer, at: number): number {
+  if (typeof item === 'number') {
+    return item < 0 ? writeHead(NEGATIVE, -1 - item, bytes, at) : writeHead(UNSIGNED, item, bytes, at);
+  }
+  if (item === null) return bytes.writeUInt8(0xf6, at);
+  if (typeof item === 'boolean') return bytes.writeUInt8(item ? 0xf5 : 0xf4, at);
+  if (item instanceof Uint8Array) {
+    const start = writeHead(BYTES, item.length, bytes, at);
+    bytes.set(item, start);
+    return start + item.length;
   }
   if (typeof item === 'string') {
-    const text = Buffer.from(item, 'utf8');
-    return Buffer.concat([head(TEXT, text.length), text]);
+    const start = writeHead(TEXT, Buffer.byteLength(item), bytes, at);
+    return start + bytes.write(item, start);
   }
-  if (item instanceof Uint8Array) return Buffer.concat([head(BYTES, item.length), item]);
-  if (item === null) return Buffer.of(0xf6);
-  if (typeof item === 'boolean') return Buffer.of(item ? 0xf5 : 0xf4);
-  if (isMap(item)) {
-    const entries = Array.from(item).flatMap(([key, value]) => [encodeCbor(key), encodeCbor(value)]);
-    return Buffer.concat([head(MAP, item.size), ...entries]);
-  }
-  return Buffer.concat([head(ARRAY, item.length), ...item.map(encodeCbor)]);
+  let next = isMap(item) ? writeHead(MAP, item.size, bytes, at) : writeHead(ARRAY, item.length, bytes, at);
+  if (isMap(item))
+    for (const [key, value] of item) next = writeItem(value, bytes, writeItem(key, bytes, next));
+  else for (const one of item) next = writeItem(one, bytes, next);
+  return next;
 }
 
 /**
@@ -68,7 +96,7 @@ interface Reader {
 
 function readItem(reader: Reader, depth: number): CborItem {
   if (depth > MAX_DEPTH) fail('it is too deep');
-  const first = take(reader, 1)[0] as number;
+  const first = takeByte(reader);
   const type = first >> 5;
   if (type === SIMPLE) return simpleValueOf(first & 0x1f);
   const argument = readArgument(reader, first & 0x1f);
@@ -116,6 +144,12 @@ function readArgument(reader: Reader, info: number): number {
   return exact(bytes.readUInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4));
 }
 
+function takeByte(reader: Reader): number {
+  const byte = reader.bytes[reader.at];
+  reader.at += 1;
+  return byte ?? fail('it is cut off');
+}
+
 function take(reader: Reader, length: number): Buffer {
   const end = reader.at + length;
   if (end > reader.bytes.length) fail('it is cut off');
@@ -124,9 +158,11 @@ function take(reader: Reader, length: number): Buffer {
   return taken;
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 function textOf(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return utf8.decode(bytes);
   } catch {
     return fail('a text is not UTF-8');
   }
@@ -143,15 +179,20 @@ function simpleValueOf(info: number): boolean | null {
 
 const isMap = (item: readonly CborItem[] | CborMap): item is CborMap => item instanceof Map;
 
-function head(type: number, argument: number): Buffer {
-  const first = type << 5;
-  if (argument < 24) return Buffer.of(first | argument);
-  const size = argument <= 0xff ? 1 : argument <= 0xffff ? 2 : argument <= 0xffffffff ? 4 : 8;
-  const bytes = Buffer.alloc(1 + size);
-  bytes[0] = first | (24 + Math.log2(size));
-  if (size < 8) bytes.writeUIntBE(argument, 1, size);
-  else bytes.writeBigUInt64BE(BigInt(argument), 1);
-  return bytes;
+/** With the argument behind the first byte, where it does not fit in there. */
+function headSize(argument: number): 1 | 2 | 3 | 5 | 9 {
+  if (argument < 24) return 1;
+  if (argument <= 0xff) return 2;
+  if (argument <= 0xffff) return 3;
+  return argument <= 0xffffffff ? 5 : 9;
+}
+
+function writeHead(type: number, argument: number, bytes: Buffer, at: number): number {
+  const size = headSize(argument);
+  const info = size === 1 ? argument : 24 + Math.log2(size - 1);
+  bytes[at] = (type << 5) | info;
+  if (size === 9) return bytes.writeBigUInt64BE(BigInt(argument), at + 1);
+  return size === 1 ? at + 1 : bytes.writeUIntBE(argument, at + 1, size - 1);
 }
 
 function fail(problem: string): never {

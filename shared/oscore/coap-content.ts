@@ -19,18 +19,28 @@ export interface CoapContent {
 const PAYLOAD_MARKER = 0xff;
 const MAX_OPTION_NUMBER = 65_535;
 
-/** Options and payload as they follow the token of a message (RFC 7252 §3.1). */
-export function encodeContent({ options, payload }: Omit<CoapContent, 'code'>): Buffer {
-  const parts: Uint8Array[] = [];
+/**
+ * Options and payload as they follow the token of a message (RFC 7252 §3.1).
+ * @param room bytes in front that the caller is to fill. Default 0
+ */
+export function encodeContent({ options, payload }: Omit<CoapContent, 'code'>, room = 0): Buffer {
+  const ordered = inOrder(options);
+  const bytes = Buffer.allocUnsafe(room + sizeOf(ordered, payload));
+  let at = room;
   let before = 0;
-  for (const { number, value } of options.toSorted((a, b) => a.number - b.number)) {
-    const delta = encodedNumber(number - before);
-    const length = encodedNumber(value.length);
-    parts.push(Uint8Array.of((delta.nibble << 4) | length.nibble), delta.more, length.more, value);
+  for (const { number, value } of ordered) {
+    bytes[at] = (nibbleOf(number - before) << 4) | nibbleOf(value.length);
+    at = writeRest(number - before, bytes, at + 1);
+    at = writeRest(value.length, bytes, at);
+    bytes.set(value, at);
+    at += value.length;
     before = number;
   }
-  if (payload.length > 0) parts.push(Uint8Array.of(PAYLOAD_MARKER), payload);
-  return Buffer.concat(parts);
+  if (payload.length > 0) {
+    bytes[at] = PAYLOAD_MARKER;
+    bytes.set(payload, at + 1);
+  }
+  return bytes;
 }
 
 /** @throws OscoreError `malformed` */
@@ -38,19 +48,22 @@ export function decodeContent(bytes: Uint8Array): Omit<CoapContent, 'code'> {
   const options: CoapOption[] = [];
   let number = 0;
   let at = 0;
+  const takeByte = () => {
+    at += 1;
+    return bytes[at - 1] ?? cutOff();
+  };
   const take = (length: number) => {
-    if (at + length > bytes.length) malformed('an option is cut off');
+    if (at + length > bytes.length) cutOff();
     at += length;
     return bytes.subarray(at - length, at);
   };
   const numberOf = (nibble: number) => {
     if (nibble < 13) return nibble;
     if (nibble === 15) malformed('an option has a reserved length or delta');
-    const [high = 0, low] = take(nibble === 13 ? 1 : 2);
-    return low === undefined ? high + 13 : high * 256 + low + 269;
+    return nibble === 13 ? takeByte() + 13 : takeByte() * 256 + takeByte() + 269;
   };
   while (at < bytes.length) {
-    const [head = 0] = take(1);
+    const head = takeByte();
     if (head === PAYLOAD_MARKER) {
       if (at === bytes.length) malformed('there is a payload marker and no payload');
       return { options, payload: bytes.subarray(at) };
@@ -63,12 +76,35 @@ export function decodeContent(bytes: Uint8Array): Omit<CoapContent, 'code'> {
   return { options, payload: new Uint8Array() };
 }
 
-/** A delta or length: a nibble, and what does not fit there. */
-function encodedNumber(value: number): { readonly nibble: number; readonly more: Uint8Array } {
-  if (value < 13) return { nibble: value, more: new Uint8Array() };
-  if (value < 269) return { nibble: 13, more: Uint8Array.of(value - 13) };
-  return { nibble: 14, more: Uint8Array.of((value - 269) >> 8, (value - 269) & 0xff) };
+/** Those of a message are few, and mostly are. */
+function inOrder(options: readonly CoapOption[]): readonly CoapOption[] {
+  const isOrdered = options.every(
+    ({ number }, index) => index === 0 || (options[index - 1] as CoapOption).number <= number,
+  );
+  return isOrdered ? options : options.toSorted((a, b) => a.number - b.number);
 }
+
+function sizeOf(ordered: readonly CoapOption[], payload: Uint8Array): number {
+  let size = payload.length === 0 ? 0 : 1 + payload.length;
+  let before = 0;
+  for (const { number, value } of ordered) {
+    size += 1 + restSize(number - before) + restSize(value.length) + value.length;
+    before = number;
+  }
+  return size;
+}
+
+/** A delta or length: what is in its nibble, and then what does not fit there. */
+const nibbleOf = (value: number) => (value < 13 ? value : value < 269 ? 13 : 14);
+const restSize = (value: number) => (value < 13 ? 0 : value < 269 ? 1 : 2);
+
+/** @returns where the next one goes */
+function writeRest(value: number, bytes: Buffer, at: number): number {
+  if (value < 13) return at;
+  return value < 269 ? bytes.writeUInt8(value - 13, at) : bytes.writeUInt16BE(value - 269, at);
+}
+
+const cutOff = () => malformed('an option is cut off');
 
 function malformed(problem: string): never {
   throw new OscoreError('malformed', problem);

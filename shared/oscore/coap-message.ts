@@ -44,12 +44,24 @@ const HEADER_BYTES = 4;
 const MAX_TOKEN_BYTES = 8;
 
 export function encodeMessage(message: CoapMessage): Buffer {
-  const { type, code, messageId, token } = message;
-  const header = Buffer.alloc(HEADER_BYTES);
-  header[0] = (VERSION << 6) | (coapTypes.indexOf(type) << 4) | token.length;
-  header[1] = code;
-  header.writeUInt16BE(messageId, 2);
-  return Buffer.concat([header, token, encodeContent(message)]);
+  const bytes = encodeContent(message, HEADER_BYTES + message.token.length);
+  writeHeader(message, bytes);
+  return bytes;
+}
+
+/**
+ * Writes what stands before the options into the beginning of a datagram.
+ * @returns where the options go
+ */
+export function writeHeader(
+  { type, code, messageId, token }: Omit<CoapMessage, 'options' | 'payload'>,
+  bytes: Buffer,
+): number {
+  bytes[0] = (VERSION << 6) | (coapTypes.indexOf(type) << 4) | token.length;
+  bytes[1] = code;
+  bytes.writeUInt16BE(messageId, 2);
+  bytes.set(token, HEADER_BYTES);
+  return HEADER_BYTES + token.length;
 }
 
 /**
@@ -57,7 +69,8 @@ export function encodeMessage(message: CoapMessage): Buffer {
  * @throws OscoreError `malformed`
  */
 export function decodeMessage(datagram: Uint8Array): CoapMessage {
-  const [first = 0, code = 0, high = 0, low = 0] = datagram;
+  const first = datagram[0] ?? 0;
+  const code = datagram[1] ?? 0;
   const tokenLength = first & 0x0f;
   if (
     datagram.length < HEADER_BYTES + tokenLength ||
@@ -74,7 +87,7 @@ export function decodeMessage(datagram: Uint8Array): CoapMessage {
   return {
     type: coapTypes[(first >> 4) & 0b11] as CoapType,
     code,
-    messageId: high * 256 + low,
+    messageId: (datagram[2] as number) * 256 + (datagram[3] as number),
     token: datagram.subarray(HEADER_BYTES, HEADER_BYTES + tokenLength),
     ...content,
   };

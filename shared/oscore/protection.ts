@@ -134,7 +134,8 @@ function seal(
   { nonce, binding, option, outerCode }: Sealing,
 ): CoapContent {
   const inner = options.filter((one) => !isOuter(one));
-  const plaintext = Buffer.concat([Buffer.of(code), encodeContent({ options: inner, payload })]);
+  const plaintext = encodeContent({ options: inner, payload }, 1);
+  plaintext[0] = code;
   const cipher = createCipheriv(CIPHER, senderKey, nonce, { authTagLength: TAG_BYTES });
   cipher.setAAD(additionalData(binding.kid, binding.partialIv), { plaintextLength: plaintext.length });
   const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
@@ -156,7 +157,9 @@ function open(
   decipher.setAuthTag(payload.subarray(-TAG_BYTES));
   let plaintext: Buffer;
   try {
-    plaintext = Buffer.concat([decipher.update(ciphertext), decipher.final()]);
+    plaintext = decipher.update(ciphertext);
+    // In this mode it gives no more bytes.
+    decipher.final();
   } catch {
     throw new OscoreError('not_decrypted', 'the message was not made with the keys of this context');
   }

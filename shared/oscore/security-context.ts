@@ -68,6 +68,6 @@ export function nonceOf({ commonIv }: SecurityContext, id: Uint8Array, partialIv
   nonce[0] = id.length;
   nonce.set(id, 1 + MAX_ID_BYTES - id.length);
   nonce.set(partialIv, NONCE_BYTES - partialIv.length);
-  for (const [index, byte] of commonIv.entries()) nonce[index] = (nonce[index] as number) ^ byte;
+  for (let n = 0; n < NONCE_BYTES; n += 1) nonce[n] = (nonce[n] as number) ^ (commonIv[n] as number);
   return nonce;
 }

@@ -9,11 +9,15 @@ import {
   encodeMessage,
   OSCORE_OPTION,
   uintOption,
+  writeHeader,
 } from '@fleetgate/shared';
 import { type Exchanges, rememberExchanges } from './exchanges.ts';
 
 /** No request for a token is longer, and none that fits goes through the Internet in pieces (RFC 7252 §4.6). */
 const MAX_DATAGRAM_BYTES = 1280;
+
+/** Of what the server sends, which is without a token. */
+const HEADER_BYTES = 4;
 
 /** Requests that are served at once; more get no answer, and come again. */
 const MAX_UNDER_WAY = 1_000;
@@ -52,7 +56,7 @@ export function guardDatagrams(
   const exchanges = rememberExchanges(monotonicMs);
   const guarded = new EventEmitter() as GuardedSocket;
   /** By the message id that the server knows it by: one of its own for each, whatever clients choose. */
-  const underWay = new Map<number, { readonly messageId: number; readonly key: string }>();
+  const underWay = new Map<number, { readonly request: CoapMessage; readonly key: string }>();
   let lastId = 0;
 
   function newId(): number {
@@ -61,21 +65,28 @@ export function guardDatagrams(
     return lastId;
   }
 
+  /** The server, told of an answer that was not sent, would throw where nobody catches. */
+  function onSent(error: Error | null): void {
+    if (error !== null) guarded.emit('error', error);
+  }
+
   guarded.send = (message, offset, length, port, address, done) => {
-    const answer = Buffer.from(message.subarray(offset, offset + length));
-    const id = answer.readUInt16BE(2);
-    const request = underWay.get(id);
-    // It is answered once, in the ACK.
-    if (request === undefined) return done?.(null);
+    const sent = message.subarray(offset, offset + length);
+    const id = (sent[2] as number) * 256 + (sent[3] as number);
+    const known = underWay.get(id);
     underWay.delete(id);
-    if (((answer[0] as number) >> 4) % 4 === coapTypes.indexOf('RST')) {
-      // What the server has no answer for it resets; to who may have made up an address that is silence.
-      exchanges.forget(request.key);
-      return done?.(null);
+    // It is answered once.
+    if (known !== undefined) {
+      if (((sent[0] as number) >> 4) % 4 === coapTypes.indexOf('RST')) {
+        // What the server has no answer for it resets; to who may have made up an address that is silence.
+        exchanges.forget(known.key);
+      } else {
+        const answer = asAnswerTo(known.request, sent);
+        exchanges.answered(known.key, answer);
+        socket.send(answer, port, address, onSent);
+      }
     }
-    answer.writeUInt16BE(request.messageId, 2);
-    exchanges.answered(request.key, answer);
-    socket.send(answer, port, address, (error) => done?.(error));
+    done?.(null);
   };
 
   socket.on('message', (datagram, from) => {
@@ -83,8 +94,8 @@ export function guardDatagrams(
     if ('request' in screened) {
       const { request, key } = screened;
       const id = newId();
-      underWay.set(id, { messageId: request.messageId, key });
-      guarded.emit('message', encodeMessage({ ...request, messageId: id }), from);
+      underWay.set(id, { request, key });
+      guarded.emit('message', encodeMessage(forServer(request, id)), from);
       return;
     }
     onRefused(screened.refused);
@@ -134,7 +145,23 @@ function screen(
   const before = exchanges.begin(key);
   if (before === 'under_way') return { refused: 'repeated' };
   if (before !== 'new') return { refused: 'repeated', answer: before, isRepeated: true };
-  return { request: { ...message, options: options.filter(({ number }) => number === OSCORE_OPTION) }, key };
+  return { request: message, key };
+}
+
+/** The server keeps timers for what it is to confirm, and texts of a token: it knows a request by its id alone. */
+function forServer({ code, options, payload }: CoapMessage, messageId: number): CoapMessage {
+  const protecting = options.filter(({ number }) => number === OSCORE_OPTION);
+  return { type: 'NON', code, messageId, token: nothing, options: protecting, payload };
+}
+
+/** What the server has sent, as the answer to what came: in the ACK, where one is due. */
+function asAnswerTo({ type, messageId, token }: CoapMessage, sent: Uint8Array): Buffer {
+  // Not of the pool, most of which would be kept with it.
+  const answer = Buffer.allocUnsafeSlow(token.length + sent.length);
+  const code = sent[1] as number;
+  const at = writeHeader({ type: type === 'CON' ? 'ACK' : 'NON', code, messageId, token }, answer);
+  answer.set(sent.subarray(HEADER_BYTES), at);
+  return answer;
 }
 
 function decode(datagram: Uint8Array): CoapMessage | undefined {

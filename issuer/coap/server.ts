@@ -19,11 +19,8 @@ export interface CoapServerOptions extends CoapEndpointOptions {
   readonly port: number;
 }
 
-/** Answers that the library keeps for repetitions, which the guard has kept before it. Each holds a timer. */
-const LIBRARY_CACHE_BYTES = 262_144;
-
-/** Longer than anything takes that is answered at all: each answer goes with the ACK. */
-const PIGGYBACK_MS = 120_000;
+/** Of the answers that the library keeps for repetitions, which the guard has kept before it: one. Each holds a timer. */
+const LIBRARY_CACHE_BYTES = 2_048;
 
 /** How long a close waits for what is being served. */
 const CLOSE_TIMEOUT_MS = 5_000;
@@ -46,10 +43,11 @@ export async function startCoapServer(options: CoapServerOptions): Promise<CoapS
   const endpoint = coapEndpoint(options);
   const serving = new Set<Promise<void>>();
   const server = createServer({
-    piggybackReplyMs: PIGGYBACK_MS,
-    // To a request that is not confirmable, its answer.
+    // As the guard hands them on none is confirmable, and each is to be answered.
     sendAcksForNonConfirmablePackets: true,
     cacheSize: LIBRARY_CACHE_BYTES,
+    // The guard gives each an id of its own, whoever it is of.
+    clientIdentifier: () => '',
   });
   server.on('request', (request: IncomingMessage, response: OutgoingMessage) => {
     const served = serve(endpoint, request, response).finally(() => serving.delete(served));

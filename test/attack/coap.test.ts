@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { Socket } from 'node:dgram';
-import { EventEmitter } from 'node:events';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { EventEmitter, once } from 'node:events';
 import { startIssuer } from '@fleetgate/issuer';
 import {
   coapCode,
@@ -157,6 +157,22 @@ test('source port 0, which no answer can go to, is passed over', () => {
   guarded.on('message', (bytes) => handed.push(bytes));
   socket.emit('message', message({ options: [oscore] }), { address: '127.0.0.1', port: 0 });
   expect([sent, handed, reasons]).toEqual([[], [], ['source_port_0']]);
+});
+
+test('an answer that the system does not send is an error of the socket, and the server is not told', async () => {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const guarded = guardDatagrams(socket);
+  const told: unknown[] = [];
+  guarded.on('message', (request: Buffer, { port, address }: RemoteInfo) => {
+    guarded.send(request, 0, request.length, port, address, (error) => told.push(error));
+  });
+  const failed = once(guarded, 'error');
+  // No socket sends there that was not made to.
+  socket.emit('message', message({ options: [oscore] }), { address: '255.255.255.255', port: 5683 });
+  expect(await failed).toEqual([expect.objectContaining({ code: 'EACCES' })]);
+  expect(told).toEqual([null]);
+  socket.close();
 });
 
 /** A device that has answered its challenge, with the datagrams it sends. */
@@ -337,6 +353,17 @@ test('exchanges are remembered for as long as an id may come again, and not beyo
   expect(exchanges.begin('a')).toBe('new');
   for (let i = 0; i < MAX_EXCHANGES + 5; i += 1) exchanges.begin(`${i}`);
   expect(exchanges.count()).toBe(MAX_EXCHANGES);
+  expect(exchanges.begin('a')).toBe('new');
+});
+
+test('an exchange that was forgotten and begins anew is remembered as long as one that is new', () => {
+  const exchanges = rememberExchanges(() => 0);
+  exchanges.begin('a');
+  exchanges.forget('a');
+  exchanges.begin('a');
+  for (let i = 1; i < MAX_EXCHANGES; i += 1) exchanges.begin(`${i}`);
+  expect(exchanges.begin('a')).toBe('under_way');
+  exchanges.begin('another');
   expect(exchanges.begin('a')).toBe('new');
 });
 

@@ -7,6 +7,8 @@ export interface DeviceContext {
   readonly clientId: string;
   /** Names it among those of its client. */
   readonly secretId: string;
+  /** Names it among all: the device's sender id, in hexadecimal. */
+  readonly contextId: string;
   readonly context: SecurityContext;
 }
 
@@ -35,7 +37,7 @@ const BLOCK = 1000;
 const BEGIN_MS = 1_577_836_800_000;
 
 export function deviceContexts(
-  registry: Pick<Registry, 'findClientByKid' | 'reserveSequenceNumbers'>,
+  registry: Pick<Registry, 'findContext' | 'reserveSequenceNumbers'>,
   vault: ContextVault,
   now: () => number,
 ): DeviceContexts {
@@ -51,23 +53,24 @@ export function deviceContexts(
   }
 
   /** Deriving the keys takes as long as all else of a request. */
-  function open(stored: StoredContext): SecurityContext {
-    const id = Buffer.from(stored.kid).toString('hex');
-    const known = opened.get(id);
-    if (known !== undefined && Buffer.compare(known.encrypted, stored.encrypted) === 0) return known.context;
-    const context = vault.open(stored);
-    putBounded(opened, id, { encrypted: stored.encrypted, context }, MAX_OPENED);
+  function open(contextId: string, { kid, encrypted }: StoredContext): SecurityContext {
+    const known = opened.get(contextId);
+    if (known !== undefined && Buffer.compare(known.encrypted, encrypted) === 0) return known.context;
+    // A copy: what came from outside is a view of a datagram.
+    const context = vault.open({ kid: Uint8Array.from(kid), encrypted });
+    putBounded(opened, contextId, { encrypted, context }, MAX_OPENED);
     return context;
   }
 
   return {
     async find(kid, kidContext) {
       if (kidContext !== undefined) throw new OscoreError('malformed', 'there is no such id context');
-      const client = await registry.findClientByKid(kid);
-      const secret = client?.secrets.find(({ context }) => context && Buffer.compare(context.kid, kid) === 0);
-      if (client === undefined || secret?.context === undefined) return undefined;
-      const { clientId } = client;
-      return { clientId, secretId: secret.secretId, context: open(secret.context) };
+      // Not the client with it, which is read when the token is issued, by who decides about it.
+      const found = await registry.findContext(kid);
+      if (found === undefined) return undefined;
+      const { clientId, secretId, context } = found;
+      const contextId = Buffer.from(kid).toString('hex');
+      return { clientId, secretId, contextId, context: open(contextId, context) };
     },
     async nextSequenceNumber() {
       while (next >= reservedUntil) {

@@ -69,8 +69,7 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
 
   /** The request inside, or the answer that it gets without being looked at. */
   async function open(message: CoapContent, device: DeviceContext): Promise<Opened> {
-    const { context } = device;
-    const contextId = Buffer.from(context.recipientId).toString('hex');
+    const { context, contextId } = device;
     const window = freshness.windowOf(contextId);
     if (window !== undefined) return unprotectRequest(context, message, window);
     const opened = unprotectRequest(context, message, createReplayWindow());

@@ -2,7 +2,6 @@ import type { AuditEvent } from '../audit.ts';
 import type { StoredContext } from '../oscore-context.ts';
 import type { NewRevocation } from '../revocation.ts';
 import type { ClientSecret } from '../secrets.ts';
-import type { ClientRecord } from './registry.ts';
 
 /** A new secret for a client, and what becomes of those it has. */
 export interface SecretRotation {
@@ -42,6 +41,13 @@ export interface OwnedSecret extends ClientSecret {
   readonly position: SecretPosition;
 }
 
+/** A context with whose it is. */
+export interface OwnedContext {
+  readonly clientId: string;
+  readonly secretId: string;
+  readonly context: StoredContext;
+}
+
 /** Positions compare by each field in turn. */
 export interface SecretPosition {
   /** What the list is ordered by. */
@@ -76,8 +82,8 @@ export interface SecretRegistry {
    */
   recordSecretUse(use: SecretUse, event: AuditEvent): Promise<void>;
   listSecrets(query: SecretQuery): Promise<OwnedSecret[]>;
-  /** The client whose OSCORE context this is; the context is among its secrets. */
-  findClientByKid(kid: Uint8Array): Promise<ClientRecord | undefined>;
+  /** The OSCORE context of that kid, and whose secret it is; whether that is live is for who uses it to see. */
+  findContext(kid: Uint8Array): Promise<OwnedContext | undefined>;
   /** Contexts ordered by kid, those behind `after`. */
   listContexts(page: { readonly after: Uint8Array; readonly limit: number }): Promise<StoredContext[]>;
   /** Replaces what is kept of these contexts, in one act. */

@@ -1,6 +1,12 @@
 import type { StoredContext } from '../../oscore-context.ts';
 import { type ClientSecret, isLiveSecret, LAST_USE_GRANULARITY_MS, MAX_LIVE_SECRETS } from '../../secrets.ts';
-import type { OwnedSecret, SecretQuery, SecretRotation, SecretUse } from '../secret-registry.ts';
+import type {
+  OwnedContext,
+  OwnedSecret,
+  SecretQuery,
+  SecretRotation,
+  SecretUse,
+} from '../secret-registry.ts';
 import type { Database } from './database.ts';
 
 interface SecretRow {
@@ -63,11 +69,14 @@ export function clientSecretStatements(database: Database) {
   const endSucceeded = database.prepare<[number, number, string]>(`
     UPDATE client_secrets SET expires_at_ms = min(ifnull(expires_at_ms, 9e15), ?), ends_on_succession = 0
     WHERE registration = ? AND secret_id <> ? AND ends_on_succession`);
-  const ownerOfKid = database
-    .prepare<[Uint8Array], string>(
-      `SELECT client_id FROM clients WHERE registration = (SELECT registration FROM client_secrets WHERE kid = ?)`,
+  // Joined to the client it takes four times as long.
+  const ofKid = database
+    .prepare<[Uint8Array], [clientId: string, secretId: string, encrypted: Buffer]>(
+      `SELECT (SELECT client_id FROM clients WHERE clients.registration = client_secrets.registration), secret_id,
+        encrypted_context
+      FROM client_secrets WHERE kid = ?`,
     )
-    .pluck();
+    .raw();
   const contexts = database.prepare<[Uint8Array, number], { kid: Buffer; encrypted_context: Buffer }>(
     'SELECT kid, encrypted_context FROM client_secrets WHERE kid > ? ORDER BY kid LIMIT ?',
   );
@@ -90,8 +99,10 @@ export function clientSecretStatements(database: Database) {
 
   return {
     ofClient: secretsOf,
-    /** The client whose OSCORE context this is. */
-    ownerOfKid: (kid: Uint8Array): string | undefined => ownerOfKid.get(kid),
+    contextOf(kid: Uint8Array): OwnedContext | undefined {
+      const row = ofKid.get(kid);
+      return row && { clientId: row[0], secretId: row[1], context: { kid, encrypted: row[2] } };
+    },
     /** Ordered by kid. */
     contextsAfter: (kid: Uint8Array, limit: number): StoredContext[] =>
       contexts.all(kid, limit).map((row) => ({ kid: row.kid, encrypted: row.encrypted_context })),

@@ -42,11 +42,7 @@ export function secretActs(
         if (secrets.recordUse(use)) record(event);
       }),
     listSecrets: (query) => read(() => secrets.list(query)),
-    findClientByKid: (kid) =>
-      read(() => {
-        const clientId = secrets.ownerOfKid(kid);
-        return clientId === undefined ? undefined : clients.find(clientId);
-      }),
+    findContext: (kid) => read(() => secrets.contextOf(kid)),
     listContexts: ({ after, limit }) => read(() => secrets.contextsAfter(after, limit)),
     replaceContexts: (contexts, event) =>
       write(() => {

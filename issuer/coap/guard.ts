@@ -1,23 +1,24 @@
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { EventEmitter } from 'node:events';
 import {
+  COAP_HEADER_BYTES,
+  type CoapContent,
   type CoapMessage,
   coapCode,
   coapOption,
   coapTypes,
   decodeMessage,
+  encodeContent,
   encodeMessage,
   OSCORE_OPTION,
   uintOption,
   writeHeader,
 } from '@fleetgate/shared';
+import { answerRoom } from './answer-room.ts';
 import { type Exchanges, rememberExchanges } from './exchanges.ts';
 
 /** No request for a token is longer, and none that fits goes through the Internet in pieces (RFC 7252 §4.6). */
 const MAX_DATAGRAM_BYTES = 1280;
-
-/** Of what the server sends, which is without a token. */
-const HEADER_BYTES = 4;
 
 /** Requests that are served at once; more get no answer, and come again. */
 const MAX_UNDER_WAY = 1_000;
@@ -54,6 +55,7 @@ export function guardDatagrams(
   { monotonicMs = () => performance.now(), onRefused = () => {} }: DatagramGuardOptions = {},
 ): GuardedSocket {
   const exchanges = rememberExchanges(monotonicMs);
+  const roomFor = answerRoom();
   const guarded = new EventEmitter() as GuardedSocket;
   /** By the message id that the server knows it by: one of its own for each, whatever clients choose. */
   const underWay = new Map<number, { readonly request: CoapMessage; readonly key: string }>();
@@ -81,7 +83,7 @@ export function guardDatagrams(
         // What the server has no answer for it resets; to who may have made up an address that is silence.
         exchanges.forget(known.key);
       } else {
-        const answer = asAnswerTo(known.request, sent);
+        const answer = asAnswerTo(known.request, sent, roomFor);
         exchanges.answered(known.key, answer);
         socket.send(answer, port, address, onSent);
       }
@@ -154,13 +156,20 @@ function forServer({ code, options, payload }: CoapMessage, messageId: number): 
   return { type: 'NON', code, messageId, token: nothing, options: protecting, payload };
 }
 
-/** What the server has sent, as the answer to what came: in the ACK, where one is due. */
-function asAnswerTo({ type, messageId, token }: CoapMessage, sent: Uint8Array): Buffer {
-  // Not of the pool, most of which would be kept with it.
-  const answer = Buffer.allocUnsafeSlow(token.length + sent.length);
+/** An answer as the server is to send it: of options it makes texts, so they are in what it takes for the payload. */
+export const asPayload = (answer: CoapContent): Buffer => encodeContent(answer);
+
+/** What the server has sent, header, marker and payload, as the answer to what came: in the ACK, where one is due. */
+function asAnswerTo(
+  { type, messageId, token }: CoapMessage,
+  sent: Uint8Array,
+  roomFor: (bytes: number) => Buffer,
+): Buffer {
+  const content = sent.subarray(COAP_HEADER_BYTES + 1);
+  const answer = roomFor(COAP_HEADER_BYTES + token.length + content.length);
   const code = sent[1] as number;
   const at = writeHeader({ type: type === 'CON' ? 'ACK' : 'NON', code, messageId, token }, answer);
-  answer.set(sent.subarray(HEADER_BYTES), at);
+  answer.set(content, at);
   return answer;
 }
 

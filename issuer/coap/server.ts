@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net';
 import { FleetgateError, OSCORE_OPTION } from '@fleetgate/shared';
 import { createServer, type IncomingMessage, type OutgoingMessage } from 'coap';
 import { type CoapEndpoint, type CoapEndpointOptions, coapEndpoint } from './endpoint.ts';
-import { guardDatagrams } from './guard.ts';
+import { asPayload, guardDatagrams } from './guard.ts';
 
 export interface CoapServer {
   /** Actual port. */
@@ -90,9 +90,7 @@ async function serve(
   const answer = await endpoint({ code: 2, options: oscore, payload }, rsinfo.address);
   if (answer === undefined) return void response.reset();
   response.code = `${answer.code >> 5}.${String(answer.code & 31).padStart(2, '0')}`;
-  // By number: the library has other ideas of how the name is spelled.
-  for (const { number, value } of answer.options) response.setOption(String(number), Buffer.from(value));
   // By the text of its payload the library sees whether there is one; of a kilobyte that is no text, for nothing.
-  if (answer.payload.length > 0) response.toString = () => 'payload';
-  response.end(Buffer.from(answer.payload));
+  response.toString = () => 'payload';
+  response.end(asPayload(answer));
 }

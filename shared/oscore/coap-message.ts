@@ -40,11 +40,12 @@ export const coapOption = {
 } as const;
 
 const VERSION = 1;
-const HEADER_BYTES = 4;
+/** Of each message, before its token. */
+export const COAP_HEADER_BYTES = 4;
 const MAX_TOKEN_BYTES = 8;
 
 export function encodeMessage(message: CoapMessage): Buffer {
-  const bytes = encodeContent(message, HEADER_BYTES + message.token.length);
+  const bytes = encodeContent(message, COAP_HEADER_BYTES + message.token.length);
   writeHeader(message, bytes);
   return bytes;
 }
@@ -60,8 +61,8 @@ export function writeHeader(
   bytes[0] = (VERSION << 6) | (coapTypes.indexOf(type) << 4) | token.length;
   bytes[1] = code;
   bytes.writeUInt16BE(messageId, 2);
-  bytes.set(token, HEADER_BYTES);
-  return HEADER_BYTES + token.length;
+  bytes.set(token, COAP_HEADER_BYTES);
+  return COAP_HEADER_BYTES + token.length;
 }
 
 /**
@@ -73,14 +74,14 @@ export function decodeMessage(datagram: Uint8Array): CoapMessage {
   const code = datagram[1] ?? 0;
   const tokenLength = first & 0x0f;
   if (
-    datagram.length < HEADER_BYTES + tokenLength ||
+    datagram.length < COAP_HEADER_BYTES + tokenLength ||
     first >> 6 !== VERSION ||
     tokenLength > MAX_TOKEN_BYTES
   ) {
     throw new OscoreError('malformed', 'the datagram has no CoAP header');
   }
-  const content = decodeContent(datagram.subarray(HEADER_BYTES + tokenLength));
-  const isEmpty = tokenLength === 0 && datagram.length === HEADER_BYTES;
+  const content = decodeContent(datagram.subarray(COAP_HEADER_BYTES + tokenLength));
+  const isEmpty = tokenLength === 0 && datagram.length === COAP_HEADER_BYTES;
   // RFC 7252 §4.1: an empty message is its header alone.
   if (code === coapCode.EMPTY && !isEmpty)
     throw new OscoreError('malformed', 'an empty message is not empty');
@@ -88,7 +89,7 @@ export function decodeMessage(datagram: Uint8Array): CoapMessage {
     type: coapTypes[(first >> 4) & 0b11] as CoapType,
     code,
     messageId: (datagram[2] as number) * 256 + (datagram[3] as number),
-    token: datagram.subarray(HEADER_BYTES, HEADER_BYTES + tokenLength),
+    token: datagram.subarray(COAP_HEADER_BYTES, COAP_HEADER_BYTES + tokenLength),
     ...content,
   };
 }
@@ -98,10 +99,10 @@ export function uintOption(
   number: number,
   value: number,
 ): { readonly number: number; readonly value: Buffer } {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  const first = bytes.findIndex((byte) => byte !== 0);
-  return { number, value: first === -1 ? Buffer.alloc(0) : bytes.subarray(first) };
+  const length = value === 0 ? 0 : value <= 0xff ? 1 : value <= 0xffff ? 2 : value <= 0xffffff ? 3 : 4;
+  const bytes = Buffer.allocUnsafe(length);
+  if (length > 0) bytes.writeUIntBE(value, 0, length);
+  return { number, value: bytes };
 }
 
 /** @returns unset for an option that is not there, or longer than such a number */

@@ -1,11 +1,12 @@
 import { formatExplanation, policyWarnings, type ScopeFormat } from '@fleetgate/broker';
 import { Argument, type Command, Option } from 'commander';
-import { loadConfig } from '../config/load.ts';
-import { dataDirectory } from '../data-directory.ts';
 import { EXIT_FAILED, UsageError } from '../exit.ts';
-import { type Format, formatJson, type RowFormat } from '../output.ts';
-import { formatOption, rowFormatOption } from './format-option.ts';
-import { explainAttempt, formatMatrix, loadPolicy, matrixOf } from './policy.ts';
+import { type Format, formatJson } from '../output.ts';
+import { formatOption } from './format-option.ts';
+import { explainAttempt, loadPolicy } from './policy.ts';
+import { policyInForce } from './policy-in-force.ts';
+import { addPolicyMatrix } from './policy-matrix-program.ts';
+import { addPolicyTools } from './policy-tools-program.ts';
 import { decodeToken, readToken } from './token.ts';
 
 interface ExplainFlags {
@@ -24,17 +25,7 @@ interface ExplainFlags {
   format: Format;
 }
 
-interface MatrixFlags {
-  policy?: string;
-  config?: string;
-  data?: string;
-  clientId?: string;
-  group?: string;
-  claim: string[];
-  format: RowFormat;
-}
-
-/** `fleetgate policy check|explain|matrix`. */
+/** `fleetgate policy check|explain|matrix|lint|diff|test`. */
 export function addPolicyCommands(program: Command): void {
   const policy = program
     .command('policy')
@@ -46,7 +37,11 @@ export function addPolicyCommands(program: Command): void {
 Examples:
   fleetgate policy check policy.yaml
   fleetgate policy matrix --client-id sensor-1
-  fleetgate policy explain --client-id sensor-1 --scope telemetry.write publish devices/sensor-1/telemetry/t`,
+  fleetgate policy explain --client-id sensor-1 --scope telemetry.write publish devices/sensor-1/telemetry/t
+  fleetgate policy matrix --by group --format html --out access.html
+  fleetgate policy lint
+  fleetgate policy diff policy.yaml new.yaml
+  fleetgate policy test expectations.yaml`,
     );
 
   policy
@@ -128,43 +123,8 @@ Examples:
       if (!explanation.decision.allowed) process.exitCode = EXIT_FAILED;
     });
 
-  policy
-    .command('matrix')
-    .summary('show what each scope gives')
-    .description(
-      'Show each rule of a policy with its options, the denies that touch it, and an example of what it decides for a token with that scope alone.',
-    )
-    .option('--policy <file>', 'policy file (default: the one in force)')
-    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
-    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
-    .option('--client-id <id>', 'value of {client_id}')
-    .option('--group <group>', 'value of {group}')
-    .option('--claim <name=value>', 'value of {claim:NAME}; may be given again', collect, [])
-    .addOption(rowFormatOption())
-    .addHelpText(
-      'after',
-      `
-DENIES names each deny whose topics the filter meets: it covers all of the filter, or overlaps a part; 'unless' are the
-scopes that lift it. EXAMPLE is a topic the filter matches, OUTCOME what is decided of it. A rule whose placeholders have
-no value has no example.
-
-Example:
-  fleetgate policy matrix --policy policy.yaml --client-id sensor-1`,
-    )
-    .action((flags: MatrixFlags) => {
-      const { clientId, group, claim } = flags;
-      const matrix = matrixOf(loadPolicy(flags.policy ?? policyInForce(flags)), {
-        claim,
-        ...(clientId === undefined ? {} : { clientId }),
-        ...(group === undefined ? {} : { group }),
-      });
-      process.stdout.write(flags.format === 'json' ? formatJson(matrix) : formatMatrix(matrix, flags.format));
-    });
-}
-
-function policyInForce(flags: { config?: string; data?: string }): string {
-  const { config, dataPath } = loadConfig(flags);
-  return config.broker.policy_file ?? dataDirectory(dataPath).policyFile;
+  addPolicyMatrix(policy);
+  addPolicyTools(policy);
 }
 
 function wholeNumber(option: string, text: string): number {

@@ -1,0 +1,140 @@
+import type { Command } from 'commander';
+import { EXIT_FAILED } from '../exit.ts';
+import { formatJson, formatRows, type RowFormat, toRow } from '../output.ts';
+import { policyDifference, subjectsOf } from '../policy/difference.ts';
+import { readExpectations, testPolicy } from '../policy/expectations.ts';
+import { lintPolicy } from '../policy/lint.ts';
+import { principalsOf } from '../policy/principals.ts';
+import { formatOption, rowFormatOption } from './format-option.ts';
+import { loadPolicy } from './policy.ts';
+import { policyInForce } from './policy-in-force.ts';
+import { clientsOf, type RegistryFlags, withRegistry } from './registry-option.ts';
+
+interface LintFlags extends RegistryFlags {
+  strict?: boolean;
+  format: RowFormat;
+}
+
+/** `fleetgate policy lint|diff|test`. */
+export function addPolicyTools(policy: Command): void {
+  addLint(policy);
+  addDiff(policy);
+  addTest(policy);
+}
+
+function addLint(policy: Command): void {
+  withRegistry(policy.command('lint'))
+    .summary('find what is hardly meant')
+    .description('Find what is hardly meant in a policy and in how clients are registered.')
+    .option('--strict', 'exit 1 for warnings too')
+    .addOption(rowFormatOption())
+    .addHelpText(
+      'after',
+      `
+Finds scopes that reach everywhere, rules nobody can use, denies that refuse nobody anything, topics that two devices
+may write, rules without {client_id} in a scope of devices, scopes the policy does not define.
+
+Exit codes: 0 nothing that is an error, 1 an error, 2 the policy or an option is wrong.
+
+Examples:
+  fleetgate policy lint
+  fleetgate fleet export > fleet.jsonl && fleetgate policy lint --policy new.yaml --clients fleet.jsonl --strict`,
+    )
+    .action(async (flags: LintFlags) => {
+      const loaded = loadPolicy(flags.policy ?? policyInForce(flags));
+      const findings = lintPolicy(loaded, await principalsOf(loaded, clientsOf(flags)));
+      if (flags.format === 'json') process.stdout.write(formatJson(findings));
+      else if (flags.format === 'csv') {
+        const columns = ['severity', 'code', 'where', 'words', 'fix', 'clients'];
+        process.stdout.write(formatRows('csv', findings.map(toRow), { table: columns, csv: columns }));
+      } else {
+        for (const { severity, code, where, words, fix, clients } of findings) {
+          const named = clients.length === 0 ? '' : ` (as ${clients.join(', ')})`;
+          process.stdout.write(`${where}: ${severity} ${code}: ${words}${named}; ${fix}\n`);
+        }
+        if (findings.length === 0) process.stderr.write('nothing found\n');
+      }
+      const isFailed = findings.some(({ severity }) => flags.strict || severity === 'error');
+      if (isFailed) process.exitCode = EXIT_FAILED;
+    });
+}
+
+function addDiff(policy: Command): void {
+  policy
+    .command('diff <old> <new>')
+    .summary('say who gains and loses what')
+    .description(
+      'Say what tokens gain and lose by a new policy, decided as the broker decides and not by the text.',
+    )
+    .addOption(rowFormatOption())
+    .addHelpText(
+      'after',
+      `
+A token is looked at for each scope, and for each together with a scope that lifts a deny. EXAMPLES are topics that
+stand for all that the same rules match.
+
+Exit codes: 0 nothing changes, 1 something does, 2 a policy cannot be read.
+
+Example:
+  fleetgate policy diff policy.yaml new.yaml`,
+    )
+    .action((oldFile: string, newFile: string, flags: { format: RowFormat }) => {
+      const [before, after] = [loadPolicy(oldFile), loadPolicy(newFile)];
+      const changes = policyDifference(before, after, subjectsOf(before, after));
+      const columns = ['subject', 'change', 'action', 'filter', 'only', 'examples'];
+      if (flags.format === 'json') process.stdout.write(formatJson(changes));
+      else if (changes.length > 0 || flags.format === 'csv') {
+        process.stdout.write(formatRows(flags.format, changes.map(toRow), { table: columns, csv: columns }));
+      } else process.stderr.write('nothing changes\n');
+      if (changes.length > 0) process.exitCode = EXIT_FAILED;
+    });
+}
+
+function addTest(policy: Command): void {
+  policy
+    .command('test <file>')
+    .summary('check a policy against expectations')
+    .description('Check that a policy decides as a file of expectations says; for CI.')
+    .option('--policy <file>', 'policy file (default: the one in force)')
+    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
+    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
+    .addOption(formatOption())
+    .addHelpText(
+      'after',
+      `
+The file:
+
+  tests:
+    - { client: a, scope: telemetry.write, publish: devices/a/telemetry/t, expect: allow }
+    - { client: a, scope: telemetry.write, publish: devices/b/telemetry/t, expect: no_rule }
+
+A test has one of publish, subscribe and receive; of a publish also qos, retain and bytes; group and claims as a token
+has them. expect is allow, deny, or the reason of a refusal.
+
+Exit codes: 0 all are as expected, 1 some are not, 2 a file cannot be read.
+
+Example:
+  fleetgate policy test expectations.yaml --policy policy.yaml`,
+    )
+    .action(
+      (
+        file: string,
+        flags: { policy?: string; config?: string; data?: string; format: 'table' | 'json' },
+      ) => {
+        const loaded = loadPolicy(flags.policy ?? policyInForce(flags));
+        const tests = testPolicy(loaded, readExpectations(file));
+        const failed = tests.filter(({ passed }) => !passed);
+        if (flags.format === 'json') {
+          const summary = { passed: tests.length - failed.length, failed: failed.length };
+          process.stdout.write(formatJson({ ...summary, tests }));
+        } else {
+          for (const { where, name, expected, outcome, trace } of failed) {
+            process.stdout.write(`${where}: ${name}: expected ${expected}, and it is ${outcome}\n`);
+            process.stdout.write(`${trace.replace(/^/gm, '  ')}\n`);
+          }
+          process.stdout.write(`${tests.length - failed.length} passed, ${failed.length} failed\n`);
+        }
+        if (failed.length > 0) process.exitCode = EXIT_FAILED;
+      },
+    );
+}

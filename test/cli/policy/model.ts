@@ -1,0 +1,72 @@
+import { compileGrants, type Policy, parsePolicy } from '@fleetgate/broker';
+import fc from 'fast-check';
+import type { RegisteredClient } from '../../../cli/policy/principals.ts';
+
+/**
+ * Topics of up to three levels over a few words: with the fresh one, and a level more than filters have, all that policies
+ * of these words can tell apart.
+ */
+const words = ['a', 'b', 'c1', 'c2', 'c3', 'g', 'h', 'fresh'];
+export const universe: readonly string[] = [
+  ...words,
+  ...words.flatMap((one) => words.map((two) => `${one}/${two}`)),
+  ...words.flatMap((one) => words.flatMap((two) => words.map((three) => `${one}/${two}/${three}`))),
+];
+
+const level = fc.constantFrom('a', 'b', '+', '{client_id}', '{group}', 'c1', 'g');
+export const anyFilter = fc
+  .tuple(fc.array(level, { minLength: 1, maxLength: 2 }), fc.boolean())
+  .map(([levels, isOpen]) => {
+    const filter = levels.join('/');
+    return isOpen ? `${filter}/#` : filter;
+  });
+
+const filters = fc.uniqueArray(anyFilter, { maxLength: 3 });
+const scopeNames = ['s1', 's2', 's3'];
+
+const anyRules = fc.record({ publish: filters, subscribe: filters });
+const anyDeny = fc.record({
+  publish: filters,
+  subscribe: filters,
+  unless: fc.uniqueArray(fc.constantFrom(...scopeNames), { maxLength: 1 }),
+});
+
+/** A policy as its file has it. */
+export const anyPolicy: fc.Arbitrary<Policy> = fc
+  .record({
+    scopes: fc.dictionary(fc.constantFrom(...scopeNames), anyRules, { minKeys: 1, maxKeys: 3 }),
+    deny: fc.array(anyDeny, { maxLength: 2 }),
+  })
+  .map((file) => parsePolicy(JSON.stringify({ version: 1, ...file }), 'policy.yaml'));
+
+export const anyClients: fc.Arbitrary<RegisteredClient[]> = fc.uniqueArray(
+  fc.record({
+    client_id: fc.constantFrom('c1', 'c2', 'c3'),
+    group: fc.option(fc.constantFrom('g', 'h')),
+    scope: fc.uniqueArray(fc.constantFrom(...scopeNames), { maxLength: 3 }).map((scopes) => scopes.join(' ')),
+  }),
+  { selector: ({ client_id }) => client_id, maxLength: 3 },
+) as fc.Arbitrary<RegisteredClient[]>;
+
+export async function* each<Item>(items: readonly Item[]): AsyncGenerator<Item> {
+  yield* items;
+}
+
+/** What the words of a policy give a client, by the book: no code of the tools. */
+export function grantsOf(policy: Policy, { client_id, group, scope }: RegisteredClient) {
+  return compileGrants(policy, {
+    clientId: client_id,
+    scopes: scope === '' ? [] : scope.split(' '),
+    claims: {},
+    ...(group != null && { group }),
+  });
+}
+
+/** MQTT 3.1.1 §4.7, level by level. */
+export function naiveMatches(filter: string, topic: string): boolean {
+  const [f, t] = [filter.split('/'), topic.split('/')];
+  const at = f.indexOf('#');
+  const head = at === -1 ? f : f.slice(0, at);
+  if (at === -1 ? t.length !== f.length : t.length < head.length) return false;
+  return head.every((one, i) => one === '+' || one === t[i]);
+}

@@ -1,0 +1,170 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  type Ended,
+  freePorts,
+  type RunningFleetgate,
+  runFleetgate,
+  startFleetgate,
+  temporaryDirectory,
+} from '../support/fleetgate-process.ts';
+
+const data = temporaryDirectory();
+const work = temporaryDirectory();
+let running: RunningFleetgate;
+
+const inWork = (name: string) => join(work.path, name);
+const policy = (...args: string[]): Promise<Ended> => runFleetgate(['policy', ...args, '--data', data.path]);
+
+function file(name: string, content: string): string {
+  writeFileSync(inWork(name), content);
+  return inWork(name);
+}
+
+const OLD = `version: 1
+scopes:
+  telemetry.write: { publish: [ devices/{client_id}/telemetry/# ] }
+  commands.read: { subscribe: [ devices/{client_id}/commands/# ] }
+`;
+
+beforeAll(async () => {
+  mkdirSync(work.path, { recursive: true });
+  running = await startFleetgate(['up', ...freePorts(data.path)]);
+  const create = (...args: string[]) => runFleetgate(['client', 'create', ...args, '--data', data.path]);
+  await create('--id', 'a', '--group', 'g', '--scope', 'telemetry.write commands.read');
+  await create('--id', 'b', '--group', 'g', '--scope', 'telemetry.write', '--name', '<b>');
+  await create('--id', 'c', '--scope', 'mqtt:publish:devices/a/#');
+  file('policy.yaml', OLD);
+});
+afterAll(async () => {
+  await running?.stop();
+  data.remove();
+  work.remove();
+});
+
+test('lint finds in the registry who can write the topics of another', async () => {
+  const done = await policy('lint', '--policy', inWork('policy.yaml'), '--format', 'json');
+  const findings = JSON.parse(done.stdout) as { code: string; clients: string[] }[];
+  expect(findings).toMatchObject([{ code: 'shared_writable_topic', clients: ['a', 'c'] }]);
+  expect(done.code).toBe(0);
+  expect((await policy('lint', '--policy', inWork('policy.yaml'), '--strict')).code).toBe(1);
+});
+
+test('lint looks at an export as at the registry, and at those selected', async () => {
+  const exported = await runFleetgate(['fleet', 'export', '--data', data.path]);
+  const clients = file('fleet.jsonl', exported.stdout);
+  const of = (...args: string[]) => policy('lint', '--policy', inWork('policy.yaml'), ...args);
+  expect((await of('--clients', clients)).stdout).toBe((await of()).stdout);
+  expect(await of('--selector', 'group=g')).toMatchObject({ code: 0, stdout: '', stderr: 'nothing found\n' });
+  expect((await of('--clients', file('wrong.jsonl', 'no client'))).stderr).toContain('wrong.jsonl:1');
+});
+
+test('diff says who gains and loses, and by its exit code whether anybody does', async () => {
+  const next = file('next.yaml', OLD.replace('commands/#', 'commands/+').replace('telemetry/#', '#'));
+  const diff = (...args: string[]) => runFleetgate(['policy', 'diff', ...args]);
+  const done = await diff(inWork('policy.yaml'), next, '--format', 'json');
+  const changes = JSON.parse(done.stdout) as { subject: string; change: string; action: string }[];
+  expect(done.code).toBe(1);
+  expect(changes.map(({ subject, change, action }) => `${subject} ${change} ${action}`)).toEqual(
+    expect.arrayContaining(['telemetry.write gains publish', 'commands.read loses receive']),
+  );
+  expect(await diff(inWork('policy.yaml'), inWork('policy.yaml'))).toMatchObject({
+    code: 0,
+    stdout: '',
+  });
+  expect((await diff(inWork('policy.yaml'), '/nowhere')).code).toBe(2);
+});
+
+test('test tells what is not as expected, with the rule that decided', async () => {
+  const tests = file(
+    'tests.yaml',
+    `tests:
+  - { client: a, scope: telemetry.write, publish: devices/a/telemetry/t, expect: allow }
+  - { client: a, scope: [ telemetry.write ], publish: devices/b/telemetry/t, expect: no_rule }
+  - { client: a, scope: commands.read, receive: devices/a/commands/x, expect: allow }
+  - { name: wrong, client: a, scope: commands.read, subscribe: 'devices/#', expect: allow }
+`,
+  );
+  const done = await policy('test', tests, '--policy', inWork('policy.yaml'));
+  expect(done.code).toBe(1);
+  expect(done.stdout).toContain('tests.yaml:5:5: wrong: expected allow, and it is filter_broader_than_rule');
+  expect(done.stdout).toContain('3 passed, 1 failed');
+  const json = await policy('test', tests, '--policy', inWork('policy.yaml'), '--format', 'json');
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    passed: 3,
+    failed: 1,
+    tests: [{ passed: true }, {}, {}, { outcome: 'filter_broader_than_rule' }],
+  });
+});
+
+test.each([
+  ['a misspelled key', '{ client: a, publsh: x, expect: allow }', /:2:\d+: .*publish/],
+  ['no action', '{ client: a, expect: allow }', /exactly one of publish/],
+  ['two actions', '{ client: a, publish: x, receive: x, expect: allow }', /exactly one of publish/],
+  ['an expectation that is none', '{ client: a, publish: x, expect: maybe }', /expect/],
+  [
+    'retain of a subscribe',
+    '{ client: a, subscribe: x, retain: true, expect: allow }',
+    /'retain' belongs to publish/,
+  ],
+])('a file of tests with %s is refused by line', async (_what, one, message) => {
+  const done = await policy(
+    'test',
+    file('broken.yaml', `tests:\n  - ${one}\n`),
+    '--policy',
+    inWork('policy.yaml'),
+  );
+  expect([done.code, done.stderr]).toEqual([2, expect.stringMatching(message)]);
+});
+
+test('matrix says who can publish and receive where, by client and by group', async () => {
+  const topic = 'devices/a/telemetry/t';
+  const of = (...args: string[]) =>
+    policy('matrix', '--policy', inWork('policy.yaml'), '--topic', topic, '--format', 'csv', ...args);
+  expect((await of('--by', 'client')).stdout.split('\r\n')).toEqual([
+    `name,clients,${topic}`,
+    'a,1,P',
+    'b,1,',
+    'c,1,P',
+    '',
+  ]);
+  expect((await of('--by', 'group')).stdout.split('\r\n')).toEqual([
+    `name,clients,${topic}`,
+    '(no group),1,P',
+    'g,2,P1',
+    '',
+  ]);
+});
+
+test('the heat map is one page without a script or anything from elsewhere, and shows text as text', async () => {
+  const hostile = file(
+    'hostile.jsonl',
+    `${JSON.stringify({ client_id: 'x', group: '<script>alert(1)</script>', scope: 'telemetry.write' })}\n`,
+  );
+  const out = inWork('access.html');
+  const done = await policy(
+    'matrix',
+    '--by',
+    'group',
+    '--policy',
+    inWork('policy.yaml'),
+    '--clients',
+    hostile,
+    '--format',
+    'html',
+    '--out',
+    out,
+  );
+  expect(done).toMatchObject({ code: 0, stdout: '' });
+  const page = readFileSync(out, 'utf8');
+  expect(page).toContain('&lt;script&gt;');
+  expect(page).not.toMatch(/<script|src=|href=|url\(|@import/);
+  expect(page).toContain("default-src 'none'");
+  expect(page).toContain('class="p"');
+});
+
+test('matrix refuses what does not go together', async () => {
+  expect((await policy('matrix', '--format', 'html')).code).toBe(2);
+  expect((await policy('matrix', '--topic', 'a')).code).toBe(2);
+});

@@ -1,3 +1,5 @@
+import { putBounded } from '@fleetgate/shared';
+
 /** How long a message id may come again for one message (EXCHANGE_LIFETIME, RFC 7252 §4.8.2). */
 const EXCHANGE_LIFETIME_MS = 247_000;
 
@@ -8,7 +10,6 @@ export const MAX_EXCHANGES = 10_000;
 const MAX_ANSWERS = 4;
 
 interface Exchange {
-  readonly key: string;
   readonly atMs: number;
   answer: Uint8Array | undefined;
   repeats: number;
@@ -30,18 +31,6 @@ export interface Exchanges {
  */
 export function rememberExchanges(monotonicMs: () => number): Exchanges {
   const exchanges = new Map<string, Exchange>();
-  /** A ring, in the order they came: to find the oldest of a map takes a walk past all that were deleted before it. */
-  const order: Exchange[] = [];
-  let next = 0;
-
-  function remember(exchange: Exchange): void {
-    const oldest = order[next];
-    // Unless it was forgotten, or began anew.
-    if (oldest !== undefined && exchanges.get(oldest.key) === oldest) exchanges.delete(oldest.key);
-    order[next] = exchange;
-    next = (next + 1) % MAX_EXCHANGES;
-    exchanges.set(exchange.key, exchange);
-  }
 
   return {
     begin(key) {
@@ -51,7 +40,7 @@ export function rememberExchanges(monotonicMs: () => number): Exchanges {
         known.repeats += 1;
         return known.repeats > MAX_ANSWERS ? 'under_way' : (known.answer ?? 'under_way');
       }
-      remember({ key, atMs: nowMs, answer: undefined, repeats: 0 });
+      putBounded(exchanges, key, { atMs: nowMs, answer: undefined, repeats: 0 }, MAX_EXCHANGES);
       return 'new';
     },
     answered(key, answer) {

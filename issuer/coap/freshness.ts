@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { createReplayWindow, type ReplayWindow } from '@fleetgate/shared';
+import { createReplayWindow, dropOldest, type ReplayWindow } from '@fleetgate/shared';
 
 /** How long an Echo value counts: the round trips of a device on a slow network, retransmissions included. */
 const ECHO_LIFETIME_MS = 60_000;
@@ -41,12 +41,11 @@ export function trackFreshness(monotonicMs: () => number, { maxWindows = MAX_WIN
   function keep(contextId: string, window: ReplayWindow): void {
     windows.delete(contextId);
     windows.set(contextId, window);
-    if (windows.size <= maxWindows) return;
-    const [oldest = ''] = windows.keys();
-    windows.delete(oldest);
-    // Without a window the request that came back with an Echo would be taken again for as long as that counts.
-    const place = placeOf(oldest);
-    generations[place] = (generations[place] as number) + 1;
+    dropOldest(windows, maxWindows, (oldest) => {
+      // Without a window the request that came back with an Echo would be taken again for as long as that counts.
+      const place = placeOf(oldest);
+      generations[place] = (generations[place] as number) + 1;
+    });
   }
 
   return {

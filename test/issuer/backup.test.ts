@@ -10,6 +10,7 @@ import { backupDatabase } from '../../issuer/registry/sqlite/backup.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 import { restoreDatabase } from '../../issuer/registry/sqlite/restore.ts';
 import { startIssuer } from '../../issuer/start-issuer.ts';
+import { enroll } from '../support/enrolling-device.ts';
 import {
   type IssuerFixture,
   issuerFixture,
@@ -129,6 +130,34 @@ test('neither the database itself nor a place that is no file is written to', as
 test('the key that encrypts the signing keys is not in a backup', async () => {
   await takeBackup();
   expect((await readFile(backup)).includes(await readFile(fixture.keyFile))).toBe(false);
+});
+
+test('a claim code that was used or revoked since opens nothing again', async () => {
+  await fixture.call('PUT', '/v1/templates/box', { id: 'box-{serial}' });
+  const open = async () => {
+    const made = await fixture.call('POST', '/v1/enrollments', { template: 'box' });
+    return (await made.json()) as { enrollment_id: string; claim_code: string };
+  };
+  const [used, revoked, unused] = [await open(), await open(), await open()];
+  await takeBackup();
+  const { url } = fixture.issuer;
+  const bodyOf = (claim_code: string, serial: string) => ({
+    claim_code,
+    device: { serial },
+    nonce: randomBytes(32).toString('base64url'),
+  });
+  expect((await enroll(url, bodyOf(used.claim_code, '1'))).status).toBe(201);
+  await fixture.call('POST', `/v1/enrollments/${revoked.enrollment_id}/revoke`);
+  const { registry } = await restored();
+  await registry.close();
+  const again = await startIssuer(issuerOptions(fixture.directory));
+  onTestFinished(() => again.close());
+  const ask = async (code: string) => (await enroll(again.url, bodyOf(code, '2'))).body.error ?? 'enrolled';
+  expect([await ask(used.claim_code), await ask(revoked.claim_code), await ask(unused.claim_code)]).toEqual([
+    'enrollment_exhausted',
+    'enrollment_revoked',
+    'enrolled',
+  ]);
 });
 
 test('restoring revives no token that was revoked since, of whatever kind the revocation was', async () => {

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import type { IssuerOptions } from '@fleetgate/issuer';
+import { type IssuerOptions, reencryptSigningKeys, startIssuer } from '@fleetgate/issuer';
 import { expect, onTestFinished, test } from 'vitest';
 import {
   derivedKey,
@@ -13,7 +13,7 @@ import {
   keyProofFor,
   type ProofClaims,
 } from '../../support/enrolling-device.ts';
-import { issuerFixture, temporaryDirectory } from '../../support/issuer-fixture.ts';
+import { issuerFixture, issuerOptions, temporaryDirectory } from '../../support/issuer-fixture.ts';
 
 interface Enrollment {
   enrollment_id: string;
@@ -575,4 +575,26 @@ test('a key of a kind that signs nothing here is refused', async () => {
     key_proof: keyProof(enrollingDevice(), url, claim_code),
   });
   expect(answer.body.error).toBe('enrollment_credential_invalid');
+});
+
+test('group keys are encrypted under another key with the signing keys, and let devices in as before', async () => {
+  const { open, url, issuer, directory, databaseFile, keyFile } = await factory(grouped);
+  const { enrollment_id, primary_key, secondary_key } = await open({ kind: 'group_key' });
+  await issuer.close();
+  const newKeyFile = join(directory, 'new.key');
+  const keys = { databaseFile, from: { file: keyFile }, to: { file: newKeyFile } };
+  // Two signing keys and two group keys; and none again.
+  expect([await reencryptSigningKeys(keys), await reencryptSigningKeys(keys)]).toEqual([4, 0]);
+  const again = await startIssuer(issuerOptions(directory, { url, keyEncryptionKeyFile: newKeyFile }));
+  onTestFinished(() => again.close());
+  const at = `http://127.0.0.1:${again.port}`;
+  for (const [id, key] of [
+    ['A1', primary_key],
+    ['B2', secondary_key],
+  ] as const) {
+    const proof = groupProof(derivedKey(key, id), id, url);
+    expect(
+      (await enroll(at, { enrollment: enrollment_id, proof, nonce: enrollingDevice().nonce })).status,
+    ).toBe(201);
+  }
 });

@@ -7,7 +7,7 @@ import { type AccessMatrix, accessMatrix, MAX_TOPICS, matrixRows } from '../poli
 import { matrixPage } from '../policy/matrix-html.ts';
 import { formatMatrix, loadPolicy, matrixOf } from './policy.ts';
 import { policyInForce } from './policy-in-force.ts';
-import { clientsOf, type RegistryFlags, withRegistry } from './registry-option.ts';
+import { clientsOf, collect, type RegistryFlags, withRegistry } from './registry-option.ts';
 
 interface MatrixFlags extends RegistryFlags {
   by: 'scope' | 'client' | 'group';
@@ -83,7 +83,7 @@ async function matrixText(policy: Policy, file: string, flags: MatrixFlags): Pro
   if (topics !== undefined && topics.length > MAX_TOPICS) {
     throw new UsageError(`--topic may be given ${MAX_TOPICS} times`);
   }
-  const matrix = await accessMatrix(policy, clientsOf(flags), { by, topics });
+  const matrix = await accessMatrix(policy, clientsOf(flags)(), { by, topics });
   if (matrix.leftOut > 0)
     process.stderr.write(`${matrix.leftOut} clients more have no row; use --selector\n`);
   return formatAccess(matrix, file, format);
@@ -94,8 +94,4 @@ function formatAccess(matrix: AccessMatrix, file: string, format: MatrixFlags['f
   if (format === 'html') return matrixPage(matrix, file);
   const columns = ['name', 'clients', ...matrix.topics];
   return formatRows(format, matrixRows(matrix), { table: columns, csv: columns });
-}
-
-function collect(value: string, previous: string[] = []): string[] {
-  return [...previous, value];
 }

@@ -8,7 +8,7 @@ import { principalsOf } from '../policy/principals.ts';
 import { formatOption, rowFormatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { policyInForce } from './policy-in-force.ts';
-import { clientsOf, type RegistryFlags, withRegistry } from './registry-option.ts';
+import { clientsOf, type RegistryFlags, tokenClaimsOf, withRegistry } from './registry-option.ts';
 
 interface LintFlags extends RegistryFlags {
   strict?: boolean;
@@ -42,7 +42,10 @@ Examples:
     )
     .action(async (flags: LintFlags) => {
       const loaded = loadPolicy(flags.policy ?? policyInForce(flags));
-      const findings = lintPolicy(loaded, await principalsOf(loaded, clientsOf(flags)));
+      const findings = lintPolicy(
+        loaded,
+        await principalsOf([loaded], clientsOf(flags), { tokenClaims: tokenClaimsOf(flags) }),
+      );
       if (flags.format === 'json') process.stdout.write(formatJson(findings));
       else if (flags.format === 'csv') {
         const columns = ['severity', 'code', 'where', 'words', 'fix', 'clients'];

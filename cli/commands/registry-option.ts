@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
 import { registeredClients } from '../policy/registry-source.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 
@@ -7,13 +8,28 @@ export interface RegistryFlags extends ConnectionOptions {
   policy?: string;
   clients?: string;
   selector?: string;
+  tokenClaim?: string[];
 }
 
 export function withRegistry(command: Command): Command {
   return withConnection(command)
     .option('--policy <file>', 'policy file (default: the one in force)')
     .option('--clients <file>', "clients of a file that 'fleet export' wrote (default: those registered)")
-    .option('--selector <selector>', 'only these clients, as group=plant-7,hw!=rev-a');
+    .option('--selector <selector>', 'only these clients, as group=plant-7,hw!=rev-a')
+    .option(
+      '--token-claim <name>',
+      'a field of metadata the issuer copies into tokens; may be given again (default: issuer.token_claims)',
+      collect,
+    );
+}
+
+/** The fields of metadata that tokens have as claims. */
+export function tokenClaimsOf(flags: RegistryFlags): readonly string[] {
+  return flags.tokenClaim ?? loadConfig(flags).config.issuer.token_claims;
+}
+
+export function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
 }
 
 export const clientsOf = (flags: RegistryFlags) =>

@@ -100,7 +100,8 @@ function checkNames(file: string, names: readonly string[]): string[] {
   return [...names];
 }
 
-async function* jsonRows(file: string): AsyncGenerator<LinedRow> {
+/** The rows of a file of JSONL, whatever its name ends in. */
+export async function* jsonRows(file: string): AsyncGenerator<LinedRow> {
   const handle = await open(file).catch((error: unknown) => {
     throw unreadable(file, error);
   });

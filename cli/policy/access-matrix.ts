@@ -1,5 +1,5 @@
 import type { Policy } from '@fleetgate/broker';
-import { principalOf, type RegisteredClient } from './principals.ts';
+import { type RegisteredClient, tokenOf } from './registered-token.ts';
 import { judgeOf, plainPublish } from './subject.ts';
 
 /** Who can do what where: a row for each client or group, a column for each topic. */
@@ -53,7 +53,7 @@ export async function accessMatrix(
       rows.set(name, row);
     }
     row.clients += 1;
-    const judge = judgeOf(policy, principalOf(policy, client));
+    const judge = judgeOf(policy, tokenOf([policy], [], client));
     for (const [i, written] of topics.entries()) {
       const topic = ownTopic(written, client);
       const cell = row.cells[i];

@@ -1,158 +1,153 @@
 import type { Policy } from '@fleetgate/broker';
-import { isIdentifier, parseScope } from '@fleetgate/shared';
-import type { ClientView } from '../admin-client.ts';
+import { directFilters, namedWords, placeholdersOf, writtenFilters } from './named-words.ts';
+import { type RegisteredClient, tokenOf } from './registered-token.ts';
 import type { Subject } from './subject.ts';
 
-/** What is looked at of a registered client. */
-export type RegisteredClient = Pick<ClientView, 'client_id' | 'group' | 'scope' | 'metadata'>;
-
-/** A client, or one that stands for many that are registered alike. */
+/** A registered client that stands for all that are registered alike. */
 export interface RegistryPrincipal extends Subject {
   /** How many it stands for. */
   readonly count: number;
   /** Some of them. */
   readonly examples: readonly string[];
-  /** As it is registered, with `{client_id}` and `{group}` for its own. */
+  /** As they are registered, with `{client_id}` and `{group}` for their own. */
   readonly scope: string;
-  /** Names the shape that those who are registered alike have in common. */
-  readonly shape: string;
+  /** As this one is registered. */
+  readonly registered: string;
+  /** Whether it is the first of two that stand for the same. */
+  readonly isFirst: boolean;
 }
-
-/** Clients that are each looked at for themselves. Beyond, two stand for all that are registered alike. */
-export const MAX_EACH = 200;
-
-/** Shapes that are told apart. A fleet has a few; beyond, the rest is not looked at, and that is said. */
-export const MAX_SHAPES = 500;
-
-const MAX_EXAMPLES = 3;
 
 export interface Principals {
   readonly principals: readonly RegistryPrincipal[];
+  /** Clients whose id is a word of a filter, of the policy or of another client's scope. */
+  readonly named: ReadonlySet<string>;
   readonly clients: number;
   /** Clients that were left out. */
   readonly leftOut: number;
 }
 
+export interface PrincipalOptions {
+  /** Fields of metadata that the issuer copies into tokens. Default: none. */
+  readonly tokenClaims?: readonly string[];
+  /** Whether clients of different groups are told apart where no filter does. Default: false. */
+  readonly tellsGroups?: boolean;
+}
+
+/** Shapes that are told apart: some 20 MiB. A fleet has a few for each group; what is beyond is said to be left out. */
+export const MAX_SHAPES = 20_000;
+
+/** Words of scopes that are looked for among client ids: as many as shapes could have. */
+const MAX_WORDS = 100_000;
+
+const MAX_EXAMPLES = 3;
+
 interface Shape {
   readonly scope: string;
-  readonly group: 'none' | 'some' | 'shared';
-  readonly sample: RegisteredClient;
+  readonly one: RegisteredClient;
+  two?: RegisteredClient;
   count: number;
-  examples: string[];
+  readonly examples: string[];
 }
 
 /**
- * The clients of a registry as few as stand for all: what a policy decides depends on scope, id and group, and of ids and
- * groups only on whether they are the same, unless the policy names them.
+ * Two clients of each kind there is. What a policy decides depends on scope, id, group and claims, and of an id that no
+ * filter names only on that it is no other one: so two with the same rest, and those that are named, stand for all.
+ * Reads the clients once, and again only where scopes or groups have words that may be ids of others.
  */
 export async function principalsOf(
-  policy: Policy,
-  clients: AsyncIterable<RegisteredClient>,
+  policies: readonly Policy[],
+  clients: () => AsyncIterable<RegisteredClient>,
+  { tokenClaims = [], tellsGroups = false }: PrincipalOptions = {},
 ): Promise<Principals> {
-  const each: RegisteredClient[] = [];
+  const written = policies.flatMap(writtenFilters);
+  const placeholders = placeholdersOf(written);
+  const claims = tokenClaims.filter((name) => placeholders.has(`claim:${name}`));
+  const words = namedWords(written);
   const shapes = new Map<string, Shape>();
-  const groups = new Map<string, Set<string>>();
+  const named = new Map<string, RegisteredClient>();
+  const laterWords = new Set<string>();
   let [count, leftOut] = [0, 0];
-  for await (const client of clients) {
+
+  for await (const client of clients()) {
     count += 1;
-    if (each.length <= MAX_EACH) each.push(client);
+    const { client_id, group } = client;
+    if (words.has(client_id)) named.set(client_id, client);
     const scope = shapeScope(client);
-    const key = JSON.stringify([scope, client.group != null]);
+    const ownGroup =
+      tellsGroups || placeholders.has('group') || scope.includes('{group}') ? group : undefined;
+    const values = claims.map((name) => client.metadata?.[name] ?? null);
+    const key = JSON.stringify([scope, ownGroup ?? null, values, words.has(client_id) && client_id]);
     const shape = shapes.get(key);
     if (shape !== undefined) {
       shape.count += 1;
-      if (shape.examples.length < MAX_EXAMPLES) shape.examples.push(client.client_id);
-    } else if (shapes.size < MAX_SHAPES) {
-      shapes.set(key, {
-        scope,
-        group: client.group == null ? 'none' : 'some',
-        sample: client,
-        count: 1,
-        examples: [client.client_id],
-      });
-    } else {
-      leftOut += 1;
-      continue;
+      shape.two ??= kept(client, claims);
+      if (shape.examples.length < MAX_EXAMPLES) shape.examples.push(client_id);
+    } else if (shapes.size < MAX_SHAPES && laterWords.size < MAX_WORDS) {
+      shapes.set(key, { scope, one: kept(client, claims), count: 1, examples: [client_id] });
+      const texts = values.filter((value) => typeof value === 'string');
+      for (const word of [...namedWords(directFilters(scope)), ownGroup, ...texts]) {
+        if (word != null && !words.has(word)) laterWords.add(word);
+      }
+    } else leftOut += 1;
+  }
+
+  const alone: RegisteredClient[] = [];
+  if (laterWords.size > 0) {
+    for await (const client of clients()) {
+      if (!laterWords.has(client.client_id) || named.has(client.client_id)) continue;
+      named.set(client.client_id, client);
+      alone.push(kept(client, claims));
     }
-    noteGroup(groups, key, client.group);
   }
-  if (count <= MAX_EACH) {
-    return { principals: each.map((client) => principalOf(policy, client)), clients: count, leftOut: 0 };
-  }
-  const principals = Array.from(shapes, ([key, shape]) =>
-    standIns(policy, shape, (groups.get(key)?.size ?? 0) < shape.count),
-  ).flat();
-  return { principals, clients: count, leftOut };
-}
-
-/** Groups of a shape that are remembered: enough to see that two of its clients share one. */
-const MAX_GROUPS = 1000;
-
-function noteGroup(groups: Map<string, Set<string>>, key: string, group: string | null | undefined): void {
-  if (group == null) return;
-  const known = groups.get(key) ?? new Set();
-  if (known.size < MAX_GROUPS) known.add(group);
-  groups.set(key, known);
-}
-
-/** Its scope with places for what is its own: so those of a fleet that name each device are one. */
-function shapeScope({ client_id, group, scope }: RegisteredClient): string {
-  const words = scope.split(' ').map((token) =>
-    token.startsWith('mqtt:')
-      ? token
-          .split('/')
-          .map((level) => {
-            const at = level.lastIndexOf(':') + 1;
-            const [start, word] = [level.slice(0, at), level.slice(at)];
-            if (word === client_id) return `${start}{client_id}`;
-            return word === group ? `${start}{group}` : level;
-          })
-          .join('/')
-      : token,
-  );
-  return words.join(' ');
-}
-
-function standIns(policy: Policy, { scope, group, sample, count, examples }: Shape, sharesGroup: boolean) {
-  const names = ['one', 'two'].slice(0, Math.min(2, count));
-  return names.map((name) => ({
-    ...principalOf(policy, {
-      ...sample,
-      client_id: `some-client-${name}`,
-      scope,
-      group: group === 'none' ? null : `some-group-${sharesGroup ? 'one' : name}`,
-    }),
-    count,
-    examples,
-  }));
-}
-
-/** A client for itself. */
-export function principalOf(policy: Policy, client: RegisteredClient): RegistryPrincipal {
-  const { client_id: clientId, group, scope, metadata = {} } = client;
-  const shape = shapeScope(client);
+  const principal = (
+    client: RegisteredClient,
+    rest: Omit<RegistryPrincipal, keyof Subject | 'registered'>,
+  ) => ({
+    ...tokenOf(policies, claims, client),
+    registered: client.scope,
+    ...rest,
+  });
   return {
-    clientId,
-    ...(group != null && { group }),
-    scopes: tokensOf(policy, scope, clientId, group ?? undefined),
-    claims: metadata,
-    count: 1,
-    examples: [clientId],
-    scope: shape,
-    shape: JSON.stringify([shape, group != null]),
+    principals: [
+      ...Array.from(shapes.values()).flatMap(({ one, two, count: alike, examples, scope }) =>
+        [one, ...(two === undefined ? [] : [two])].map((client, i) =>
+          principal(client, { count: alike, examples, scope, isFirst: i === 0 }),
+        ),
+      ),
+      ...alone.map((client) =>
+        principal(client, {
+          count: 1,
+          examples: [client.client_id],
+          scope: shapeScope(client),
+          isFirst: true,
+        }),
+      ),
+    ],
+    named: new Set(named.keys()),
+    clients: count,
+    leftOut,
   };
 }
 
-/** All that a token of the client may hold: of a pattern, every scope of the policy that it permits. */
-function tokensOf(policy: Policy, scope: string, clientId: string, group: string | undefined): string[] {
-  const tokens = parseScope(scope).flatMap(({ token }) => {
-    if (token.endsWith('.*') && !token.startsWith('mqtt:')) {
-      const start = token.slice(0, -1);
-      return Array.from(policy.scopes.keys()).filter((name) => name.startsWith(start) && name !== start);
-    }
-    if (!token.startsWith('mqtt:')) return [token];
-    if (token.includes('{group}') && !isIdentifier(group)) return [];
-    return [token.replaceAll('{client_id}', clientId).replaceAll('{group}', group ?? '')];
-  });
-  return Array.from(new Set(tokens));
+/** What is needed of a client: its other metadata may be large. */
+function kept({ client_id, group, scope, metadata = {} }: RegisteredClient, claims: readonly string[]) {
+  const values = claims.filter((name) => Object.hasOwn(metadata, name)).map((name) => [name, metadata[name]]);
+  return { client_id, group: group ?? null, scope, metadata: Object.fromEntries(values) };
+}
+
+/** Its scope in one order, with places for what is its own: so those of a fleet that name each device are one. */
+function shapeScope({ client_id, group, scope }: RegisteredClient): string {
+  return scope
+    .split(' ')
+    .map((token) => {
+      const [, start, filter] = /^(mqtt:[a-z]+:)(.*)$/.exec(token) ?? [];
+      if (start === undefined || filter === undefined) return token;
+      const levels = filter.split('/').map((level) => {
+        if (level === client_id) return '{client_id}';
+        return level === group ? '{group}' : level;
+      });
+      return start + levels.join('/');
+    })
+    .sort()
+    .join(' ');
 }

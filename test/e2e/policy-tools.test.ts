@@ -45,10 +45,22 @@ afterAll(async () => {
 
 test('lint finds in the registry who can write the topics of another', async () => {
   const done = await policy('lint', '--policy', inWork('policy.yaml'), '--format', 'json');
-  const findings = JSON.parse(done.stdout) as { code: string; clients: string[] }[];
-  expect(findings).toMatchObject([{ code: 'shared_writable_topic', clients: ['a', 'c'] }]);
-  expect(done.code).toBe(0);
-  expect((await policy('lint', '--policy', inWork('policy.yaml'), '--strict')).code).toBe(1);
+  const findings = JSON.parse(done.stdout) as object[];
+  expect(findings).toMatchObject([
+    { code: 'other_device_subtree', severity: 'error', clients: ['c'] },
+    { code: 'shared_writable_topic', severity: 'warning', clients: ['a', 'c'] },
+  ]);
+  expect(done.code).toBe(1);
+  const alike = await policy(
+    'lint',
+    '--policy',
+    file('wide.yaml', OLD.replace('{client_id}', '+')),
+    '--selector',
+    'group=g',
+  );
+  expect([alike.code, alike.stdout]).toEqual([0, expect.stringContaining('shared_writable_topic')]);
+  const strict = ['lint', '--policy', inWork('wide.yaml'), '--selector', 'group=g', '--strict'];
+  expect((await policy(...strict)).code).toBe(1);
 });
 
 test('lint looks at an export as at the registry, and at those selected', async () => {

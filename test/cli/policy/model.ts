@@ -1,12 +1,12 @@
 import { compileGrants, type Policy, parsePolicy } from '@fleetgate/broker';
 import fc from 'fast-check';
-import type { RegisteredClient } from '../../../cli/policy/principals.ts';
+import type { RegisteredClient } from '../../../cli/policy/registered-token.ts';
 
 /**
  * Topics of up to three levels over a few words: with the fresh one, and a level more than filters have, all that policies
  * of these words can tell apart.
  */
-const words = ['a', 'b', 'c1', 'c2', 'c3', 'g', 'h', 'fresh'];
+const words = ['a', 'b', 'c1', 'c2', 'g', 'h', 'x1', 'x2', 'fresh'];
 export const universe: readonly string[] = [
   ...words,
   ...words.flatMap((one) => words.map((two) => `${one}/${two}`)),
@@ -39,13 +39,23 @@ export const anyPolicy: fc.Arbitrary<Policy> = fc
   })
   .map((file) => parsePolicy(JSON.stringify({ version: 1, ...file }), 'policy.yaml'));
 
+const directScopes = [
+  'mqtt:publish:a/{client_id}',
+  'mqtt:publish:c2/#',
+  'mqtt:publish:x1/a',
+  'mqtt:subscribe:{group}/+',
+];
+
+/** Some that filters name, also one that is called as a group is, and some that nothing names. */
 export const anyClients: fc.Arbitrary<RegisteredClient[]> = fc.uniqueArray(
   fc.record({
-    client_id: fc.constantFrom('c1', 'c2', 'c3'),
+    client_id: fc.constantFrom('c1', 'c2', 'g', 'x1', 'x2'),
     group: fc.option(fc.constantFrom('g', 'h')),
-    scope: fc.uniqueArray(fc.constantFrom(...scopeNames), { maxLength: 3 }).map((scopes) => scopes.join(' ')),
+    scope: fc
+      .uniqueArray(fc.constantFrom(...scopeNames, ...scopeNames, ...directScopes), { maxLength: 3 })
+      .map((scopes) => scopes.join(' ')),
   }),
-  { selector: ({ client_id }) => client_id, maxLength: 3 },
+  { selector: ({ client_id }) => client_id, maxLength: 5 },
 ) as fc.Arbitrary<RegisteredClient[]>;
 
 export async function* each<Item>(items: readonly Item[]): AsyncGenerator<Item> {
@@ -54,9 +64,11 @@ export async function* each<Item>(items: readonly Item[]): AsyncGenerator<Item> 
 
 /** What the words of a policy give a client, by the book: no code of the tools. */
 export function grantsOf(policy: Policy, { client_id, group, scope }: RegisteredClient) {
+  const filled = scope.replaceAll('{client_id}', client_id).split(' ');
+  const scopes = filled.filter((one) => group != null || !one.includes('{group}'));
   return compileGrants(policy, {
     clientId: client_id,
-    scopes: scope === '' ? [] : scope.split(' '),
+    scopes: scope === '' ? [] : scopes.map((one) => one.replaceAll('{group}', group ?? '')),
     claims: {},
     ...(group != null && { group }),
   });

@@ -67,7 +67,10 @@ function addEnroll(program: Command): void {
     .command('enroll')
     .summary('get the device its identity, by a claim code or a key of its group')
     .description('Get the device its identity from the issuer, and write its credentials file.')
-    .requiredOption('--issuer <url>', 'address of the issuer, https unless its host is loopback')
+    .requiredOption(
+      '--issuer <url>',
+      'address of the issuer, https unless its host is loopback; or coap://… with --enrollment',
+    )
     .requiredOption('--out <file>', 'credentials file to write, mode 0600')
     .option('--claim-code-file <file>', "file that holds the claim code; '-' is standard input")
     .option('--enrollment <id>', 'enrollment by a group key')

@@ -18,40 +18,40 @@ import {
   publicMembersOf,
   signatureOf,
 } from '@fleetgate/shared';
+import { EnrollmentRefusedError } from './enrollment-refused.ts';
+import type { SequenceNumbers } from './sequence-numbers.ts';
+import { enrollOverCoap } from './transport/coap-enroll.ts';
 import { exchange } from './transport/exchange.ts';
 import { isJson, parseObject } from './transport/token-response.ts';
 
 /** What lets a device in. */
-export type EnrollmentKey =
-  | { readonly claimCode: string }
-  | {
-      readonly enrollmentId: string;
-      readonly registrationId: string;
-      /** base64 of HMAC-SHA256 of the registration id, under the group key. */
-      readonly deviceKey: string;
-    };
+export type EnrollmentKey = { readonly claimCode: string } | GroupEnrollmentKey;
+
+export interface GroupEnrollmentKey {
+  readonly enrollmentId: string;
+  readonly registrationId: string;
+  /** base64 of HMAC-SHA256 of the registration id, under the group key. */
+  readonly deviceKey: string;
+}
 
 /** What the device is known by when it asks again; kept until it is in. */
 export type DeviceSeed = { readonly nonce: string } | { readonly private_jwk: Jwk };
 
 export interface EnrollmentQuestion {
-  /** Its URL, https unless its host is loopback. */
+  /** Its URL, https unless its host is loopback; or `coap://…`, for a device of a group that gets an OSCORE context. */
   readonly issuer: string;
   readonly key: EnrollmentKey;
   readonly seed: DeviceSeed;
   /** What the device says of itself, for the places of the template. */
   readonly device: Readonly<Record<string, string>>;
+  /** Over CoAP: where the sequence numbers are kept that were used with the device's key. */
+  readonly sequenceNumbers?: SequenceNumbers | undefined;
 }
 
 export type EnrollmentAnswer =
   | { readonly status: 'enrolled'; readonly credentials: Credentials }
   /** It waits for approval, and asks again then. */
   | { readonly status: 'pending'; readonly clientId: string; readonly retryAfterSeconds: number };
-
-/** A refusal that stays one when it is asked again. */
-export class EnrollmentRefusedError extends FleetgateError {
-  override readonly name = 'EnrollmentRefusedError';
-}
 
 const TIMEOUT_MS = 10_000;
 const PROOF_LIFETIME_SECONDS = 60;
@@ -82,6 +82,7 @@ export async function askToEnroll(
   signal?: AbortSignal,
 ): Promise<EnrollmentAnswer> {
   const { issuer, seed } = question;
+  if (issuer.startsWith('coap:')) return askOverCoap(question, signal);
   if (!isSecureAddress(issuer)) {
     throw new FleetgateError(
       'credentials_invalid',
@@ -107,6 +108,25 @@ export async function askToEnroll(
   }
   if (answer.status !== 201) return refused(answer.status, body);
   return { status: 'enrolled', credentials: withKey(body['credentials'], seed) };
+}
+
+/** Retransmissions and challenges included. */
+const COAP_TIMEOUT_MS = 120_000;
+
+function askOverCoap(question: EnrollmentQuestion, signal?: AbortSignal): Promise<EnrollmentAnswer> {
+  const { issuer, key, device, sequenceNumbers } = question;
+  if ('claimCode' in key) {
+    throw new FleetgateError(
+      'credentials_invalid',
+      'a claim code goes over https alone; over CoAP take a group key',
+    );
+  }
+  if (sequenceNumbers === undefined) {
+    throw new FleetgateError('credentials_invalid', 'over CoAP there must be a place for sequence numbers');
+  }
+  const timeout = AbortSignal.timeout(COAP_TIMEOUT_MS);
+  const within = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  return enrollOverCoap({ issuer, key, device, sequenceNumbers, signal: within });
 }
 
 function bodyOf({ issuer, key, seed, device }: EnrollmentQuestion): object {

@@ -9,9 +9,9 @@ export {
   type EnrollmentAnswer,
   type EnrollmentKey,
   type EnrollmentQuestion,
-  EnrollmentRefusedError,
   makeSeed,
 } from './enrollment.ts';
+export { EnrollmentRefusedError } from './enrollment-refused.ts';
 export {
   connectRefusalKind,
   type Failure,

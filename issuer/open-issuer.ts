@@ -133,7 +133,7 @@ export async function openIssuer(
       enrollments: openEnrollments(registry, templates, encryption, now, options),
       enroll: enroller({ registry, templates, encryption, registrations, issuerUrl, hook, now, monotonicMs }),
       secrets: openClientSecrets(registry, now, onRevoked, contexts),
-      deviceContexts: deviceContexts(registry, contexts, now),
+      deviceContexts: deviceContexts(registry, contexts, encryption, now),
       apiKeys: openApiKeys(registry, now),
       revocations: openRevocations(registry, now, onRevoked, signingKeys),
       signingKeys,

@@ -5,6 +5,9 @@ import type { TokenResponse } from './token.ts';
 /** Content-Format of `application/ace+cbor` (RFC 9200 §8.16). */
 export const ACE_CBOR = 19;
 
+/** Content-Format of `application/cbor` (RFC 8949 §9.4). */
+export const CBOR = 60;
+
 /** A token request as a device sends it over CoAP (RFC 9200 §5.8.1). */
 export interface AceTokenRequest {
   /** Default: `client_credentials`. */

@@ -5,6 +5,12 @@ export * from './bounded-map.ts';
 export { CborError, type CborItem, type CborMap, decodeCbor, encodeCbor } from './cbor.ts';
 export * from './completion.ts';
 export * from './credentials.ts';
+export {
+  enrollmentContext,
+  enrollmentKid,
+  enrollmentOfKid,
+  type GroupKeyName,
+} from './enrollment-context.ts';
 export * from './errors.ts';
 export * from './identifier.ts';
 export * from './nearest.ts';

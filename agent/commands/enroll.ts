@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FleetgateError, formatCredentials, isIdentifier, OAuthError } from '@fleetgate/shared';
 import {
@@ -10,6 +11,7 @@ import {
   type EnrollmentQuestion,
   makeSeed,
 } from '../enrollment.ts';
+import { openSequenceNumbers } from '../sequence-numbers.ts';
 import { writeFileAtomically } from '../sinks/file.ts';
 import { readPrivateFile } from '../store.ts';
 import { note, UsageError, untilSignal } from './device.ts';
@@ -41,13 +43,31 @@ export async function enroll(flags: EnrollFlags): Promise<void> {
   const key = await keyOf(flags);
   const seedFile = `${flags.out}.enrolling`;
   const seed = await seedOf(seedFile, flags.ownKey === true);
-  const question = { issuer: flags.issuer, key, seed, device: deviceOf(flags.device ?? []) };
+  const sequenceFile = `${seedFile}.sequence`;
+  const isCoap = flags.issuer.startsWith('coap:');
+  if (isCoap && flags.ownKey)
+    throw new UsageError('--own-key is of no use over CoAP: the device gets a context');
+  const question: EnrollmentQuestion = {
+    issuer: flags.issuer,
+    key,
+    seed,
+    device: deviceOf(flags.device ?? []),
+    ...(isCoap && { sequenceNumbers: openSequenceNumbers(sequenceFile) }),
+  };
   using signal = untilSignal();
   const credentials = await untilIn(question, flags.wait === true, signal);
   const broker = flags.broker === undefined ? {} : { broker: { url: flags.broker } };
   await writeFileAtomically(flags.out, formatCredentials({ ...credentials, ...broker }));
   await rm(seedFile, { force: true });
+  await removeSequence(sequenceFile);
   note(`enrolled as ${credentials.client_id}; credentials written to ${flags.out}`);
+}
+
+/** Its numbers are kept in names of files beside it. */
+async function removeSequence(file: string): Promise<void> {
+  const folder = dirname(file);
+  const names = (await readdir(folder)).filter((name) => name.startsWith(`${basename(file)}-`));
+  for (const name of names) await rm(join(folder, name), { force: true });
 }
 
 async function untilIn(question: EnrollmentQuestion, mayWait: boolean, signal: AbortSignal) {

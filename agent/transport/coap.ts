@@ -51,18 +51,48 @@ export function coapTransport(credentials: Credentials, options: CoapTransportOp
 
   return async function requestToken(request, signal): Promise<TokenResponse> {
     const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-    let echo: CoapOption | undefined;
-    for (let challenges = 0; challenges <= MAX_CHALLENGES; challenges += 1) {
-      const plain = plainRequest(endpoint, request, echo);
-      const { message, binding } = protectRequest(context, plain, await numbers.next());
-      const answer = await exchangeOverCoap(endpoint, message, { signal: within, timing });
-      const inner = unprotect(context, answer, binding, endpoint);
-      echo = inner.code === coapCode.UNAUTHORIZED ? echoOf(inner) : undefined;
-      if (echo === undefined) return tokenIn(inner, request);
-    }
-    throw failed(`${endpoint.name} asks again and again whether the request is new`);
+    const payload = encodeAceRequest({ scope: request.scope, audience: request.audience });
+    const post = { format: ACE_CBOR, payload };
+    return tokenIn(
+      await postProtected({ endpoint, context, numbers, signal: within, timing }, post),
+      request,
+    );
   };
 }
+
+/** A context with an endpoint, ready for requests. */
+export interface ProtectedPeer {
+  readonly endpoint: NamedEndpoint;
+  readonly context: SecurityContext;
+  readonly numbers: SequenceNumbers;
+  readonly signal: AbortSignal;
+  readonly timing?: CoapTransportOptions['timing'];
+  /** Where the sender's id alone does not name the context. Default: it does. */
+  readonly sendsIdContext?: boolean;
+}
+
+/**
+ * One POST inside OSCORE and its answer, challenges for an Echo (RFC 9175 §2.3) answered on the way.
+ * @throws FleetgateError `token_request_failed`
+ */
+export async function postProtected(
+  { endpoint, context, numbers, signal, timing, sendsIdContext = false }: ProtectedPeer,
+  post: { readonly format: number; readonly payload: Uint8Array },
+): Promise<CoapContent> {
+  let echo: CoapOption | undefined;
+  for (let challenges = 0; challenges <= MAX_CHALLENGES; challenges += 1) {
+    const plain = plainRequest(endpoint, post, echo);
+    const { message, binding } = protectRequest(context, plain, await numbers.next(), { sendsIdContext });
+    const answer = await exchangeOverCoap(endpoint, message, { signal, timing });
+    const inner = unprotect(context, answer, binding, endpoint);
+    echo = inner.code === coapCode.UNAUTHORIZED ? echoOf(inner) : undefined;
+    if (echo === undefined) return inner;
+  }
+  throw failed(`${endpoint.name} asks again and again whether the request is new`);
+}
+
+/** An endpoint with the path of a resource. */
+export type NamedEndpoint = CoapEndpoint & { readonly path: readonly string[] };
 
 function contextOf({ auth }: Credentials): SecurityContext {
   if (auth.method !== 'oscore')
@@ -87,7 +117,8 @@ function sequenceFileOf({ auth }: Credentials): string {
   throw invalid('auth.sequence_file is missing: where the sequence numbers are kept that were used');
 }
 
-function endpointOf(tokenEndpoint: string): CoapEndpoint & { readonly path: readonly string[] } {
+/** @throws FleetgateError `credentials_invalid` */
+export function endpointOf(tokenEndpoint: string): NamedEndpoint {
   try {
     const { hostname, port, host, pathname, search, hash, username, password } = new URL(tokenEndpoint);
     const isPlain = search === '' && hash === '' && username === '' && password === '';
@@ -111,18 +142,18 @@ function endpointOf(tokenEndpoint: string): CoapEndpoint & { readonly path: read
 }
 
 function plainRequest(
-  { path }: { readonly path: readonly string[] },
-  { scope, audience }: TokenRequest,
+  { path }: NamedEndpoint,
+  { format, payload }: { readonly format: number; readonly payload: Uint8Array },
   echo: CoapOption | undefined,
 ): CoapContent {
   return {
     code: coapCode.POST,
     options: [
       ...path.map((segment) => ({ number: coapOption.URI_PATH, value: Buffer.from(segment, 'utf8') })),
-      uintOption(coapOption.CONTENT_FORMAT, ACE_CBOR),
+      uintOption(coapOption.CONTENT_FORMAT, format),
       ...(echo === undefined ? [] : [echo]),
     ],
-    payload: encodeAceRequest({ scope, audience }),
+    payload,
   };
 }
 

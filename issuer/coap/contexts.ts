@@ -1,22 +1,33 @@
-import { OscoreError, putBounded, type SecurityContext } from '@fleetgate/shared';
+import { putBounded, type SecurityContext } from '@fleetgate/shared';
+import type { ProvenDevice } from '../fleet/enroll.ts';
+import type { KeyEncryption } from '../keys/key-encryption.ts';
 import type { ContextVault, StoredContext } from '../oscore-context.ts';
 import type { Registry } from '../registry/registry.ts';
+import { enrollmentContexts } from './enrollment-contexts.ts';
 
-/** A context that a device was given, and whose it is. */
+/** A context, and whose it is. */
 export interface DeviceContext {
-  readonly clientId: string;
-  /** Names it among those of its client. */
-  readonly secretId: string;
-  /** Names it among all: the device's sender id, in hexadecimal. */
+  /** Names it among all; begins with the device's sender id, in hexadecimal. */
   readonly contextId: string;
   readonly context: SecurityContext;
+  readonly of: ContextOwner;
 }
+
+/** A client that was given the context, or a device that is not in yet. */
+export type ContextOwner =
+  | {
+      readonly kind: 'client';
+      readonly clientId: string;
+      /** Names it among those of its client. */
+      readonly secretId: string;
+    }
+  | ({ readonly kind: 'enrollment' } & ProvenDevice);
 
 /** The contexts by what requests name them by. */
 export interface DeviceContexts {
   /**
    * @param kid the device's sender id
-   * @param kidContext none of ours has one
+   * @param kidContext the registration id of a device that enrolls; no client's has one
    * @throws FleetgateError `registry_unavailable`, `key_file_invalid`
    */
   find(kid: Uint8Array, kidContext: Uint8Array | undefined): Promise<DeviceContext | undefined>;
@@ -37,10 +48,12 @@ const BLOCK = 1000;
 const BEGIN_MS = 1_577_836_800_000;
 
 export function deviceContexts(
-  registry: Pick<Registry, 'findContext' | 'reserveSequenceNumbers'>,
+  registry: Pick<Registry, 'findContext' | 'findEnrollmentStarting' | 'reserveSequenceNumbers'>,
   vault: ContextVault,
+  encryption: KeyEncryption,
   now: () => number,
 ): DeviceContexts {
+  const findEnrolling = enrollmentContexts(registry, encryption);
   const opened = new Map<string, { readonly encrypted: Uint8Array; readonly context: SecurityContext }>();
   let next = 0;
   let reservedUntil = 0;
@@ -64,13 +77,13 @@ export function deviceContexts(
 
   return {
     async find(kid, kidContext) {
-      if (kidContext !== undefined) throw new OscoreError('malformed', 'there is no such id context');
+      if (kidContext !== undefined) return findEnrolling(kid, kidContext);
       // Not the client with it, which is read when the token is issued, by who decides about it.
       const found = await registry.findContext(kid);
       if (found === undefined) return undefined;
       const { clientId, secretId, context } = found;
       const contextId = Buffer.from(kid).toString('hex');
-      return { clientId, secretId, contextId, context: open(contextId, context) };
+      return { contextId, context: open(contextId, context), of: { kind: 'client', clientId, secretId } };
     },
     async nextSequenceNumber() {
       while (next >= reservedUntil) {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import {
   ACE_CBOR,
   addressKey,
+  CBOR,
   type CoapContent,
   type CoapOption,
   coapCode,
@@ -26,14 +27,16 @@ import {
   uriPathOf,
 } from '@fleetgate/shared';
 import type { Logger } from 'pino';
-import type { TokenIssuer } from '../issue.ts';
+import type { Caller } from '../audit.ts';
 import { SlowDownError } from '../limited-requests.ts';
+import type { Issuer } from '../open-issuer.ts';
 import type { TokenRequest } from '../token-request.ts';
-import type { DeviceContext, DeviceContexts } from './contexts.ts';
+import type { ContextOwner, DeviceContext, DeviceContexts } from './contexts.ts';
+import { readEnrolling, writeEnrolled, writeEnrollmentError } from './enroll-wire.ts';
 import { trackFreshness } from './freshness.ts';
 
 export interface CoapEndpointOptions {
-  readonly issuer: Pick<TokenIssuer, 'issue'>;
+  readonly issuer: Pick<Issuer, 'issue' | 'enroll' | 'url' | 'coapTokenEndpoint' | 'defaultAudience'>;
   readonly contexts: DeviceContexts;
   readonly log?: Logger | undefined;
   readonly monotonicMs?: () => number;
@@ -51,6 +54,9 @@ const MAX_COAP_TOKEN_LENGTH = 840;
 /** How long a device waits that the issuer cannot serve now. */
 const RETRY_SECONDS = 5;
 
+/** When a device that waits for approval may come again. */
+const APPROVAL_RETRY_SECONDS = 30;
+
 /** Unprotected, and so a hint that anybody may have sent (RFC 8613 §8.2). */
 const codeOfProblem: Readonly<Record<OscoreProblem, number>> = {
   malformed: coapCode.BAD_OPTION,
@@ -59,8 +65,8 @@ const codeOfProblem: Readonly<Record<OscoreProblem, number>> = {
 };
 
 /**
- * `POST /token` inside OSCORE (RFC 9200 §5.8, RFC 9203 §5): the context says who asks, and the same core as over HTTP
- * answers. After a start the first request of each context is sent back once for an Echo.
+ * `POST /token` inside OSCORE (RFC 9200 §5.8, RFC 9203 §5), and `POST /enroll` of devices of a group: the context says who
+ * asks, and the same core as over HTTP answers. After a start the first request of each context is sent back once for an Echo.
  */
 export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
   const { contexts, log, monotonicMs = () => performance.now() } = options;
@@ -107,7 +113,7 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
       // A replay is made by who has seen the device, not by who guesses; it costs no more than this.
       if (error.problem === 'not_decrypted') attempts.note(...from, false);
       log?.info(
-        { event: 'coap_refused', problem: error.problem, client: device.clientId, address },
+        { event: 'coap_refused', problem: error.problem, client: nameOf(device.of), address },
         'a request over CoAP was refused',
       );
       return fitting(message, hint(codeOfProblem[error.problem]));
@@ -115,7 +121,7 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
     // It may be a replay, which is no proof that the device is at this address.
     if ('answer' in opened) return fitting(message, opened.answer);
     attempts.note(...from, true);
-    const answer = await answerTo(opened.request, device, address, options);
+    const answer = await answerTo(opened.request, device.of, address, options);
     return protectResponse(device.context, answer, opened.binding);
   }
 
@@ -135,43 +141,81 @@ type Opened =
   | { readonly request: CoapContent; readonly binding: RequestBinding }
   | { readonly answer: CoapContent };
 
+const nameOf = (owner: ContextOwner) =>
+  owner.kind === 'client' ? owner.clientId : `enrollment ${owner.enrollmentId}`;
+
 /** What the device is told, to be protected. */
 async function answerTo(
   request: CoapContent,
-  { clientId, secretId }: DeviceContext,
+  owner: ContextOwner,
   address: string,
-  { issuer, log }: CoapEndpointOptions,
+  options: CoapEndpointOptions,
 ): Promise<CoapContent> {
-  if (uriPathOf(request) !== 'token') return respond(coapCode.NOT_FOUND);
+  const isEnrolling = owner.kind === 'enrollment';
+  if (uriPathOf(request) !== (isEnrolling ? 'enroll' : 'token')) return respond(coapCode.NOT_FOUND);
   if (request.code !== coapCode.POST) return respond(coapCode.METHOD_NOT_ALLOWED);
   const unknown = request.options.find(({ number }) => number % 2 === 1 && number !== coapOption.URI_PATH);
   if (unknown !== undefined) return respond(coapCode.BAD_OPTION);
   const format = uintValue(request, coapOption.CONTENT_FORMAT);
-  if (format !== undefined && format !== ACE_CBOR) return respond(coapCode.UNSUPPORTED_CONTENT_FORMAT);
+  if (format !== undefined && format !== (isEnrolling ? CBOR : ACE_CBOR)) {
+    return respond(coapCode.UNSUPPORTED_CONTENT_FORMAT);
+  }
   const caller = { address, requestId: randomUUID() };
   try {
-    const asked = decodeAceRequest(request.payload);
-    const token = await issuer.issue({
-      caller,
-      clientId: asked.clientId,
-      clientSecret: undefined,
-      authorization: undefined,
-      oscore: { clientId, secretId },
-      grantType: asked.grantType,
-      scope: asked.scope,
-      audience: asked.audience === undefined ? [] : asked.audience.split(' '),
-      maxTokenLength: MAX_COAP_TOKEN_LENGTH,
-    } satisfies TokenRequest);
-    return respond(coapCode.CREATED, encodeAceResponse(token, scopeToTell(token, asked.scope)), [
-      uintOption(coapOption.CONTENT_FORMAT, ACE_CBOR),
-    ]);
+    return isEnrolling
+      ? await enrolled(request, owner, caller, options)
+      : await issued(request, owner, caller, options);
   } catch (error) {
     if (!(error instanceof FleetgateError)) {
-      log?.error({ event: 'coap_failed', err: error, ...caller }, 'a request over CoAP could not be served');
+      options.log?.error(
+        { event: 'coap_failed', err: error, ...caller },
+        'a request over CoAP could not be served',
+      );
       return unavailable(RETRY_SECONDS);
     }
-    return refusalOf(error);
+    return refusalOf(error, isEnrolling);
   }
+}
+
+async function issued(
+  { payload }: CoapContent,
+  { clientId, secretId }: ContextOwner & { readonly kind: 'client' },
+  caller: Caller,
+  { issuer }: CoapEndpointOptions,
+): Promise<CoapContent> {
+  const asked = decodeAceRequest(payload);
+  const token = await issuer.issue({
+    caller,
+    clientId: asked.clientId,
+    clientSecret: undefined,
+    authorization: undefined,
+    oscore: { clientId, secretId },
+    grantType: asked.grantType,
+    scope: asked.scope,
+    audience: asked.audience === undefined ? [] : asked.audience.split(' '),
+    maxTokenLength: MAX_COAP_TOKEN_LENGTH,
+  } satisfies TokenRequest);
+  return respond(coapCode.CREATED, encodeAceResponse(token, scopeToTell(token, asked.scope)), [
+    uintOption(coapOption.CONTENT_FORMAT, ACE_CBOR),
+  ]);
+}
+
+/** A device of a group gets its own context, or comes again after the time that Max-Age says. */
+async function enrolled(
+  { payload }: CoapContent,
+  proven: ContextOwner & { readonly kind: 'enrollment' },
+  caller: Caller,
+  { issuer }: CoapEndpointOptions,
+): Promise<CoapContent> {
+  const answer = await issuer.enroll({ proven, device: readEnrolling(payload), caller });
+  const format = uintOption(coapOption.CONTENT_FORMAT, CBOR);
+  const isIn = answer.status === 'enrolled';
+  return respond(
+    isIn ? coapCode.CREATED : coapCode.CONTENT,
+    writeEnrolled(answer, issuer),
+    [format],
+    isIn ? 0 : APPROVAL_RETRY_SECONDS,
+  );
 }
 
 /** RFC 6749 §5.1: said where it is not what was asked for. */
@@ -179,12 +223,17 @@ function scopeToTell({ scope = '' }: TokenResponse, asked: string | undefined): 
   return scope === asked ? undefined : scope;
 }
 
-function refusalOf(error: FleetgateError): CoapContent {
+function refusalOf(error: FleetgateError, isEnrolling: boolean): CoapContent {
   if (error instanceof SlowDownError) {
     return respond(coapCode.TOO_MANY_REQUESTS, new Uint8Array(), [], error.retryAfterSeconds);
   }
   if (['temporarily_unavailable', 'registry_unavailable'].includes(error.code))
     return unavailable(RETRY_SECONDS);
+  if (isEnrolling) {
+    return respond(coapCode.FORBIDDEN, writeEnrollmentError(error), [
+      uintOption(coapOption.CONTENT_FORMAT, CBOR),
+    ]);
+  }
   const code = error.code === 'invalid_client' ? coapCode.UNAUTHORIZED : coapCode.BAD_REQUEST;
   return respond(code, encodeAceError(error.code, error.message), [
     uintOption(coapOption.CONTENT_FORMAT, ACE_CBOR),

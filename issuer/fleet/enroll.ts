@@ -30,8 +30,17 @@ import { checkIdNames, closedReason, deviceHashOf, groupKeyLabel } from './enrol
 import { compileTemplate } from './template.ts';
 import type { Templates } from './templates.ts';
 
+/** A device that has proven the key that was derived for it, by an OSCORE context. */
+export interface ProvenDevice {
+  readonly enrollmentId: string;
+  readonly registrationId: string;
+  readonly deviceKey: Uint8Array;
+}
+
 /** What a device says to get its identity. */
 export interface EnrollCall {
+  /** In place of all that opens an enrollment, and of the nonce; it gets a context in turn. */
+  readonly proven?: ProvenDevice | undefined;
   readonly claimCode?: string | undefined;
   /** Id of an enrollment by a group key, with the proof of {@link checkGroupProof}. */
   readonly enrollmentId?: string | undefined;
@@ -89,7 +98,13 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
   const isRecordDue = limitRecords();
 
   /** Who lets it in, and whether it may knock there. */
-  async function openedBy({ claimCode, enrollmentId, groupProof }: EnrollCall): Promise<Opened> {
+  async function openedBy({ claimCode, enrollmentId, groupProof, proven }: EnrollCall): Promise<Opened> {
+    if (proven !== undefined) {
+      const { registrationId } = proven;
+      const enrollment = await registry.findEnrollment(proven.enrollmentId);
+      if (enrollment === undefined) return refuseCredential('there is no such enrollment');
+      return { enrollment, subject: registrationId, registrationId };
+    }
     if ((claimCode === undefined) === (enrollmentId === undefined)) {
       return invalid('give a claim_code, or an enrollment with the proof of its group key');
     }
@@ -115,6 +130,11 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
 
   /** What it is known by when it comes again. */
   async function knownBy(call: EnrollCall, { subject }: Opened): Promise<Known> {
+    if (call.proven !== undefined) {
+      const { registrationId, deviceKey } = call.proven;
+      const secret = Buffer.from(deviceKey).toString('base64url');
+      return { deviceHash: deviceHashOf('registration', registrationId), secret };
+    }
     if (call.publicJwk === undefined) {
       if (call.nonce === undefined || !/^[A-Za-z0-9_-]{43}$/.test(call.nonce)) {
         return invalid('give nonce, 32 random bytes as base64url, or public_jwk with its proof');
@@ -242,6 +262,9 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
     });
     if ('unreadable' in row) return invalid(row.unreadable);
     const filled = compiled.fill(row, { number: 0, uuid: randomUUID }, now());
+    if (call.proven !== undefined && filled.authMethod !== 'oscore') {
+      invalid('over CoAP a device gets an OSCORE context, and the template has another auth_method');
+    }
     const needsKey = filled.authMethod === 'private_key_jwt';
     if (needsKey !== (call.publicJwk !== undefined)) {
       invalid(

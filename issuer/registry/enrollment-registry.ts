@@ -76,6 +76,8 @@ export type RequestRecorded =
 export interface EnrollmentRegistry {
   createEnrollment(enrollment: EnrollmentRecord, event: AuditEvent): Promise<void>;
   findEnrollment(id: string): Promise<EnrollmentRecord | undefined>;
+  /** The one with group keys whose id begins so; unset where several do. */
+  findEnrollmentStarting(idStart: string): Promise<EnrollmentRecord | undefined>;
   findEnrollmentByCode(codeHash: Uint8Array): Promise<EnrollmentRecord | undefined>;
   /** From new to old; those older than `before`. */
   listEnrollments(page: {

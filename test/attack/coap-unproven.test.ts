@@ -62,7 +62,13 @@ test('who replays a captured request and is challenged has no good standing, and
 test('kids longer than any are of nobody, and are looked up and remembered nowhere', async () => {
   let looked = 0;
   const endpoint = coapEndpoint({
-    issuer: { issue: () => Promise.reject(new Error('not reached')) },
+    issuer: {
+      issue: () => Promise.reject(new Error('not reached')),
+      enroll: () => Promise.reject(new Error('not reached')),
+      url: () => 'http://127.0.0.1',
+      coapTokenEndpoint: () => undefined,
+      defaultAudience: [],
+    },
     contexts: {
       find: async () => {
         looked += 1;

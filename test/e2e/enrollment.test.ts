@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { enroll, enrollingDevice, keyProof } from '../support/enrolling-device.ts';
@@ -174,6 +174,43 @@ test('the agent enrolls by a key of its group, waits for approval, and is the sa
     ...['--group-key-file', inWork('primary.key'), '--out', second, '--wait'],
   );
   expect([byGroup.code, byGroup.stderr]).toEqual([0, expect.stringContaining('enrolled as box-B8')]);
+});
+
+test('the agent enrolls over CoAP by a key of its group, and gets tokens over CoAP', async () => {
+  writeFileSync(inWork('valve.yaml'), 'template: valve\nid: valve-{registration_id}\nauth_method: oscore\n');
+  await fleetgate('template', 'apply', inWork('valve.yaml'));
+  const made = await fleetgate(
+    'enrollment',
+    'create',
+    '--template',
+    'valve',
+    '--group-key',
+    '--format',
+    'json',
+  );
+  const { enrollment_id, primary_key } = JSON.parse(made.stdout) as Record<string, string>;
+  const out = inWork('valve.json');
+  const done = await agent(
+    ...['enroll', '--issuer', running.ready['coap'] as string, '--enrollment', enrollment_id as string],
+    ...[
+      '--registration-id',
+      'V1',
+      '--group-key-file',
+      secretFile('valve.key', primary_key ?? ''),
+      '--out',
+      out,
+    ],
+  );
+  expect([done.code, done.stderr]).toEqual([0, expect.stringContaining('enrolled as valve-V1')]);
+  expect(readdirSync(work.path).filter((name) => name.includes('enrolling'))).toEqual(
+    ['refused.json.enrolling'].filter((name) => existsSync(inWork(name))),
+  );
+  expect((await agent('token', '--credentials', out)).code).toBe(0);
+  const coded = await agent(
+    ...['enroll', '--issuer', running.ready['coap'] as string, '--claim-code-file', secretFile('c', 'x')],
+    ...['--out', inWork('never.json')],
+  );
+  expect([coded.code, coded.stderr]).toEqual([2, expect.stringContaining('over https alone')]);
 });
 
 test.each([

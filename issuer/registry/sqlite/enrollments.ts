@@ -64,6 +64,10 @@ export function enrollmentActs(
   const byCode = database.prepare<[Uint8Array], EnrollmentRow>(
     'SELECT * FROM enrollments WHERE code_hash = ?',
   );
+  // Every character of an id is smaller than ~.
+  const starting = database.prepare<[string, string], EnrollmentRow>(
+    "SELECT * FROM enrollments WHERE id >= ? AND id < ? || '~' AND primary_key IS NOT NULL LIMIT 2",
+  );
   const list = database.prepare<[number, number], EnrollmentRow>(
     'SELECT * FROM enrollments WHERE sequence < ? ORDER BY sequence DESC LIMIT ?',
   );
@@ -185,6 +189,11 @@ export function enrollmentActs(
         record(event);
       }),
     findEnrollment: (id) => read(() => toEnrollment(find.get(id))),
+    findEnrollmentStarting: (idStart) =>
+      read(() => {
+        const [row, another] = starting.all(idStart, idStart);
+        return another === undefined ? toEnrollment(row) : undefined;
+      }),
     findEnrollmentByCode: (codeHash) => read(() => toEnrollment(byCode.get(codeHash))),
     listEnrollments: ({ before, limit }) =>
       read(() => {

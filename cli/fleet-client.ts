@@ -213,6 +213,7 @@ export interface FleetClient {
   }): Promise<{ count: number; next_cursor?: string }>;
   quarantineSelected(step: SelectionStep & { reason: string }): Promise<StepView>;
   releaseSelected(step: SelectionStep): Promise<StepView>;
+  revokeSelected(step: SelectionStep): Promise<StepView>;
   deleteSelected(step: SelectionStep): Promise<StepView>;
 }
 
@@ -288,6 +289,7 @@ export function fleetClient(
       (await call('GET', `/v1/fleet/count${queryOf(query)}`)) as { count: number },
     quarantineSelected: async (step) => (await call('POST', '/v1/fleet/quarantine', step)) as StepView,
     releaseSelected: async (step) => (await call('POST', '/v1/fleet/release', step)) as StepView,
+    revokeSelected: async (step) => (await call('POST', '/v1/fleet/revoke', step)) as StepView,
     deleteSelected: async (step) => (await call('POST', '/v1/fleet/delete', step)) as StepView,
   };
 }

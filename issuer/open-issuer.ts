@@ -119,6 +119,7 @@ export async function openIssuer(
     const registrations = { ...options, contexts };
     const clients = openClients(registry, now, onRevoked, registrations);
     const clientChanges = openClientChanges(registry, now, onRevoked, options);
+    const revocations = openRevocations(registry, now, onRevoked, signingKeys);
     const templates = openTemplates(registry, now, options);
     const encryption = keyEncryption as KeyEncryption;
     const hook = options.enrollmentHook && enrollmentHook(options.enrollmentHook, log);
@@ -126,7 +127,7 @@ export async function openIssuer(
       ...(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
       clients,
       clientChanges,
-      selectedClients: openSelectedClients(registry, clients, clientChanges),
+      selectedClients: openSelectedClients(registry, clients, clientChanges, revocations),
       templates,
       provisioning: openProvisioning(registry, templates, now, registrations),
       campaigns: openCampaigns(registry, now, contexts),
@@ -135,7 +136,7 @@ export async function openIssuer(
       secrets: openClientSecrets(registry, now, onRevoked, contexts),
       deviceContexts: deviceContexts(registry, contexts, encryption, now),
       apiKeys: openApiKeys(registry, now),
-      revocations: openRevocations(registry, now, onRevoked, signingKeys),
+      revocations,
       signingKeys,
       revocationFeed,
       access: bearerAccess(tokens, registry),

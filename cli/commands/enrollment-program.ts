@@ -355,6 +355,7 @@ function formatRequests(all: readonly EnrollmentRequestView[], format: RowFormat
 }
 
 function formatOne(one: EnrollmentView, format: RowFormat): string {
+  if (format === 'json') return formatJson(one);
   return format === 'table' ? formatRecord(toRow(one)) : formatEnrollments([one], format);
 }
 

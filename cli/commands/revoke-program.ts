@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { NewRevocation } from '../admin-client.ts';
 import { UsageError } from '../exit.ts';
+import type { SelectedFlags } from '../fleet/selected.ts';
 import type { RowFormat } from '../output.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { rowFormatOption } from './format-option.ts';
@@ -13,6 +14,7 @@ import {
   revokeClients,
   tokenIdIn,
 } from './revoke.ts';
+import { didSelected, withSelector } from './selected-option.ts';
 
 interface RevokeFlags extends ConnectionOptions {
   format: RowFormat;
@@ -35,7 +37,11 @@ What to use:
   a signing key was seen                     fleetgate revoke key KID
 
 A client that was revoked may fetch a new token with the secret it has. A revocation cannot be taken back; it is
-forgotten when no token it could hit is alive.`,
+forgotten when no token it could hit is alive.
+
+Examples:
+  fleetgate revoke client sensor-1
+  fleetgate revoke issued-before now --client sensor-1`,
     );
 
   withConnection(revoke.command('token'))
@@ -62,7 +68,7 @@ Examples:
       await revokeOne(flags, { kind: 'token', jti: jti ?? (await tokenIdIn(tokenFile as string, admin)) });
     });
 
-  withConnection(revoke.command('client <client-id...>'))
+  withSelector(withConnection(revoke.command('client [client-id...]')))
     .summary('all tokens that clients have now')
     .description('Revoke all tokens that were issued to clients so far. They may fetch new ones.')
     .addOption(rowFormatOption())
@@ -73,10 +79,11 @@ Exit codes: 1 when none of several was revoked, 3 when some were.
 
 Examples:
   fleetgate revoke client sensor-1
-  fleetgate client list -q | xargs fleetgate revoke client`,
+  fleetgate revoke client --selector group=plant-7 --yes`,
     )
-    .action(async (clientIds: string[], flags: RevokeFlags) => {
+    .action(async (clientIds: string[], flags: RevokeFlags & SelectedFlags) => {
       const { admin } = connect(flags);
+      if (await didSelected(clientIds, flags, admin, 'revoke the tokens of', admin.revokeSelected)) return;
       const { revoked, exitCode } = await revokeClients(admin, clientIds, note);
       for (const one of revoked) noteRepeated(one);
       const views = revoked.map(({ revocation }) => revocation);
@@ -116,7 +123,7 @@ Examples:
     .addOption(rowFormatOption())
     .addHelpText(
       'after',
-      '\nThe same as: fleetgate keys retire KID --compromised\nThe kid of a token is in its header: fleetgate token inspect --file token.jwt',
+      '\nThe same as: fleetgate keys retire KID --compromised\nThe kid of a token is in its header: fleetgate token inspect --file token.jwt\n\nExample:\n  fleetgate revoke key CxOV1dL6wK52rFS2BmRwetwNgK5QrQosBEqK3Bz0vS0',
     )
     .action(async (kid: string, flags: RevokeFlags) => revokeOne(flags, { kind: 'key', kid }));
 

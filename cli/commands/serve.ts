@@ -50,6 +50,7 @@ ${examples(name, roles)}`,
     .command('demo')
     .summary('see a small fleet get tokens and be held to its topics')
     .description('Run issuer, broker and a small fleet in a temporary directory, show each step, and end.')
+    .addHelpText('after', '\nExample:\n  fleetgate demo')
     .action(async () => {
       const { demo } = await import('../demo/demo.ts');
       await demo();

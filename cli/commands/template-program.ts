@@ -75,9 +75,7 @@ Examples:
     .action(async (name: string, flags: TemplateFlags & { version?: string }) => {
       const version = flags.version === undefined ? undefined : Number(flags.version);
       const found = await connect(flags).admin.getTemplate(name, version);
-      process.stdout.write(
-        flags.format === 'table' ? formatRecord(rowOf(found)) : formatTemplates([found], flags.format),
-      );
+      process.stdout.write(formatTemplate(found, flags.format));
     });
 
   withConnection(template.command('delete <name>'))
@@ -90,6 +88,11 @@ Examples:
       if (isThere) await admin.deleteTemplate(name);
       else process.stderr.write(`there is no template '${name}'; nothing to delete\n`);
     });
+}
+
+function formatTemplate(template: TemplateView, format: RowFormat): string {
+  if (format === 'json') return formatJson(template);
+  return format === 'table' ? formatRecord(rowOf(template)) : formatTemplates([template], format);
 }
 
 const columns = ['name', 'version', 'id', 'auth_method', 'scope', 'group', 'created_at'];

@@ -2,6 +2,7 @@ import { FleetgateError } from '@fleetgate/shared';
 import type { ClientChanges } from '../client-changes.ts';
 import type { Administrator, ClientPage, Clients } from '../clients.ts';
 import type { ClientRecord, Registry } from '../registry/registry.ts';
+import type { Revocations } from '../revocations.ts';
 import { parseSelector } from './selector.ts';
 
 /** Clients that one request acts on. They share few commits. */
@@ -38,6 +39,8 @@ export interface SelectedClientActs {
   }>;
   quarantine(step: SelectionStep, reason: string, by: Administrator): Promise<StepDone>;
   release(step: SelectionStep, by: Administrator): Promise<StepDone>;
+  /** Revokes the tokens they have; they may fetch new ones. */
+  revoke(step: SelectionStep, by: Administrator): Promise<StepDone>;
   delete(step: SelectionStep, by: Administrator): Promise<StepDone>;
 }
 
@@ -45,6 +48,7 @@ export function openSelectedClients(
   registry: Registry,
   clients: Clients,
   changes: ClientChanges,
+  revocations: Revocations,
 ): SelectedClientActs {
   const select = ({ selector, after, limit }: SelectionStep) =>
     registry.selectClients({
@@ -91,6 +95,11 @@ export function openSelectedClients(
       each(step, (client) => {
         if (client.quarantine === undefined) return unchanged;
         return unlessGone(changes.release(client.clientId, by));
+      }),
+    revoke: (step, by) =>
+      each(step, async ({ clientId }) => {
+        const revoking = revocations.revoke({ kind: 'client', clientId }, by);
+        return (await unlessGone(revoking)) && !(await revoking).isRepeated;
       }),
     delete: (step, by) => each(step, ({ clientId }) => clients.delete(clientId, by)),
   };

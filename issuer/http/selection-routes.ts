@@ -71,6 +71,11 @@ export function selectionRoutes(app: FastifyInstance, { selectedClients: acts }:
   addRoute(app, '/fleet/release', {
     POST: step('releaseClients', 'Release the clients of a selector', (one, by) => acts.release(one, by)),
   });
+  addRoute(app, '/fleet/revoke', {
+    POST: step('revokeClients', 'Revoke the tokens that the clients of a selector have', (one, by) =>
+      acts.revoke(one, by),
+    ),
+  });
   addRoute(app, '/fleet/delete', {
     POST: step('deleteClients', 'Delete the clients of a selector and revoke their tokens', (one, by) =>
       acts.delete(one, by),

@@ -23,6 +23,7 @@ const table: Readonly<Record<string, string>> = {
   'GET /v1/fleet/count': 'APU',
   'POST /v1/fleet/quarantine': 'AP',
   'POST /v1/fleet/release': 'AP',
+  'POST /v1/fleet/revoke': 'AP',
   'POST /v1/fleet/delete': 'AP',
   'POST /v1/enrollments': 'AP',
   'GET /v1/enrollments': 'APU',

@@ -161,6 +161,7 @@ test('each answer is as the document has it, with no field that it has not', asy
   await ask('get', '/v1/fleet/count', '/v1/fleet/count?selector=hw%3Da');
   const selector = 'template=sensor';
   await ask('post', '/v1/fleet/quarantine', '/v1/fleet/quarantine', { selector, reason: 'r', limit: 1 });
+  await ask('post', '/v1/fleet/revoke', '/v1/fleet/revoke', { selector });
   await ask('post', '/v1/fleet/release', '/v1/fleet/release', { selector });
   const begin = await ask('post', '/v1/campaigns', '/v1/campaigns', {
     selector,

@@ -36,6 +36,19 @@ test('those selected are in quarantine until they are released, and no others', 
   expect(await Promise.all(['a', 'd'].map(tokenStatus))).toEqual([200, 200]);
 });
 
+test('the tokens of those selected are revoked, and they may fetch new ones', async () => {
+  const { act, tokenStatus, call } = await fleet();
+  expect(await act('revoke', { selector: 'group=g,hw=1' })).toEqual({ changed: 2, unchanged: 0 });
+  const { revocations } = (await (await call('GET', '/v1/revocations')).json()) as {
+    revocations: { kind: string; client_id: string }[];
+  };
+  expect(revocations.map(({ kind, client_id }) => [kind, client_id]).sort()).toEqual([
+    ['client', 'a'],
+    ['client', 'd'],
+  ]);
+  expect(await tokenStatus('a')).toBe(200);
+});
+
 test('a part is acted on with each request, and the cursor leads on', async () => {
   const { act, call } = await fleet();
   const body = { selector: 'client_id', limit: 3 };

@@ -1,7 +1,5 @@
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { privateFileProblem } from '@fleetgate/shared';
-import { UsageError } from '../exit.ts';
-import { openReplacedFile } from '../replaced-file.ts';
+import { existsSync } from 'node:fs';
+import { privateState } from './private-state.ts';
 
 /** What a campaign needs to go on (0600), kept beside its directory until it is done. Its key makes all its secrets. */
 export interface CampaignFile {
@@ -20,32 +18,17 @@ export const campaignFileOf = (directory: string) => `${directory.replace(/\/+$/
 
 export const hasCampaignFile = (directory: string) => existsSync(campaignFileOf(directory));
 
+const campaignStates = privateState<CampaignFile>(
+  'the campaign',
+  ({ version, campaign_key }) => version === 1 && typeof campaign_key === 'string',
+);
+
 /** @throws UsageError for none, or one that others may read */
-export function readCampaignFile(directory: string): CampaignFile {
-  const file = campaignFileOf(directory);
-  try {
-    const problem = privateFileProblem(file, statSync(file).mode);
-    if (problem !== undefined) throw new UsageError(problem);
-    const state = JSON.parse(readFileSync(file, 'utf8')) as CampaignFile;
-    if (state.version === 1 && typeof state.campaign_key === 'string') return state;
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new UsageError(`there is no ${file}: the campaign is done, or writes somewhere else`);
-    }
-  }
-  throw new UsageError(`${file} is not the state of a campaign`);
-}
+export const readCampaignFile = (directory: string): CampaignFile =>
+  campaignStates.read(campaignFileOf(directory));
 
-export function writeCampaignFile(state: CampaignFile): void {
-  const file = openReplacedFile(campaignFileOf(state.directory));
-  try {
-    file.replace(`${JSON.stringify(state, null, 2)}\n`);
-  } finally {
-    file.discard();
-  }
-}
+export const writeCampaignFile = (state: CampaignFile): void =>
+  campaignStates.write(campaignFileOf(state.directory), state);
 
-export function removeCampaignFile(directory: string): void {
-  rmSync(campaignFileOf(directory), { force: true });
-}
+export const removeCampaignFile = (directory: string): void =>
+  campaignStates.remove(campaignFileOf(directory));

@@ -1,7 +1,5 @@
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { privateFileProblem } from '@fleetgate/shared';
-import { UsageError } from '../exit.ts';
-import { openReplacedFile } from '../replaced-file.ts';
+import { existsSync } from 'node:fs';
+import { privateState } from './private-state.ts';
 
 /**
  * What a job needs to go on after its process ended, kept beside what it writes (0600) until it is done. Its keys make
@@ -42,33 +40,15 @@ export const failuresFileOf = (out: string, format: 'csv' | 'jsonl' | 'count') =
 
 export const hasJobFile = (out: string) => existsSync(jobFileOf(out));
 
+const jobStates = privateState<JobState>(
+  'the job',
+  ({ version, job_key, next_row }) =>
+    version === 1 && typeof job_key === 'string' && Number.isSafeInteger(next_row),
+);
+
 /** @throws UsageError for a file that is none, or that others may read */
-export function readJobFile(file: string): JobState {
-  try {
-    const problem = privateFileProblem(file, statSync(file).mode);
-    if (problem !== undefined) throw new UsageError(problem);
-    const state = JSON.parse(readFileSync(file, 'utf8')) as JobState;
-    if (state.version === 1 && typeof state.job_key === 'string' && Number.isSafeInteger(state.next_row)) {
-      return state;
-    }
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== undefined) throw new UsageError(`cannot read ${file} (${code})`);
-  }
-  throw new UsageError(`${file} is not the state of a job`);
-}
+export const readJobFile = (file: string): JobState => jobStates.read(file);
 
-/** Replaces the state as a whole: after a kill there is the old one or the new one. */
-export function writeJobFile(state: JobState): void {
-  const file = openReplacedFile(jobFileOf(state.out));
-  try {
-    file.replace(`${JSON.stringify(state, null, 2)}\n`);
-  } finally {
-    file.discard();
-  }
-}
+export const writeJobFile = (state: JobState): void => jobStates.write(jobFileOf(state.out), state);
 
-export function removeJobFile({ out }: Pick<JobState, 'out'>): void {
-  rmSync(jobFileOf(out), { force: true });
-}
+export const removeJobFile = ({ out }: Pick<JobState, 'out'>): void => jobStates.remove(jobFileOf(out));

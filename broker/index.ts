@@ -1,7 +1,7 @@
 export type { AuditEvent, AuditEventName } from './audit.ts';
 export { compileGrants } from './authorization/compile.ts';
-export type { Attempt, Decision, Principal } from './authorization/decide.ts';
-export { decide } from './authorization/decide.ts';
+export type { Attempt, Decision, Principal, PublishAttempt } from './authorization/decide.ts';
+export { decide, nextRate } from './authorization/decide.ts';
 export { examplePolicy } from './authorization/example-policy.ts';
 export type { Explanation } from './authorization/explain.ts';
 export { explain, formatExplanation } from './authorization/explain.ts';

@@ -49,7 +49,7 @@ export interface CommanderLike {
 }
 
 // A value named so is completed with file names.
-const fileNamePattern = /[<[](file|path|dir|folder)[\].>]/i;
+const fileNamePattern = /[<[](\w+-)?(file|path|dir|folder)[\].>]/i;
 
 /** The shape of a command and all below it, `--help` added to each. */
 export function commandShape(command: CommanderLike): CommandShape {

@@ -1,14 +1,25 @@
-import type { Command } from 'commander';
-import { EXIT_FAILED } from '../exit.ts';
+import type { Policy } from '@fleetgate/broker';
+import { type Command, Option } from 'commander';
+import { EXIT_FAILED, EXIT_USAGE, UsageError } from '../exit.ts';
 import { formatJson, formatRows, type RowFormat, toRow } from '../output.ts';
-import { policyDifference, subjectsOf } from '../policy/difference.ts';
+import {
+  type DifferenceReport,
+  differenceOfClients,
+  differenceOfTokens,
+} from '../policy/difference-report.ts';
 import { readExpectations, testPolicy } from '../policy/expectations.ts';
 import { lintPolicy } from '../policy/lint.ts';
 import { principalsOf } from '../policy/principals.ts';
 import { formatOption, rowFormatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { policyInForce } from './policy-in-force.ts';
-import { clientsOf, type RegistryFlags, tokenClaimsOf, withRegistry } from './registry-option.ts';
+import {
+  clientsOf,
+  type RegistryFlags,
+  tokenClaimsOf,
+  withClients,
+  withRegistry,
+} from './registry-option.ts';
 
 interface LintFlags extends RegistryFlags {
   strict?: boolean;
@@ -62,35 +73,69 @@ Examples:
     });
 }
 
+interface DiffFlags extends RegistryFlags {
+  by: 'scope' | 'client' | 'group';
+  format: RowFormat;
+}
+
 function addDiff(policy: Command): void {
-  policy
-    .command('diff <old> <new>')
+  withClients(policy.command('diff <old-file> <new-file>'))
     .summary('say who gains and loses what')
     .description(
-      'Say what tokens gain and lose by a new policy, decided as the broker decides and not by the text.',
+      'Say who gains and loses what by a new policy, decided as the broker decides and not by the text.',
+    )
+    .addOption(
+      new Option('--by <what>', 'whose changes: of tokens by their scopes, or of registered clients')
+        .choices(['scope', 'client', 'group'])
+        .default('scope'),
     )
     .addOption(rowFormatOption())
     .addHelpText(
       'after',
       `
-A token is looked at for each scope, and for each together with a scope that lifts a deny. EXAMPLES are topics that
-stand for all that the same rules match.
+FILTER and EXCEPT say where: topics that the one matches and none of the others. ONLY says which QoS, retain and sizes it
+is about, where it is not all, or how a rate changes. EXAMPLES are some of the topics; a level that no filter names is x.
 
-Exit codes: 0 nothing changes, 1 something does, 2 a policy cannot be read.
+By scope a token is looked at for each scope of a policy, also with scopes that lift denies and with values that filters
+name. By client or group the clients of the registry or of --clients; one stands for all that are registered alike.
 
-Example:
-  fleetgate policy diff policy.yaml new.yaml`,
+Exit codes: 0 nothing changes, 1 something does, 2 a policy cannot be read or not be looked at whole.
+
+Examples:
+  fleetgate policy diff policy.yaml new.yaml
+  fleetgate policy diff policy.yaml new.yaml --by group --clients fleet.jsonl`,
     )
-    .action((oldFile: string, newFile: string, flags: { format: RowFormat }) => {
-      const [before, after] = [loadPolicy(oldFile), loadPolicy(newFile)];
-      const changes = policyDifference(before, after, subjectsOf(before, after));
-      const columns = ['subject', 'change', 'action', 'filter', 'only', 'examples'];
-      if (flags.format === 'json') process.stdout.write(formatJson(changes));
+    .action(async (oldFile: string, newFile: string, flags: DiffFlags) => {
+      const { changes, incomplete } = await difference(loadPolicy(oldFile), loadPolicy(newFile), flags);
+      const columns = ['subject', 'clients', 'change', 'action', 'filter', 'except', 'only', 'examples'];
+      const table = columns.filter((column) => column !== 'clients' || flags.by !== 'scope');
+      if (flags.format === 'json') process.stdout.write(formatJson({ changes, incomplete }));
       else if (changes.length > 0 || flags.format === 'csv') {
-        process.stdout.write(formatRows(flags.format, changes.map(toRow), { table: columns, csv: columns }));
-      } else process.stderr.write('nothing changes\n');
-      if (changes.length > 0) process.exitCode = EXIT_FAILED;
+        process.stdout.write(formatRows(flags.format, changes.map(toRow), { table, csv: columns }));
+      } else if (incomplete.length === 0) process.stderr.write('nothing changes\n');
+      for (const what of incomplete) process.stderr.write(`not looked at whole: ${what}\n`);
+      if (incomplete.length > 0) process.exitCode = EXIT_USAGE;
+      else if (changes.length > 0) process.exitCode = EXIT_FAILED;
     });
+}
+
+async function difference(before: Policy, after: Policy, flags: DiffFlags): Promise<DifferenceReport> {
+  const { by } = flags;
+  if (by === 'scope') {
+    const useless = (['clients', 'selector', 'tokenClaim'] as const).find(
+      (name) => flags[name] !== undefined,
+    );
+    if (useless !== undefined)
+      throw new UsageError('--clients, --selector and --token-claim need --by client or --by group');
+    return differenceOfTokens(before, after);
+  }
+  const options = { tokenClaims: tokenClaimsOf(flags), tellsGroups: by === 'group' };
+  return differenceOfClients(
+    before,
+    after,
+    await principalsOf([before, after], clientsOf(flags), options),
+    by,
+  );
 }
 
 function addTest(policy: Command): void {

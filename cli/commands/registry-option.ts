@@ -12,8 +12,12 @@ export interface RegistryFlags extends ConnectionOptions {
 }
 
 export function withRegistry(command: Command): Command {
+  return withClients(command).option('--policy <file>', 'policy file (default: the one in force)');
+}
+
+/** The same for a command that is told its policies otherwise. */
+export function withClients(command: Command): Command {
   return withConnection(command)
-    .option('--policy <file>', 'policy file (default: the one in force)')
     .option('--clients <file>', "clients of a file that 'fleet export' wrote (default: those registered)")
     .option('--selector <selector>', 'only these clients, as group=plant-7,hw!=rev-a')
     .option(

@@ -1,173 +1,142 @@
-import type { Attempt, Policy } from '@fleetgate/broker';
-import { matches } from '@fleetgate/shared';
-import { claimNames, type Judge, judgeOf, plainPublish, type Subject } from './subject.ts';
-import { witnesses } from './witnesses.ts';
+import type { Policy } from '@fleetgate/broker';
+import { covers, overlaps } from '@fleetgate/shared';
+import { optionWords, type PublishOption, publishOptions } from './publish-options.ts';
+import { broadest, MAX_EXAMPLES, type Region, regionsOf } from './region.ts';
+import { type Judge, judgeOf, type Subject } from './subject.ts';
+import { witnessRequests } from './witness-requests.ts';
+import { type Witness, witnesses } from './witnesses.ts';
 
-/** Something that a subject may do under one policy and not, or not in the same way, under the other. */
-export interface PolicyChange {
-  readonly subject: string;
+/** Something that a subject may do under one policy and not, or not at the same rate, under the other. */
+export interface PolicyChange extends Region {
   readonly action: 'publish' | 'subscribe' | 'receive';
-  readonly change: 'gains' | 'loses' | 'changes';
-  /** The rule that allows it, as it is for this subject. */
-  readonly filter: string;
-  /** Topics, or a filter, of which it is so; each stands for all that the same rules match. */
-  readonly examples: readonly string[];
-  /** What is special about it: a QoS, retain, a size, a rate. Empty where it is so of any. */
+  readonly change: 'gains' | 'loses' | 'rate';
+  /** How it is so: a QoS, retain, a size, a rate. Empty where it is so of any. */
   readonly only: string;
 }
 
-export interface NamedSubject extends Subject {
-  /** For people. */
-  readonly name: string;
+/** What a subject gains and loses by a new policy, decided as the broker decides and not by the text. */
+export function policyDifference(before: Policy, after: Policy, subject: Subject): PolicyChange[] {
+  const [old, now] = [judgeOf(before, subject), judgeOf(after, subject)];
+  const [publish, subscribe] = [signature(old, 'publish'), signature(old, 'subscribe')];
+  return [
+    ...(publish === signature(now, 'publish') ? [] : publishChanges(old, now)),
+    ...(subscribe === signature(now, 'subscribe')
+      ? []
+      : [...receiveChanges(old, now), ...subscribeChanges(old, now)]),
+  ];
 }
 
-/** Examples of one change. */
-const MAX_EXAMPLES = 3;
-
-/** What subjects gain and lose by a new policy, decided as the broker decides and not by the text. */
-export function policyDifference(
-  before: Policy,
-  after: Policy,
-  subjects: readonly NamedSubject[],
-): PolicyChange[] {
-  return subjects.flatMap((subject) => {
-    const [old, now] = [judgeOf(before, subject), judgeOf(after, subject)];
-    return grouped([
-      ...publishChanges(subject.name, old, now),
-      ...receiveChanges(subject.name, old, now),
-      ...subscribeChanges(subject.name, old, now),
-    ]);
-  });
-}
-
-/** A subject for each scope of either policy, and for each together with a scope that lifts a deny. */
-export function subjectsOf(before: Policy, after: Policy): NamedSubject[] {
-  const both = [before, after];
-  const names = Array.from(new Set(both.flatMap(({ scopes }) => Array.from(scopes.keys())))).sort();
-  const lifting = new Set(
-    both.flatMap(({ denyPublish, denySubscribe }) =>
-      [...denyPublish, ...denySubscribe].flatMap(({ rule }) => rule.unless),
-    ),
+/** Equal where all that decides is equal, so that most subjects need no further look. */
+function signature({ grants }: Judge, side: 'publish' | 'subscribe'): string {
+  const deny = side === 'publish' ? grants.denyPublish : grants.denySubscribe;
+  const rules = grants[side].map(({ filter, rule }) => ({ filter, ...rule, source: '', written: '' }));
+  return JSON.stringify([rules, deny.map(({ filter }) => filter)], (_key, value: unknown) =>
+    value === Number.POSITIVE_INFINITY ? 'any' : value,
   );
-  const claims = Object.fromEntries(
-    both.flatMap(claimNames).map((name) => [name, `a-${name.replace(/\W/g, '-')}`]),
-  );
-  const sets = names.flatMap((scope) => [
-    [scope],
-    ...Array.from(lifting)
-      .filter((other) => other !== scope)
-      .map((other) => [scope, other]),
-  ]);
-  return sets.map((scopes) => ({
-    name: scopes.join(' '),
-    clientId: 'a-client',
-    group: 'a-group',
-    scopes,
-    claims,
-  }));
 }
 
-type Found = Omit<PolicyChange, 'examples'> & { readonly example: string };
-
-function publishChanges(subject: string, old: Judge, now: Judge): Found[] {
+function publishChanges(old: Judge, now: Judge): PolicyChange[] {
   const judges = [old, now];
-  const filters = judges.flatMap(({ grants }) => [...grants.publish, ...grants.denyPublish]);
-  const sizes = judges.flatMap(({ grants }) => grants.publish.map(({ rule }) => rule.maxPayloadBytes));
-  const variants = publishVariants(sizes);
-  return topicsOf(filters).flatMap((topic): Found[] => {
-    for (const { only, attempt } of [{ only: '', attempt: plainPublish }, ...variants]) {
-      const [was, is] = judges.map((judge) => judge.decide(attempt(topic)));
-      if (was === undefined || is === undefined) continue;
-      if (was.allowed !== is.allowed) {
-        const filter = ruleFor((is.allowed ? now : old).grants.publish, topic);
-        return [
-          {
-            subject,
-            action: 'publish',
-            change: is.allowed ? 'gains' : 'loses',
-            filter,
-            only,
-            example: topic,
-          },
-        ];
-      }
-      const [rateWas, rateIs] = [rateOf(was), rateOf(is)];
-      if (was.allowed && rateWas !== rateIs) {
-        const filter = ruleFor(now.grants.publish, topic);
-        const words = `${rateWas} becomes ${rateIs}`;
-        return [{ subject, action: 'publish', change: 'changes', filter, only: words, example: topic }];
-      }
+  const options = publishOptions(
+    judges.flatMap(({ grants }) => grants.publish.map(({ rule }) => rule.maxPayloadBytes)),
+  );
+  return changesOf('publish', filtersOf(judges, 'publish', 'denyPublish'), (topic) => {
+    const kinds = new Map<
+      string,
+      { change: PolicyChange['change']; words: string; options: PublishOption[] }
+    >();
+    for (const option of options) {
+      const attempt = option.attempt(topic);
+      const [was, is] = [old.decide(attempt).allowed, now.decide(attempt).allowed];
+      const rates = [old.rates(attempt), now.rates(attempt)].map((rate) => rate || 'no rate');
+      if (was === is && (!was || rates[0] === rates[1])) continue;
+      const change = was === is ? 'rate' : is ? 'gains' : 'loses';
+      const words = was === is ? `${rates[0]} becomes ${rates[1]}` : '';
+      const kind = kinds.get(change + words) ?? { change, words, options: [] };
+      kind.options.push(option);
+      kinds.set(change + words, kind);
     }
-    return [];
+    return Array.from(kinds.values(), ({ change, words, options: some }) => {
+      const limits = optionWords(some, options);
+      return { change, only: [limits, words].filter((part) => part !== '').join(': ') };
+    });
   });
 }
 
-function publishVariants(sizes: readonly number[]) {
-  const bounds = Array.from(new Set(sizes.filter(Number.isFinite))).sort((a, b) => a - b);
-  const bytes = [0, ...bounds, ...bounds.map((size) => size + 1)];
-  return ([0, 1, 2] as const).flatMap((qos) =>
-    [false, true].flatMap((retain) =>
-      bytes.map((size) => ({
-        only: [
-          ...(qos > 0 ? [`QoS ${qos}`] : []),
-          ...(retain ? ['retained'] : []),
-          ...(size > 0 ? [`${size} bytes`] : []),
-        ].join(', '),
-        attempt: (topic: string): Attempt => ({ action: 'publish', topic, qos, retain, bytes: size }),
-      })),
-    ),
+function receiveChanges(old: Judge, now: Judge): PolicyChange[] {
+  return changesOf('receive', filtersOf([old, now], 'subscribe', 'denySubscribe'), (topic) => {
+    const [was, is] = [old, now].map((judge) => judge.decide({ action: 'receive', topic }).allowed);
+    return was === is ? [] : [{ change: is ? 'gains' : 'loses', only: '' }];
+  });
+}
+
+/** The rules of both, and the denies that meet one. */
+function filtersOf(
+  judges: readonly Judge[],
+  side: 'publish' | 'subscribe',
+  denySide: 'denyPublish' | 'denySubscribe',
+): string[] {
+  const rules = judges.flatMap(({ grants }) => grants[side].map(({ filter }) => filter));
+  const denies = judges
+    .flatMap(({ grants }) => grants[denySide].map(({ filter }) => filter))
+    .filter((deny) => rules.some((rule) => overlaps(rule, deny)));
+  return Array.from(new Set([...rules, ...denies]));
+}
+
+type Kind = Pick<PolicyChange, 'change' | 'only'>;
+
+/** The changes of one action, each with the topics of which it is so. */
+function changesOf(
+  action: PolicyChange['action'],
+  filters: readonly string[],
+  kindsOf: (topic: string) => Kind[],
+): PolicyChange[] {
+  const all = witnesses(filters);
+  const found = new Map<string, { kind: Kind; ones: Set<Witness> }>();
+  for (const witness of all) {
+    for (const kind of kindsOf(witness.topic)) {
+      const key = `${kind.change} ${kind.only}`;
+      const known = found.get(key) ?? { kind, ones: new Set() };
+      known.ones.add(witness);
+      found.set(key, known);
+    }
+  }
+  return Array.from(found.values()).flatMap(({ kind, ones }) =>
+    regionsOf(
+      filters,
+      Array.from(ones),
+      all.filter((one) => !ones.has(one)),
+    ).map((region) => ({ action, ...kind, ...region })),
   );
 }
 
-function rateOf(decision: ReturnType<Judge['decide']>): string {
-  if (!('rate' in decision) || decision.rate === undefined) return 'no rate';
-  return `${decision.rate.perSecond}/s, ${decision.rate.burst} at once`;
-}
-
-function receiveChanges(subject: string, old: Judge, now: Judge): Found[] {
-  const filters = [old, now].flatMap(({ grants }) => [...grants.subscribe, ...grants.denySubscribe]);
-  return topicsOf(filters).flatMap((topic): Found[] => {
-    const [was, is] = [old, now].map((judge) => judge.decide({ action: 'receive', topic }).allowed);
-    if (was === is) return [];
-    const filter = ruleFor((is ? now : old).grants.subscribe, topic);
-    return [{ subject, action: 'receive', change: is ? 'gains' : 'loses', filter, only: '', example: topic }];
-  });
-}
-
-/** The very filters of the rules, and a topic for each way in which they meet. */
-function subscribeChanges(subject: string, old: Judge, now: Judge): Found[] {
-  const all = [old, now].flatMap(({ grants }) => [...grants.subscribe, ...grants.denySubscribe]);
-  const asked = new Set([...all.map(({ filter }) => filter), ...topicsOf(all)]);
-  return Array.from(asked).flatMap((filter): Found[] => {
-    for (const qos of [0, 1, 2] as const) {
+/** Of requests that are covered by another one of the same kind only some are named, as examples. */
+function subscribeChanges(old: Judge, now: Judge): PolicyChange[] {
+  const found = new Map<string, { kind: Kind; requests: string[] }>();
+  for (const filter of witnessRequests(filtersOf([old, now], 'subscribe', 'denySubscribe'))) {
+    const qualities = ([0, 1, 2] as const).map((qos) => {
       const [was, is] = [old, now].map((judge) => judge.decide({ action: 'subscribe', filter, qos }).allowed);
-      if (was === is) continue;
-      const only = qos === 0 ? '' : `QoS ${qos}`;
-      return [
-        { subject, action: 'subscribe', change: is ? 'gains' : 'loses', filter, only, example: filter },
-      ];
+      return { qos, change: was === is ? undefined : is ? ('gains' as const) : ('loses' as const) };
+    });
+    for (const change of ['gains', 'loses'] as const) {
+      const some = qualities.filter((one) => one.change === change).map(({ qos }) => qos);
+      if (some.length === 0) continue;
+      const only = some.length === 3 ? '' : `QoS ${some.join(', ')}`;
+      const known = found.get(change + only) ?? { kind: { change, only }, requests: [] };
+      known.requests.push(filter);
+      found.set(change + only, known);
     }
-    return [];
-  });
-}
-
-function topicsOf(granted: readonly { readonly filter: string }[]): string[] {
-  const filters = Array.from(new Set(granted.map(({ filter }) => filter)));
-  return witnesses(filters).map(({ topic }) => topic);
-}
-
-function ruleFor(granted: readonly { readonly filter: string }[], topic: string): string {
-  return granted.find(({ filter }) => matches(filter, topic))?.filter ?? topic;
-}
-
-function grouped(found: readonly Found[]): PolicyChange[] {
-  const groups = new Map<string, Found[]>();
-  for (const one of found) {
-    const key = JSON.stringify([one.action, one.change, one.filter, one.only]);
-    groups.set(key, [...(groups.get(key) ?? []), one]);
   }
-  return Array.from(groups.values(), (ones) => {
-    const { example: _example, ...change } = ones[0] as Found;
-    return { ...change, examples: ones.slice(0, MAX_EXAMPLES).map(({ example }) => example) };
-  });
+  return Array.from(found.values()).flatMap(({ kind, requests }) =>
+    broadest(requests).map((filter) => ({
+      action: 'subscribe' as const,
+      ...kind,
+      filter,
+      except: [],
+      examples: [filter, ...requests.filter((one) => one !== filter && covers(filter, one))].slice(
+        0,
+        MAX_EXAMPLES,
+      ),
+    })),
+  );
 }

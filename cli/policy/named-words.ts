@@ -26,12 +26,28 @@ export function placeholdersOf(filters: readonly string[]): Set<string> {
  * in `dev-{client_id}` to make it that level. Any value that is not among them is like any other.
  */
 export function namedWords(filters: readonly string[]): Set<string> {
-  const levels = Array.from(new Set(filters.flatMap(levelsOf)));
-  const [holed, plain] = [levels.filter(isHoled), levels.filter((level) => !isHoled(level))];
-  const affixes = holed.map((level) => {
-    const start = level.slice(0, level.indexOf('{'));
-    return [start, level.slice(level.lastIndexOf('}') + 1)] as const;
-  });
+  return wordsOf(filters.flatMap(levelsOf));
+}
+
+/** The same of one placeholder of these very filters: only words of a level count at which it stands. */
+export function wordsBeside(filters: readonly string[], placeholder: string): Set<string> {
+  const own = `{${placeholder}}`;
+  const split = filters.map((filter) => levelsOf(filter.replaceAll(own, '{own}')));
+  const depth = Math.max(0, ...split.map(({ length }) => length));
+  const columns = Array.from({ length: depth }, (_, at) => split.flatMap((levels) => levels[at] ?? []));
+  return new Set(
+    columns
+      .filter((levels) => levels.some((level) => level.includes('{own}')))
+      .flatMap((levels) => [...wordsOf(levels)]),
+  );
+}
+
+function wordsOf(levels: readonly string[]): Set<string> {
+  const all = new Set(levels);
+  const plain = Array.from(all).filter((level) => !isHoled(level));
+  const affixes = Array.from(all)
+    .filter(isHoled)
+    .map((level) => [level.slice(0, level.indexOf('{')), level.slice(level.lastIndexOf('}') + 1)] as const);
   const words = plain.flatMap((level) => [
     level,
     ...affixes
@@ -46,5 +62,5 @@ const isHoled = (level: string) => level.includes('{');
 
 /** The name of a claim may hold slashes, which divide no levels. */
 function levelsOf(filter: string): string[] {
-  return filter.replace(placeholderPattern, '{}').split('/');
+  return filter.replace(placeholderPattern, (hole) => (hole === '{own}' ? hole : '{}')).split('/');
 }

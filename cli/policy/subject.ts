@@ -4,7 +4,9 @@ import {
   type Decision,
   decide,
   type Grants,
+  nextRate,
   type Policy,
+  type PublishAttempt,
 } from '@fleetgate/broker';
 
 /** Whose attempts are looked at: what a token of theirs says. */
@@ -19,6 +21,8 @@ export interface Subject {
 export interface Judge {
   readonly grants: Grants;
   decide(attempt: Attempt): Decision;
+  /** By which rates a publish is allowed, in words; empty where no rate holds it back. */
+  rates(attempt: PublishAttempt): string;
 }
 
 export function judgeOf(policy: Policy, { clientId, group, scopes, claims }: Subject): Judge {
@@ -30,28 +34,29 @@ export function judgeOf(policy: Policy, { clientId, group, scopes, claims }: Sub
     expiresAtMs: Number.POSITIVE_INFINITY,
     grants,
   });
-  return { grants, decide: (attempt) => decide(principal, attempt, 0) };
+  return {
+    grants,
+    decide: (attempt) => decide(principal, attempt, 0),
+    rates(attempt) {
+      const decision = decide(principal, attempt, 0);
+      const words: string[] = [];
+      let rate = decision.allowed ? decision.rate : undefined;
+      for (; rate !== undefined; rate = nextRate(principal, attempt, rate)) {
+        const { perSecond, burst } = rate;
+        // The filter is a part of it: what a rule lets through comes from one bucket.
+        const by = grants.publish.find(({ rule }) => rule.rated?.rate === rate);
+        words.push(`${perSecond}/s, ${burst} at once by ${by?.filter}`);
+      }
+      return words.join(' or ');
+    },
+  };
 }
 
 /** A publish of no special kind. */
-export const plainPublish = (topic: string): Attempt => ({
+export const plainPublish = (topic: string): PublishAttempt => ({
   action: 'publish',
   topic,
   qos: 0,
   retain: false,
   bytes: 0,
 });
-
-/** The names of claims that stand in placeholders of a policy. */
-export function claimNames(policy: Policy): string[] {
-  const rules = [
-    ...Array.from(policy.scopes.values()).flatMap(({ publish, subscribe }) => [...publish, ...subscribe]),
-    ...policy.denyPublish,
-    ...policy.denySubscribe,
-  ];
-  const placeholders = rules.flatMap(({ template }) => template.placeholders);
-  const names = placeholders
-    .filter((one) => one.startsWith('claim:'))
-    .map((one) => one.slice('claim:'.length));
-  return Array.from(new Set(names));
-}

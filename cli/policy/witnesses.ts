@@ -38,12 +38,7 @@ export function witnesses(filters: readonly string[]): Witness[] {
         const key = after.map(([filter, at]) => `${filter}.${at}`).join(' ');
         if (seen.has(key)) continue;
         seen.add(key);
-        if (seen.size > MAX_STATES) {
-          throw new FleetgateError(
-            'not_supported',
-            'the filters meet in too many ways to look at each of them',
-          );
-        }
+        if (seen.size > MAX_STATES) throw tooManyWays();
         next.push({ state: after, path: here });
       }
     }
@@ -81,7 +76,13 @@ function endings(levels: readonly (readonly string[])[], state: State): number[]
     .map(([filter]) => filter);
 }
 
-function freshWord(taken: readonly string[]): string {
+/** Nothing is said of what could not be looked at whole. */
+export function tooManyWays(): FleetgateError {
+  return new FleetgateError('not_supported', 'the filters meet in too many ways to look at each of them');
+}
+
+/** A level that no filter names. */
+export function freshWord(taken: readonly string[]): string {
   const words = new Set(taken);
   for (let i = 0; ; i += 1) {
     const word = i === 0 ? 'x' : `x${i}`;

@@ -79,6 +79,16 @@ describe.each(['bash', 'zsh', 'fish'] as const)('%s offers', (shell) => {
     ['choices of an option', 'fleetgate', ['client', 'list', '--format', ''], ['table', 'json']],
     ['choices of an argument', 'fleetgate', ['policy', 'explain', ''], ['publish', 'subscribe', 'receive']],
     [
+      'the tools of a policy',
+      'fleetgate',
+      ['policy', ''],
+      ['check', 'explain', 'matrix', 'lint', 'diff', 'test'],
+    ],
+    ['what a matrix is by', 'fleetgate', ['policy', 'matrix', '--by', ''], ['scope', 'client', 'group']],
+    ['how a matrix is written', 'fleetgate', ['policy', 'matrix', '--format', ''], ['html', 'csv']],
+    ['options of lint', 'fleetgate', ['policy', 'lint', '--'], ['--strict', '--clients', '--selector']],
+    ['whose a difference is', 'fleetgate', ['policy', 'diff', '--by', ''], ['scope', 'client', 'group']],
+    [
       'options behind the value of an option',
       'fleetgate',
       ['client', 'create', '--id', 'create', '--'],
@@ -95,6 +105,10 @@ describe.each(['bash', 'zsh', 'fish'] as const)('%s offers', (shell) => {
     const files = await offered(shell, 'fleetgate', ['token', 'request', '--credentials', '']);
     expect(files).toContain(shell === 'zsh' ? 'files' : 'device.json');
     expect(await offered(shell, 'fleetgate', ['client', 'create', '--id', ''])).toEqual([]);
+    for (const command of ['diff', 'test']) {
+      const offer = await offered(shell, 'fleetgate', ['policy', command, '']);
+      expect(offer).toContain(shell === 'zsh' ? 'files' : 'device.json');
+    }
   });
 });
 

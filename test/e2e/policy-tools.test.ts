@@ -76,9 +76,9 @@ test('diff says who gains and loses, and by its exit code whether anybody does',
   const next = file('next.yaml', OLD.replace('commands/#', 'commands/+').replace('telemetry/#', '#'));
   const diff = (...args: string[]) => runFleetgate(['policy', 'diff', ...args]);
   const done = await diff(inWork('policy.yaml'), next, '--format', 'json');
-  const changes = JSON.parse(done.stdout) as { subject: string; change: string; action: string }[];
-  expect(done.code).toBe(1);
-  expect(changes.map(({ subject, change, action }) => `${subject} ${change} ${action}`)).toEqual(
+  const report = JSON.parse(done.stdout) as { changes: Record<string, string>[]; incomplete: string[] };
+  expect([done.code, report.incomplete]).toEqual([1, []]);
+  expect(report.changes.map(({ subject, change, action }) => `${subject} ${change} ${action}`)).toEqual(
     expect.arrayContaining(['telemetry.write gains publish', 'commands.read loses receive']),
   );
   expect(await diff(inWork('policy.yaml'), inWork('policy.yaml'))).toMatchObject({
@@ -86,6 +86,22 @@ test('diff says who gains and loses, and by its exit code whether anybody does',
     stdout: '',
   });
   expect((await diff(inWork('policy.yaml'), '/nowhere')).code).toBe(2);
+  expect((await diff(inWork('policy.yaml'), next, '--clients', next)).code).toBe(2);
+  const byGroup = await policy('diff', inWork('policy.yaml'), next, '--by', 'group', '--format', 'csv');
+  expect(byGroup.stdout).toMatch(
+    /^"group g, telemetry\.write",1,gains,publish,devices\/b\/#,devices\/b\/telemetry\/#,,devices\/b/m,
+  );
+});
+
+test('a difference that cannot be looked at whole is not taken for none', async () => {
+  const scopes = Array.from({ length: 11 }, (_, i) => `l${i}`);
+  const denies = scopes.map((scope, i) => `  - { publish: [ 'a/${i}', 'a/#' ], unless: [ ${scope} ] }\n`);
+  const wide = file(
+    'wide-denies.yaml',
+    `version: 1\nscopes: { s: { publish: [ 'a/#' ] } }\ndeny:\n${denies.join('')}`,
+  );
+  const done = await runFleetgate(['policy', 'diff', wide, wide]);
+  expect([done.code, done.stderr]).toEqual([2, expect.stringContaining('not looked at whole: s')]);
 });
 
 test('test tells what is not as expected, with the rule that decided', async () => {

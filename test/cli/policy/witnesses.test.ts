@@ -1,5 +1,7 @@
+import { covers, overlaps } from '@fleetgate/shared';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { witnessRequests } from '../../../cli/policy/witness-requests.ts';
 import { witnesses } from '../../../cli/policy/witnesses.ts';
 import { anyFilter, naiveMatches, universe } from './model.ts';
 
@@ -34,4 +36,24 @@ test('a wildcard in the first level never meets a $ topic, and no witness is the
     ['$SYS', [1]],
   ]);
   expect(witnesses(['/#', '']).every(({ topic }) => topic !== '')).toBe(true);
+});
+
+test('each way in which a request meets filters has a request among the witnesses', () => {
+  const anyConcrete = fc.oneof(concrete, fc.constantFrom('#', '/#', '', '/+', '$x/#', '$x', '+/+/+', 'a//#'));
+  const filters = fc.uniqueArray(
+    anyConcrete.filter((filter) => filter !== ''),
+    { maxLength: 5 },
+  );
+  fc.assert(
+    fc.property(filters, anyConcrete, (all, request) => {
+      fc.pre(request !== '');
+      const meets = (asked: string) =>
+        all
+          .map((filter) => [overlaps(filter, asked), covers(filter, asked), filter === asked].join())
+          .join(' ');
+      const ways = witnessRequests(all).map(meets);
+      if (all.some((filter) => overlaps(filter, request))) expect(ways).toContain(meets(request));
+    }),
+    { numRuns: 3000 },
+  );
 });

@@ -1,15 +1,19 @@
 import type { Policy } from '@fleetgate/broker';
 import { type Command, Option } from 'commander';
 import { EXIT_FAILED, EXIT_USAGE, UsageError } from '../exit.ts';
-import { formatJson, formatRows, type RowFormat, toRow } from '../output.ts';
+import { type Format, formatJson, formatRows, type RowFormat, toRow } from '../output.ts';
 import {
   type DifferenceReport,
   differenceOfClients,
   differenceOfTokens,
 } from '../policy/difference-report.ts';
-import { readExpectations, testPolicy } from '../policy/expectations.ts';
+import { type PlacedExpectation, readExpectations } from '../policy/expectations.ts';
 import { lintPolicy } from '../policy/lint.ts';
+import { formatResults, testPolicy } from '../policy/policy-test.ts';
 import { principalsOf } from '../policy/principals.ts';
+import type { RegisteredClient } from '../policy/registered-token.ts';
+import { clientsById } from '../policy/registry-source.ts';
+import { connect } from './connection.ts';
 import { formatOption, rowFormatOption } from './format-option.ts';
 import { loadPolicy } from './policy.ts';
 import { policyInForce } from './policy-in-force.ts';
@@ -138,51 +142,57 @@ async function difference(before: Policy, after: Policy, flags: DiffFlags): Prom
   );
 }
 
+interface TestFlags extends RegistryFlags {
+  format: Format;
+}
+
 function addTest(policy: Command): void {
-  policy
-    .command('test <file>')
+  withRegistry(policy.command('test <file>'))
     .summary('check a policy against expectations')
     .description('Check that a policy decides as a file of expectations says; for CI.')
-    .option('--policy <file>', 'policy file (default: the one in force)')
-    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
-    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
     .addOption(formatOption())
     .addHelpText(
       'after',
       `
-The file:
+The file is a list, YAML:
 
-  tests:
-    - { client: a, scope: telemetry.write, publish: devices/a/telemetry/t, expect: allow }
-    - { client: a, scope: telemetry.write, publish: devices/b/telemetry/t, expect: no_rule }
+  - { client: a, scopes: [ telemetry.write ], action: publish, topic: devices/a/telemetry/t, expect: allow }
+  - { client: a, scopes: [ telemetry.write ], action: publish, topic: devices/b/x, expect: deny, reason: no_rule }
+  - { group: plant-7, action: subscribe, topic: 'devices/{client_id}/commands/#', expect: allow }
 
-A test has one of publish, subscribe and receive; of a publish also qos, retain and bytes; group and claims as a token
-has them. expect is allow, deny, or the reason of a refusal.
+action is publish, subscribe or receive; beside it qos, and of a publish retain and bytes. With scopes it is about a
+token, which may have client, group and claims. Without, about each registered client with that client id, group or
+labels. expect is allow or deny, reason the code of a refusal.
 
-Exit codes: 0 all are as expected, 1 some are not, 2 a file cannot be read.
+Exit codes: 0 all are as expected, 1 some are not, 2 a file or an option is wrong.
 
 Example:
   fleetgate policy test expectations.yaml --policy policy.yaml`,
     )
-    .action(
-      (
-        file: string,
-        flags: { policy?: string; config?: string; data?: string; format: 'table' | 'json' },
-      ) => {
-        const loaded = loadPolicy(flags.policy ?? policyInForce(flags));
-        const tests = testPolicy(loaded, readExpectations(file));
-        const failed = tests.filter(({ passed }) => !passed);
-        if (flags.format === 'json') {
-          const summary = { passed: tests.length - failed.length, failed: failed.length };
-          process.stdout.write(formatJson({ ...summary, tests }));
-        } else {
-          for (const { where, name, expected, outcome, trace } of failed) {
-            process.stdout.write(`${where}: ${name}: expected ${expected}, and it is ${outcome}\n`);
-            process.stdout.write(`${trace.replace(/^/gm, '  ')}\n`);
-          }
-          process.stdout.write(`${tests.length - failed.length} passed, ${failed.length} failed\n`);
-        }
-        if (failed.length > 0) process.exitCode = EXIT_FAILED;
-      },
-    );
+    .action(async (file: string, flags: TestFlags) => {
+      const loaded = loadPolicy(flags.policy ?? policyInForce(flags));
+      const expectations = readExpectations(file);
+      // Without clients to look for, no registry is asked.
+      const clients = () =>
+        expectations.every(isNamed) ? namedClients(expectations, flags) : clientsOf(flags)();
+      const tests = await testPolicy(loaded, expectations, clients, tokenClaimsOf(flags));
+      const failed = tests.filter(({ passed }) => !passed).length;
+      const summary = { passed: tests.length - failed, failed };
+      process.stdout.write(
+        flags.format === 'json' ? formatJson({ ...summary, tests }) : formatResults(tests),
+      );
+      if (failed > 0) process.exitCode = EXIT_FAILED;
+    });
+}
+
+const isNamed = ({ client, scopes }: PlacedExpectation) => client !== undefined || scopes !== undefined;
+
+/** Those that expectations name, one by one: a registry of a million need not be read for a few. */
+function namedClients(
+  expectations: readonly PlacedExpectation[],
+  flags: RegistryFlags,
+): AsyncIterable<RegisteredClient> {
+  if (flags.clients !== undefined || flags.selector !== undefined) return clientsOf(flags)();
+  const ids = expectations.flatMap(({ client, scopes }) => (scopes === undefined ? (client ?? []) : []));
+  return clientsById(connect(flags).admin, new Set(ids));
 }

@@ -109,7 +109,8 @@ function ruleCells({ filter, options, denies, example }: MatrixRule): Row {
   };
 }
 
-function attemptOf({ action, topic, qos, retain, bytes }: ExplainAttempt): Attempt {
+/** What is attempted, of what a command is told. */
+export function attemptOf({ action, topic, qos, retain, bytes }: ExplainAttempt): Attempt {
   if (qos !== 0 && qos !== 1 && qos !== 2) throw new UsageError('--qos takes 0, 1 or 2');
   switch (action) {
     case 'publish':

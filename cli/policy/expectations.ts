@@ -1,70 +1,64 @@
 import { readFileSync } from 'node:fs';
-import { type Attempt, formatExplanation, type Policy, readDocument } from '@fleetgate/broker';
-import { isIdentifier, reasonCodes } from '@fleetgate/shared';
-import { explainAttempt } from '../commands/policy.ts';
+import { type Attempt, readDocument } from '@fleetgate/broker';
+import { isIdentifier, parseScopeTokens, type ReasonCode, reasonCodes } from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
 
-const text = { type: 'string', minLength: 1 };
-const attempt = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['client', 'expect'],
-  properties: {
-    name: text,
-    client: text,
-    group: text,
-    scope: { anyOf: [{ type: 'string' }, { type: 'array', items: text }] },
-    claims: { type: 'object', additionalProperties: text },
-    publish: text,
-    subscribe: text,
-    receive: text,
-    qos: { enum: [0, 1, 2] },
-    retain: { type: 'boolean' },
-    bytes: { type: 'integer', minimum: 0 },
-    expect: { enum: ['allow', 'deny', ...reasonCodes] },
+/** Expectations of one file. Ours: each is decided, and said when it is not met. */
+const MAX_EXPECTATIONS = 10_000;
+
+/** Bytes of one file: room for as many. */
+const MAX_BYTES = 4_194_304;
+
+const text = { type: 'string', minLength: 1, maxLength: 1024 };
+const texts = { type: 'object', additionalProperties: { type: 'string', maxLength: 1024 } };
+const schema = {
+  type: 'array',
+  minItems: 1,
+  maxItems: MAX_EXPECTATIONS,
+  items: {
+    type: 'object',
+    additionalProperties: false,
+    required: ['action', 'topic', 'expect'],
+    properties: {
+      name: text,
+      client: text,
+      group: text,
+      labels: texts,
+      scopes: { type: 'array', maxItems: 128, items: text },
+      claims: texts,
+      action: { enum: ['publish', 'subscribe', 'receive'] },
+      topic: text,
+      qos: { enum: [0, 1, 2] },
+      retain: { type: 'boolean' },
+      bytes: { type: 'integer', minimum: 0 },
+      expect: { enum: ['allow', 'deny'] },
+      reason: { enum: reasonCodes },
+    },
   },
 };
-const schema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['tests'],
-  properties: { tests: { type: 'array', minItems: 1, maxItems: 10_000, items: attempt } },
-};
 
-/** What one test of a file says. */
-interface Expectation {
+/** What a policy is to decide: of a token with `scopes`, or, without, of all registered clients that the rest selects. */
+export interface Expectation {
   readonly name?: string;
-  readonly client: string;
+  readonly client?: string;
   readonly group?: string;
-  readonly scope?: string | readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly scopes?: readonly string[];
   readonly claims?: Readonly<Record<string, string>>;
-  readonly publish?: string;
-  readonly subscribe?: string;
-  readonly receive?: string;
+  readonly action: Attempt['action'];
+  /** Topic, or filter of a subscribe; may hold `{client_id}` and `{group}` for those of each client. */
+  readonly topic: string;
   readonly qos?: 0 | 1 | 2;
   readonly retain?: boolean;
   readonly bytes?: number;
-  /** `allow`, `deny`, or the reason of a refusal. */
-  readonly expect: string;
+  readonly expect: 'allow' | 'deny';
+  readonly reason?: ReasonCode;
 }
 
 export interface PlacedExpectation extends Expectation {
   /** `file:line:column`. */
   readonly where: string;
 }
-
-export interface TestResult {
-  readonly where: string;
-  readonly name: string;
-  readonly passed: boolean;
-  readonly expected: string;
-  /** `allow`, or the reason of the refusal. */
-  readonly outcome: string;
-  /** Which rule decided, what the token holds, the nearest miss. */
-  readonly trace: string;
-}
-
-const actions = ['publish', 'subscribe', 'receive'] as const;
 
 /**
  * Reads a file of expectations, YAML.
@@ -78,58 +72,54 @@ export function readExpectations(file: string): PlacedExpectation[] {
     throw new UsageError(`cannot read ${file} (${(error as NodeJS.ErrnoException).code})`);
   }
   const places: string[] = [];
-  const { tests } = readDocument<{ tests: Expectation[] }>(content, file, schema, {
-    maxBytes: 4_194_304,
+  const expectations = readDocument<Expectation[]>(content, file, schema, {
+    maxBytes: MAX_BYTES,
     bracedWordsAreText: true,
     review(value, review) {
-      for (const [at, one] of value.tests.entries()) {
-        places.push(review.locate(['tests', at]));
-        if (actions.filter((action) => one[action] !== undefined).length !== 1) {
-          review.report(['tests', at], 'a test needs exactly one of publish, subscribe and receive');
-        }
-        if (!isIdentifier(one.client as unknown)) {
-          review.report(['tests', at, 'client'], 'a client id matches [A-Za-z0-9._-]{1,64}');
-        }
-        for (const name of ['retain', 'bytes'] as const) {
-          if (one[name] === undefined || one.publish !== undefined) continue;
-          review.report(['tests', at, name], `'${name}' belongs to publish`, 'key');
-        }
+      for (const [at, one] of value.entries()) {
+        places.push(review.locate([at]));
+        for (const [key, words] of problemsOf(one)) review.report([at, key], words, 'key');
       }
     },
   });
-  return tests.map((one, at) => ({ ...one, where: places[at] ?? file }));
+  return expectations.map((one, at) => ({ ...one, where: places[at] ?? file }));
 }
 
-/** Whether the policy decides as it is expected to, of each. */
-export function testPolicy(policy: Policy, expectations: readonly PlacedExpectation[]): TestResult[] {
-  return expectations.map((one) => {
-    const action = actionOf(one);
-    const topic = one[action] ?? '';
-    const scope = typeof one.scope === 'string' ? one.scope : (one.scope ?? []).join(' ');
-    const explanation = explainAttempt(
-      policy,
-      {
-        clientId: one.client,
-        scope,
-        claim: Object.entries(one.claims ?? {}).map(([name, value]) => `${name}=${value}`),
-        ...(one.group !== undefined && { group: one.group }),
-      },
-      { action, topic, qos: one.qos ?? 0, retain: one.retain ?? false, bytes: one.bytes ?? 0 },
-    );
-    const { decision } = explanation;
-    const outcome = decision.allowed ? 'allow' : decision.reason;
-    const passed = one.expect === outcome || (one.expect === 'deny' && !decision.allowed);
-    return {
-      where: one.where,
-      name: one.name ?? `${one.client} ${action} ${topic}`,
-      passed,
-      expected: one.expect,
-      outcome,
-      trace: formatExplanation(explanation),
-    };
-  });
-}
-
-function actionOf(one: Expectation): Attempt['action'] {
-  return actions.find((action) => one[action] !== undefined) ?? 'publish';
+/** What a schema cannot say. */
+function problemsOf(one: Expectation): [keyof Expectation, string][] {
+  const { client, group, labels, scopes, claims } = one;
+  const problems: [keyof Expectation, string][] = [];
+  for (const [key, value] of Object.entries({ client, group })) {
+    if (value !== undefined && !isIdentifier(value)) {
+      problems.push([key as keyof Expectation, `'${key}' takes [A-Za-z0-9._-]{1,64}`]);
+    }
+  }
+  if (scopes === undefined) {
+    if (client === undefined && group === undefined && labels === undefined) {
+      problems.push([
+        'action',
+        "'scopes' is missing, or 'client', 'group' or 'labels' of registered clients",
+      ]);
+    }
+    if (claims !== undefined)
+      problems.push(['claims', "'claims' needs scopes: registered clients have their own"]);
+  } else {
+    if (labels !== undefined)
+      problems.push(['labels', "'labels' selects registered clients, and scopes are given"]);
+    try {
+      parseScopeTokens(scopes);
+    } catch (error) {
+      problems.push(['scopes', (error as Error).message]);
+    }
+  }
+  if (one.expect === 'allow' && one.reason !== undefined) {
+    problems.push(['reason', "'reason' belongs to expect: deny"]);
+  }
+  for (const key of ['retain', 'bytes'] as const) {
+    if (one[key] !== undefined && one.action !== 'publish')
+      problems.push([key, `'${key}' belongs to publish`]);
+  }
+  if (one.qos !== undefined && one.action === 'receive')
+    problems.push(['qos', "'qos' belongs to publish and subscribe"]);
+  return problems;
 }

@@ -1,4 +1,4 @@
-import { isIdentifier } from '@fleetgate/shared';
+import { FleetgateError, isIdentifier } from '@fleetgate/shared';
 import type { AdminClient } from '../admin-client.ts';
 import { listClients } from '../commands/client.ts';
 import { UsageError } from '../exit.ts';
@@ -21,6 +21,20 @@ export function registeredClients(
   if (selector !== undefined)
     throw new UsageError('--selector asks the registry; select when you export instead');
   return () => exportedClients(file);
+}
+
+/** Of these ids those that are registered. */
+export async function* clientsById(
+  admin: AdminClient,
+  ids: Iterable<string>,
+): AsyncGenerator<RegisteredClient> {
+  for (const id of ids) {
+    const client = await admin.getClient(id).catch((error: unknown) => {
+      if (error instanceof FleetgateError && error.code === 'client_unknown') return undefined;
+      throw error;
+    });
+    if (client !== undefined) yield client;
+  }
 }
 
 async function* exportedClients(file: string): AsyncGenerator<RegisteredClient> {

@@ -3,6 +3,8 @@ import {
   compileGrants,
   type Decision,
   decide,
+  type Explanation,
+  explain,
   type Grants,
   nextRate,
   type Policy,
@@ -21,6 +23,7 @@ export interface Subject {
 export interface Judge {
   readonly grants: Grants;
   decide(attempt: Attempt): Decision;
+  explain(attempt: Attempt): Explanation;
   /** By which rates a publish is allowed, in words; empty where no rate holds it back. */
   rates(attempt: PublishAttempt): string;
 }
@@ -37,6 +40,7 @@ export function judgeOf(policy: Policy, { clientId, group, scopes, claims }: Sub
   return {
     grants,
     decide: (attempt) => decide(principal, attempt, 0),
+    explain: (attempt) => explain(principal, attempt, 0),
     rates(attempt) {
       const decision = decide(principal, attempt, 0);
       const words: string[] = [];

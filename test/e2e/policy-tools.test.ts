@@ -104,45 +104,89 @@ test('a difference that cannot be looked at whole is not taken for none', async 
   expect([done.code, done.stderr]).toEqual([2, expect.stringContaining('not looked at whole: s')]);
 });
 
-test('test tells what is not as expected, with the rule that decided', async () => {
-  const tests = file(
-    'tests.yaml',
-    `tests:
-  - { client: a, scope: telemetry.write, publish: devices/a/telemetry/t, expect: allow }
-  - { client: a, scope: [ telemetry.write ], publish: devices/b/telemetry/t, expect: no_rule }
-  - { client: a, scope: commands.read, receive: devices/a/commands/x, expect: allow }
-  - { name: wrong, client: a, scope: commands.read, subscribe: 'devices/#', expect: allow }
-`,
-  );
+const TESTS = `- { client: a, scopes: [ telemetry.write ], action: publish, topic: devices/a/telemetry/t, expect: allow }
+- { scopes: [ telemetry.write ], action: publish, topic: 'devices/{client_id}/telemetry/t', expect: allow }
+- { client: b, action: publish, topic: devices/a/telemetry/t, expect: deny, reason: no_rule }
+- { group: g, action: publish, topic: 'devices/{client_id}/telemetry/t', expect: allow }
+- { name: wrong, group: g, action: receive, topic: 'devices/{client_id}/commands/x', expect: allow }
+- { client: nobody, action: publish, topic: x, expect: deny }
+`;
+
+test('test tells what is not as expected, with what decided, what is held and what is needed', async () => {
+  const tests = file('tests.yaml', TESTS);
   const done = await policy('test', tests, '--policy', inWork('policy.yaml'));
   expect(done.code).toBe(1);
-  expect(done.stdout).toContain('tests.yaml:5:5: wrong: expected allow, and it is filter_broader_than_rule');
-  expect(done.stdout).toContain('3 passed, 1 failed');
+  for (const line of [
+    'tests.yaml:5:3: wrong: expected allow, and it is not so for 1 of 2',
+    '  b: no_rule',
+    '    held: telemetry.write',
+    '    needed: commands.read',
+    'tests.yaml:6:3: nobody publish x: no registered client is so',
+    '4 passed, 2 failed',
+  ]) {
+    expect(done.stdout).toContain(`${line}\n`);
+  }
   const json = await policy('test', tests, '--policy', inWork('policy.yaml'), '--format', 'json');
   expect(JSON.parse(json.stdout)).toMatchObject({
-    passed: 3,
-    failed: 1,
-    tests: [{ passed: true }, {}, {}, { outcome: 'filter_broader_than_rule' }],
+    passed: 4,
+    failed: 2,
+    tests: [
+      { passed: true, clients: 1 },
+      {},
+      {},
+      { clients: 2 },
+      { failures: [{ client: 'b' }] },
+      { clients: 0 },
+    ],
+  });
+});
+
+test('test asks no registry where each expectation says its scopes, and finds named clients one by one', async () => {
+  const [first = '', , third = ''] = TESTS.split('\n');
+  const alone = ['policy', 'test', file('alone.yaml', first), '--policy', inWork('policy.yaml')];
+  expect(await runFleetgate([...alone, '--data', inWork('nowhere')])).toMatchObject({ code: 0 });
+  expect(await policy('test', file('named.yaml', third), '--policy', inWork('policy.yaml'))).toMatchObject({
+    code: 0,
+    stdout: '1 passed, 0 failed\n',
   });
 });
 
 test.each([
-  ['a misspelled key', '{ client: a, publsh: x, expect: allow }', /:2:\d+: .*publish/],
-  ['no action', '{ client: a, expect: allow }', /exactly one of publish/],
-  ['two actions', '{ client: a, publish: x, receive: x, expect: allow }', /exactly one of publish/],
-  ['an expectation that is none', '{ client: a, publish: x, expect: maybe }', /expect/],
+  [
+    'a misspelled key',
+    '{ client: a, topc: x, action: publish, expect: allow }',
+    /:1:\d+: unknown key 'topc'; did you mean 'topic'/,
+  ],
+  ['no topic', '{ client: a, action: publish, expect: allow }', /'topic' is missing/],
+  ['nobody it is about', '{ action: publish, topic: x, expect: allow }', /'scopes' is missing/],
+  [
+    'an expectation that is none',
+    '{ client: a, action: publish, topic: x, expect: alow }',
+    /did you mean 'allow'/,
+  ],
+  [
+    'a reason that is none',
+    '{ client: a, action: publish, topic: x, expect: deny, reason: no_rul }',
+    /did you mean 'no_rule'/,
+  ],
+  [
+    'a reason to allow',
+    '{ client: a, action: publish, topic: x, expect: allow, reason: no_rule }',
+    /belongs to expect: deny/,
+  ],
+  [
+    'labels of a token',
+    '{ scopes: [ s ], labels: { hw: a }, action: publish, topic: x, expect: allow }',
+    /'labels'/,
+  ],
   [
     'retain of a subscribe',
-    '{ client: a, subscribe: x, retain: true, expect: allow }',
+    '{ client: a, action: subscribe, topic: x, retain: true, expect: deny }',
     /'retain' belongs to publish/,
   ],
 ])('a file of tests with %s is refused by line', async (_what, one, message) => {
-  const done = await policy(
-    'test',
-    file('broken.yaml', `tests:\n  - ${one}\n`),
-    '--policy',
-    inWork('policy.yaml'),
-  );
+  const broken = file('broken.yaml', `- ${one}\n`);
+  const done = await policy('test', broken, '--policy', inWork('policy.yaml'));
   expect([done.code, done.stderr]).toEqual([2, expect.stringMatching(message)]);
 });
 

@@ -22,7 +22,7 @@ import { EnrollmentRefusedError } from './enrollment-refused.ts';
 import type { SequenceNumbers } from './sequence-numbers.ts';
 import { enrollOverCoap } from './transport/coap-enroll.ts';
 import { exchange } from './transport/exchange.ts';
-import { isJson, parseObject } from './transport/token-response.ts';
+import { isJson, parseObject, printable } from './transport/token-response.ts';
 
 /** What lets a device in. */
 export type EnrollmentKey = { readonly claimCode: string } | GroupEnrollmentKey;
@@ -185,9 +185,10 @@ function withKey(credentials: unknown, seed: DeviceSeed): Credentials {
 /** Codes after which the same may be asked again. */
 const passingCodes: readonly string[] = ['slow_down', 'temporarily_unavailable', 'server_error'];
 
-function refused(status: number, { error, error_description }: Record<string, unknown>): never {
-  const code = typeof error === 'string' ? error : 'server_error';
-  const words = typeof error_description === 'string' ? error_description : `the issuer answered ${status}`;
+function refused(status: number, body: Record<string, unknown>): never {
+  const [error, description] = ['error', 'error_description'].map((name) => printable(body[name]));
+  const code = error || 'server_error';
+  const words = description || `the issuer answered ${status}`;
   if (status >= 500 || passingCodes.includes(code)) {
     throw new OAuthError(passingCodes.includes(code) ? (code as OAuthErrorCode) : 'server_error', words);
   }

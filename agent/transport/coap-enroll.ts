@@ -20,6 +20,7 @@ import type { EnrollmentAnswer, GroupEnrollmentKey } from '../enrollment.ts';
 import { EnrollmentRefusedError } from '../enrollment-refused.ts';
 import type { SequenceNumbers } from '../sequence-numbers.ts';
 import { endpointOf, type ProtectedPeer, postProtected } from './coap.ts';
+import { printable } from './token-response.ts';
 
 export interface CoapEnrollment {
   /** `coap://host[:port]`. */
@@ -79,8 +80,8 @@ async function askBy(which: GroupKeyName, question: CoapEnrollment): Promise<Enr
     case coapCode.SERVICE_UNAVAILABLE:
       throw new OAuthError('temporarily_unavailable', 'the issuer asks to come back later');
     default: {
-      const words = `${map.get('error_description') ?? 'the issuer refused'} (${map.get('error') ?? 'no reason'})`;
-      throw new EnrollmentRefusedError('enrollment_refused', words.slice(0, 300));
+      const [words, code] = ['error_description', 'error'].map((name) => printable(map.get(name)));
+      throw new EnrollmentRefusedError('enrollment_refused', `${words || 'the issuer refused'} (${code})`);
     }
   }
 }

@@ -16,6 +16,7 @@ import {
   removeCampaignFile,
   writeCampaignFile,
 } from './campaign-file.ts';
+import { checkName } from './credential-sink.ts';
 import type { Progress } from './progress.ts';
 import { withRetries } from './provision.ts';
 
@@ -129,6 +130,7 @@ async function writeCredentials(
   { directory, broker_url }: CampaignFile,
   { client_id, audience, client_secret, oscore }: RotatedDeviceView,
 ): Promise<string> {
+  checkName({ client_id });
   const path = join(directory, `${client_id}.json`);
   const shown = { ...(client_secret && { client_secret }), ...(oscore && { oscore }) };
   const how = await howToAsk(shown, admin);

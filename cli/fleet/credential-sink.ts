@@ -1,6 +1,6 @@
 import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Credentials, formatCredentials } from '@fleetgate/shared';
+import { type Credentials, FleetgateError, formatCredentials, isIdentifier } from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
 import type { Encrypt } from './encryption.ts';
 
@@ -42,6 +42,7 @@ export async function directorySink(out: string, encrypt?: Encrypt): Promise<Cre
     throw unwritable(out, error);
   }
   async function writeOne(credentials: Credentials): Promise<void> {
+    checkName(credentials);
     const text = formatCredentials(credentials);
     const [name, content] =
       encrypt === undefined
@@ -95,6 +96,12 @@ export async function append(file: FileHandle, position: number, text: string): 
   }
   await file.datasync();
   return bytes.length;
+}
+
+/** It becomes a name on the disk, whoever answered. */
+export function checkName({ client_id }: Pick<Credentials, 'client_id'>): void {
+  if (isIdentifier(client_id as unknown)) return;
+  throw new FleetgateError('server_error', 'the issuer answered with a client id that is none');
 }
 
 async function lineOf(credentials: Credentials, encrypt: Encrypt | undefined): Promise<string> {

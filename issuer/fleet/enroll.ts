@@ -25,7 +25,7 @@ import { claimCodeHash } from './claim-code.ts';
 import { derivedRandom } from './derived-random.ts';
 import { readRow } from './device-row.ts';
 import type { EnrollmentHook, HookAnswer } from './enrollment-hook.ts';
-import { checkGroupProof, checkKeyProof, subjectOfCode } from './enrollment-proof.ts';
+import { checkGroupProof, checkKeyProof, fingerprintOf, subjectOfCode } from './enrollment-proof.ts';
 import { checkIdNames, closedReason, deviceHashOf, groupKeyLabel } from './enrollments.ts';
 import { compileTemplate } from './template.ts';
 import type { Templates } from './templates.ts';
@@ -51,8 +51,8 @@ export interface EnrollCall {
   readonly publicJwk?: unknown;
   readonly keyProof?: string | undefined;
   /**
-   * 32 random bytes, base64url, that the device keeps until it is in: it is known by them when it comes again, and its
-   * secret is made of them. Not needed with a key.
+   * With a claim code: 32 random bytes, base64url, that the device keeps until it is in. It is known by them when it comes
+   * again, and its secret is made of them. Not needed with a key of its own.
    */
   readonly nonce?: string | undefined;
   readonly caller: Caller;
@@ -103,7 +103,7 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
       const { registrationId } = proven;
       const enrollment = await registry.findEnrollment(proven.enrollmentId);
       if (enrollment === undefined) return refuseCredential('there is no such enrollment');
-      return { enrollment, subject: registrationId, registrationId };
+      return { enrollment, subject: registrationId, group: proven };
     }
     if ((claimCode === undefined) === (enrollmentId === undefined)) {
       return invalid('give a claim_code, or an enrollment with the proof of its group key');
@@ -112,7 +112,7 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
       const codeHash = claimCodeHash(claimCode);
       const enrollment = codeHash && (await registry.findEnrollmentByCode(codeHash));
       if (enrollment === undefined) return refuseCredential('no enrollment has this claim code');
-      return { enrollment, subject: subjectOfCode(codeHash as Uint8Array), registrationId: undefined };
+      return { enrollment, subject: subjectOfCode(codeHash as Uint8Array), group: undefined };
     }
     const enrollment = await registry.findEnrollment(enrollmentId ?? '');
     const keys = enrollment?.groupKeys;
@@ -122,40 +122,43 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
     const groupKeys = (['primary', 'secondary'] as const).map((which) =>
       Buffer.from(encryption.decrypt(keys[which], groupKeyLabel(enrollment.id, which)), 'base64'),
     );
-    const { registrationId, used } = checkGroupProof(groupProof, groupKeys, { issuerUrl, now });
+    const { used, ...group } = checkGroupProof(groupProof, groupKeys, { issuerUrl, now });
     if (!(await registry.useAssertion(used, now() / 1000)))
       return refuseCredential('the proof was used before');
-    return { enrollment, subject: registrationId, registrationId };
+    return { enrollment, subject: group.registrationId, group };
   }
 
-  /** What it is known by when it comes again. */
-  async function knownBy(call: EnrollCall, { subject }: Opened): Promise<Known> {
-    if (call.proven !== undefined) {
-      const { registrationId, deviceKey } = call.proven;
-      const secret = Buffer.from(deviceKey).toString('base64url');
-      return { deviceHash: deviceHashOf('registration', registrationId), secret };
+  /** What it is known by when it comes again: of a group its registration id, whatever else it brings. */
+  async function knownBy(call: EnrollCall, { subject, group }: Opened): Promise<Known> {
+    const fingerprint = call.publicJwk === undefined ? undefined : await provenKey(call, subject);
+    if (group !== undefined) {
+      const secret = Buffer.from(group.deviceKey).toString('base64url');
+      return { deviceHash: deviceHashOf('registration', group.registrationId), secret, fingerprint };
     }
-    if (call.publicJwk === undefined) {
-      if (call.nonce === undefined || !/^[A-Za-z0-9_-]{43}$/.test(call.nonce)) {
-        return invalid('give nonce, 32 random bytes as base64url, or public_jwk with its proof');
-      }
-      return { deviceHash: deviceHashOf('nonce', call.nonce), secret: call.nonce };
+    if (fingerprint !== undefined) {
+      return { deviceHash: deviceHashOf('key', fingerprint), secret: '', fingerprint };
     }
-    const context = { issuerUrl, now };
-    const { fingerprint, used } = await checkKeyProof(call.keyProof ?? '', call.publicJwk, subject, context);
-    if (!(await registry.useAssertion(used, now() / 1000)))
-      return refuseCredential('the proof was used before');
-    return { deviceHash: deviceHashOf('key', fingerprint), secret: '' };
+    if (call.nonce === undefined || !/^[A-Za-z0-9_-]{43}$/.test(call.nonce)) {
+      return invalid('give nonce, 32 random bytes as base64url, or public_jwk with its proof');
+    }
+    return { deviceHash: deviceHashOf('nonce', call.nonce), secret: call.nonce, fingerprint: undefined };
+  }
+
+  async function provenKey({ publicJwk, keyProof = '' }: EnrollCall, subject: string): Promise<string> {
+    const { fingerprint, used } = await checkKeyProof(keyProof, publicJwk, subject, { issuerUrl, now });
+    if (await registry.useAssertion(used, now() / 1000)) return fingerprint;
+    return refuseCredential('the proof was used before');
   }
 
   async function serve(call: EnrollCall, opened: Opened): Promise<Enrolled> {
     const known = await knownBy(call, opened);
     const { enrollment } = opened;
     const before = await registry.findRequestOfDevice(enrollment.id, known.deviceHash);
-    return before === undefined ? admitNew(call, opened, known) : admitAgain(call, enrollment, before, known);
+    return before === undefined ? admitNew(call, opened, known) : admitAgain(call, opened, before, known);
   }
 
-  async function admitNew(call: EnrollCall, opened: Opened, known: Known): Promise<Enrolled> {
+  /** @param renews whether it is of a group, was in before, and is to get new credentials */
+  async function admitNew(call: EnrollCall, opened: Opened, known: Known, renews = false): Promise<Enrolled> {
     const { enrollment } = opened;
     const closed = closedReason(enrollment, now());
     if (closed !== undefined) throw new FleetgateError(closed, closedWords[closed]);
@@ -181,10 +184,10 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
     const made = makeOf(request, enrollment, known);
     const done = eventOf(call, enrollment, request.clientId, isApproved ? 'ok' : 'pending');
     const admission = isApproved ? admissionOf(call, enrollment, made) : undefined;
-    const recorded = await registry.recordRequest(request, admission, done);
+    const recorded = await registry.recordRequest(request, admission, done, renews);
     if (recorded.outcome === 'known') {
       const again = await registry.findRequestOfDevice(enrollment.id, known.deviceHash);
-      if (again !== undefined) return admitAgain(call, enrollment, again, known);
+      if (again !== undefined) return admitAgain(call, opened, again, known);
     }
     expectRecorded(recorded);
     return isApproved
@@ -194,11 +197,15 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
 
   async function admitAgain(
     call: EnrollCall,
-    enrollment: EnrollmentRecord,
+    opened: Opened,
     request: EnrollmentRequestRecord,
     known: Known,
   ): Promise<Enrolled> {
     const { clientId } = request;
+    const { enrollment } = opened;
+    if (request.state !== 'enrolled' && !isSameKey(request, known)) {
+      throw new FleetgateError('enrollment_conflict', 'the device waits already, with another key');
+    }
     switch (request.state) {
       case 'pending':
         if (enrollment.revokedAtMs !== undefined)
@@ -214,8 +221,12 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
         break;
       case 'rejected':
         throw refused(request.reason);
-      case 'enrolled':
-        return shownAgain(enrollment, request, known);
+      case 'enrolled': {
+        const shown = isSameKey(request, known) ? await shownAgain(enrollment, request, known) : undefined;
+        if (shown !== undefined) return shown;
+        if (opened.group !== undefined && enrollment.replaces) return admitNew(call, opened, known, true);
+        throw exhausted();
+      }
     }
     const made = makeOf(request, enrollment, known);
     expectRecorded(
@@ -228,13 +239,13 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
     return { status: 'enrolled', client: made.client, shown: made.shown };
   }
 
-  /** The answer that was lost, if it still says what is. */
+  /** The answer that was lost; unset when it is too late for that, or says no longer what is. */
   async function shownAgain(
     enrollment: EnrollmentRecord,
     request: EnrollmentRequestRecord,
     known: Known,
-  ): Promise<Enrolled> {
-    if (now() - request.updatedAtMs >= REPEAT_MS) throw exhausted();
+  ): Promise<Enrolled | undefined> {
+    if (now() - request.updatedAtMs >= REPEAT_MS) return undefined;
     const client = await registry.findClient(request.clientId);
     const made = makeOf(request, enrollment, known);
     const [secret] = made.client.secrets;
@@ -245,20 +256,19 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
         : client.secrets.some(
             (one) => Buffer.compare(one.hash, secret.hash) === 0 && isLiveSecret(one, now()),
           ));
-    if (!isThere) throw exhausted();
-    return { status: 'enrolled', client: made.client, shown: made.shown };
+    return isThere ? { status: 'enrolled', client: made.client, shown: made.shown } : undefined;
   }
 
-  async function registrationOf(call: EnrollCall, { enrollment, registrationId }: Opened) {
+  async function registrationOf(call: EnrollCall, { enrollment, group }: Opened) {
     const { template, version: templateVersion } = await templates.find(enrollment.template);
     const compiled = compileTemplate(template, registrations);
     // The template may have changed since the enrollment was made.
-    checkIdNames(compiled.idNames, registrationId === undefined ? 'claim_code' : 'group_key');
+    checkIdNames(compiled.idNames, enrollment);
     const said = checkSaid(call.device);
     const row = readRow({
       ...said,
       ...enrollment.row,
-      ...(registrationId !== undefined && { registration_id: registrationId }),
+      ...(group !== undefined && { registration_id: group.registrationId }),
     });
     if ('unreadable' in row) return invalid(row.unreadable);
     const filled = compiled.fill(row, { number: 0, uuid: randomUUID }, now());
@@ -347,14 +357,21 @@ interface Opened {
   readonly enrollment: EnrollmentRecord;
   /** What a proof by its key is to say. */
   readonly subject: string;
-  /** Proven, with a group key. */
-  readonly registrationId: string | undefined;
+  /** Of one by a group key: who has proven to be which of its devices. */
+  readonly group: Pick<ProvenDevice, 'registrationId' | 'deviceKey'> | undefined;
 }
 
 interface Known {
   readonly deviceHash: Uint8Array;
-  /** What its secret is derived from; empty for one with a key. */
+  /** What its secret is derived from; empty for one with a key of its own. */
   readonly secret: string;
+  /** Of the key it brings. */
+  readonly fingerprint: string | undefined;
+}
+
+function isSameKey({ registration }: EnrollmentRequestRecord, { fingerprint }: Known): boolean {
+  const [before] = (registration.jwks as { keys?: readonly unknown[] } | undefined)?.keys ?? [];
+  return (before === undefined ? undefined : fingerprintOf(before)) === fingerprint;
 }
 
 const closedWords = {

@@ -24,6 +24,8 @@ export function deviceKey(groupKey: Uint8Array, registrationId: string): Buffer 
 /** What a proof by a group key says. */
 export interface GroupProof {
   readonly registrationId: string;
+  /** The key it was made with. */
+  readonly deviceKey: Uint8Array;
   readonly used: UsedAssertion;
 }
 
@@ -41,12 +43,15 @@ export function checkGroupProof(
   const proof = parseSigned(text, (name) => (name === 'HS256' ? ('HS256' as const) : undefined));
   if (proof === undefined || !isIdentifier(proof.subject)) return refuse();
   const signature = Buffer.from(proof.signature, 'base64url');
-  const isSigned = groupKeys.some((groupKey) => {
-    const mac = createHmac('sha256', deviceKey(groupKey, proof.subject)).update(proof.signingInput).digest();
-    return mac.length === signature.length && timingSafeEqual(mac, signature);
-  });
-  if (!isSigned) return refuse();
-  return { registrationId: proof.subject, used: checkClaims(proof, proof.subject, context) };
+  const key = groupKeys
+    .map((groupKey) => deviceKey(groupKey, proof.subject))
+    .find((one) => {
+      const mac = createHmac('sha256', one).update(proof.signingInput).digest();
+      return mac.length === signature.length && timingSafeEqual(mac, signature);
+    });
+  if (key === undefined) return refuse();
+  const used = checkClaims(proof, proof.subject, context);
+  return { registrationId: proof.subject, deviceKey: key, used };
 }
 
 /** What a proof by a device's own key says. */
@@ -74,6 +79,11 @@ export async function checkKeyProof(
   if (key === undefined || others.length > 0 || proof === undefined) return refuse();
   if (!(await isSignedByAny(proof, keys))) return refuse();
   return { fingerprint: key.fingerprint, used: checkClaims(proof, subject, context) };
+}
+
+/** Names a public key that was checked before, as {@link checkKeyProof} does. */
+export function fingerprintOf(publicJwk: unknown): string | undefined {
+  return loadKeys(publicJwk).keys[0]?.fingerprint;
 }
 
 /** Of a proof that goes with a claim code: base64url of its SHA-256, taken of the letters alone. */

@@ -124,7 +124,6 @@ export function openEnrollments(
         const atMs = now();
         checkRequest(request, atMs);
         const { idNames } = compileTemplate((await templates.find(template)).template, settings);
-        checkIdNames(idNames, kind);
         const id = randomUUID();
         const code = kind === 'claim_code' ? makeClaimCode() : undefined;
         const [primary, secondary] = [makeKey(id, 'primary'), makeKey(id, 'secondary')];
@@ -144,6 +143,7 @@ export function openEnrollments(
           createdBy: by.keyName,
           createdAtMs: atMs,
         };
+        checkIdNames(idNames, enrollment);
         await registry.createEnrollment(enrollment, event(by, 'enrollment.create', id));
         const credential =
           code === undefined ? { primaryKey: primary.key, secondaryKey: secondary.key } : { claimCode: code };
@@ -217,18 +217,29 @@ function checkRequest({ row = {}, maxUses = 1, expiresAtMs }: EnrollmentRequest,
   }
 }
 
-/** What a template makes ids of must be proven, or at least be the device's own. */
-export function checkIdNames(idNames: readonly string[], kind: EnrollmentRequest['kind']): void {
+/**
+ * What a template makes ids of must be proven or, where a device may take over a client that is there, be said by the
+ * enrollment: else whoever has a claim code could take any of them.
+ * @throws OAuthError `invalid_request`
+ */
+export function checkIdNames(
+  idNames: readonly string[],
+  { codeHash, replaces, row }: Pick<EnrollmentRecord, 'codeHash' | 'replaces' | 'row'>,
+): void {
   if (idNames.includes('n')) {
     invalid(
       'the template numbers its devices by {n}, and devices that enroll come in no order; take another place',
     );
   }
-  if (kind === 'group_key' && !idNames.includes('registration_id')) {
+  if (codeHash === undefined) {
+    if (idNames.includes('registration_id')) return;
     invalid(
       'the id of a template for a group key must hold {registration_id}, which is what a device proves',
     );
   }
+  const open = idNames.filter((name) => !Object.hasOwn(row, name) && name !== 'uuid');
+  if (!replaces || Object.hasOwn(row, 'client_id') || open.length === 0) return;
+  invalid(`a claim code that replaces must say whose: give ${open.join(', ')} in device`);
 }
 
 /** SHA-256 of what a device is known by when it comes again. */

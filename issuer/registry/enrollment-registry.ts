@@ -108,11 +108,15 @@ export interface EnrollmentRegistry {
     readonly after?: string | undefined;
     readonly limit: number;
   }): Promise<EnrollmentRequestRecord[]>;
-  /** A use of the enrollment: the device waits, or is let in at once. */
+  /**
+   * A use of the enrollment: the device waits, or is let in at once. With `renews` in place of the request that it came
+   * with before.
+   */
   recordRequest(
     request: EnrollmentRequestRecord,
     admission: Admission | undefined,
     event: AuditEvent,
+    renews: boolean,
   ): Promise<RequestRecorded>;
   /** Lets a device in that was approved. */
   admitRequest(id: string, admission: Admission, event: AuditEvent): Promise<RequestRecorded>;

@@ -93,6 +93,9 @@ export function enrollmentActs(
     INSERT INTO enrollment_requests (id, enrollment_id, device_hash, state, client_id, template_version, registration,
       salt, reason, created_at_ms, updated_at_ms)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+  const removeRequest = database.prepare<[string, Uint8Array]>(
+    'DELETE FROM enrollment_requests WHERE enrollment_id = ? AND device_hash = ?',
+  );
   const requestOfDevice = database.prepare<[string, Uint8Array], RequestRow>(
     'SELECT * FROM enrollment_requests WHERE enrollment_id = ? AND device_hash = ?',
   );
@@ -141,15 +144,17 @@ export function enrollmentActs(
     request: EnrollmentRequestRecord,
     admission: Admission | undefined,
     atMs: number,
+    renews: boolean,
   ): RequestRecorded {
     const enrollment = find.get(request.enrollmentId);
     if (enrollment === undefined || enrollment.revoked_at_ms !== null) return { outcome: 'closed' };
     if (enrollment.expires_at_ms !== null && enrollment.expires_at_ms <= atMs) return { outcome: 'closed' };
-    if (requestOfDevice.get(request.enrollmentId, request.deviceHash) !== undefined)
-      return { outcome: 'known' };
+    const isKnown = requestOfDevice.get(request.enrollmentId, request.deviceHash) !== undefined;
+    if (isKnown && !renews) return { outcome: 'known' };
     if (enrollment.max_uses !== null && enrollment.uses >= enrollment.max_uses)
       return { outcome: 'exhausted' };
     if (admission !== undefined && !admit(enrollment, admission)) return { outcome: 'conflict' };
+    if (isKnown) removeRequest.run(request.enrollmentId, request.deviceHash);
     insertRequest.run(
       request.id,
       request.enrollmentId,
@@ -237,9 +242,9 @@ export function enrollmentActs(
         const query = { after: sequence, state: state ?? null, enrollmentId: enrollmentId ?? null, limit };
         return listRequests.all(query).map((row) => toRequest(row) as EnrollmentRequestRecord);
       }),
-    recordRequest: (request, admission, event) =>
+    recordRequest: (request, admission, event, renews) =>
       write(() => {
-        const recorded = recordRequest(request, admission, event.atMs);
+        const recorded = recordRequest(request, admission, event.atMs, renews);
         if (recorded.outcome === 'recorded') record(event);
         return recorded;
       }),

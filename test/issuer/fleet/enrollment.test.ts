@@ -208,7 +208,7 @@ test('a weak nonce is refused, and so is none', async () => {
 test('the id of a client that is there already is not taken, whoever made it', async () => {
   const { open, ask, call, register } = await factory();
   await register({ client_id: 'sensor-A1' });
-  const { claim_code } = await open({ replace: true });
+  const { claim_code } = await open({ replace: true, device });
   const answer = await ask({ claim_code, device, nonce: enrollingDevice().nonce });
   expect([answer.status, answer.body.error]).toEqual([409, 'enrollment_conflict']);
   expect(await (await call('GET', '/v1/clients/sensor-A1')).json()).not.toHaveProperty('template');
@@ -220,7 +220,7 @@ test('a device that lost its credentials gets new ones where that is allowed, an
   const strict = await ask({ claim_code: (await open()).claim_code, device, nonce: enrollingDevice().nonce });
   expect(strict.body.error).toBe('enrollment_conflict');
   await call('PATCH', '/v1/clients/sensor-A1', { labels: { kept: 'yes' } });
-  const { claim_code } = await open({ replace: true });
+  const { claim_code } = await open({ replace: true, device });
   const second = await ask({ claim_code, device, nonce: enrollingDevice().nonce });
   expect(second.status).toBe(201);
   expect(await tokenStatus(first.body.credentials)).toBe(401);
@@ -230,12 +230,28 @@ test('a device that lost its credentials gets new ones where that is allowed, an
   });
 });
 
+test.each([
+  [{ replace: true }, 'sensor-{serial}', /give serial in device/],
+  [{ replace: true, device: { plant: '7' } }, '{plant}-{serial}', /give serial in device/],
+])('a claim code that replaces says whose: %j is refused', async (asked, id, message) => {
+  const { open } = await factory({ id });
+  await expect(open(asked)).rejects.toThrow(message);
+});
+
+test('one that was to replace is refused when the template asks the device for its id since', async () => {
+  const { open, ask, call } = await factory();
+  const { claim_code } = await open({ replace: true, device });
+  await call('PUT', '/v1/templates/sensor', { id: 'sensor-{serial}-{slot}' });
+  const answer = await ask({ claim_code, device: { slot: '1' }, nonce: enrollingDevice().nonce });
+  expect([answer.status, answer.body.error_description]).toEqual([400, expect.stringContaining('slot')]);
+});
+
 test('one in quarantine does not come back by enrolling again', async () => {
   const { open, ask, call, tokenStatus } = await factory();
   await ask({ claim_code: (await open()).claim_code, device, nonce: enrollingDevice().nonce });
   await call('POST', '/v1/clients/sensor-A1/quarantine', { reason: 'stolen' });
   const again = await ask({
-    claim_code: (await open({ replace: true })).claim_code,
+    claim_code: (await open({ replace: true, device })).claim_code,
     device,
     nonce: enrollingDevice().nonce,
   });
@@ -409,6 +425,70 @@ test.each<[string, (key: string, url: string) => string]>([
     nonce: enrollingDevice().nonce,
   });
   expect([answer.status, answer.body.error]).toEqual([401, 'enrollment_credential_invalid']);
+});
+
+test('a device of a group is one, whatever it brings, so that it fills no list', async () => {
+  const { open, ask, url, call } = await factory(grouped);
+  const { enrollment_id, primary_key } = await open({ kind: 'group_key' });
+  const come = () =>
+    ask({
+      enrollment: enrollment_id,
+      proof: groupProof(derivedKey(primary_key, 'A1'), 'A1', url),
+      nonce: enrollingDevice().nonce,
+    });
+  const [first, second] = [await come(), await come()];
+  expect(second.body).toEqual(first.body);
+  const listed = await call('GET', '/v1/enrollment-requests');
+  expect(((await listed.json()) as { requests: unknown[] }).requests).toHaveLength(1);
+});
+
+test('a device of a group that comes after a day gets new credentials where that is allowed, and else none', async () => {
+  const { open, ask, url, tokenStatus, call } = await factory(grouped);
+  const come = ({ enrollment_id, primary_key }: Enrollment, id: string) => {
+    const times = { iat: Math.floor(nowMs / 1000), exp: Math.floor(nowMs / 1000) + 60 };
+    return ask({ enrollment: enrollment_id, proof: groupProof(derivedKey(primary_key, id), id, url, times) });
+  };
+  const [strict, lenient] = [
+    await open({ kind: 'group_key' }),
+    await open({ kind: 'group_key', replace: true }),
+  ];
+  await come(strict, 'A1');
+  const first = await come(lenient, 'B2');
+  nowMs += 86_400_000;
+  expect((await come(strict, 'A1')).body.error).toBe('enrollment_exhausted');
+  const again = await come(lenient, 'B2');
+  expect(again.status).toBe(201);
+  expect([await tokenStatus(first.body.credentials), await tokenStatus(again.body.credentials)]).toEqual([
+    401, 200,
+  ]);
+  await call('POST', '/v1/clients/sensor-B2/quarantine', { reason: 'stolen' });
+  nowMs += 86_400_000;
+  expect((await come(lenient, 'B2')).body.error).toBe('enrollment_conflict');
+});
+
+test('another key for a device of a group is taken while nothing is in its place, and not beside it', async () => {
+  const { open, ask, url, call } = await factory({ ...grouped, ...ownKey });
+  const come = ({ enrollment_id, primary_key }: Enrollment, one = enrollingDevice()) =>
+    ask({
+      enrollment: enrollment_id,
+      proof: groupProof(derivedKey(primary_key, 'A1'), 'A1', url),
+      public_jwk: one.publicJwk,
+      key_proof: keyProofFor(one.privateKey, url, 'A1'),
+    });
+  const waiting = await open({ kind: 'group_key', approval: true });
+  const one = enrollingDevice();
+  expect([(await come(waiting, one)).status, (await come(waiting, one)).status]).toEqual([202, 202]);
+  expect((await come(waiting)).body.error).toBe('enrollment_conflict');
+  const strict = await open({ kind: 'group_key' });
+  expect((await come(strict, one)).status).toBe(201);
+  expect((await come(strict)).body.error).toBe('enrollment_exhausted');
+  const lenient = await open({ kind: 'group_key', replace: true });
+  await come(lenient, one);
+  const other = enrollingDevice();
+  expect((await come(lenient, other)).status).toBe(201);
+  expect(await (await call('GET', '/v1/clients/sensor-A1')).json()).toMatchObject({
+    jwks: { keys: [{ x: other.publicJwk['x'] }] },
+  });
 });
 
 test('a key that was rolled lets nobody in any more, and the other one does', async () => {

@@ -7,7 +7,7 @@ import { type AccessMatrix, accessMatrix, MAX_TOPICS, matrixRows } from '../poli
 import { matrixPage } from '../policy/matrix-html.ts';
 import { formatMatrix, loadPolicy, matrixOf } from './policy.ts';
 import { policyInForce } from './policy-in-force.ts';
-import { clientsOf, collect, type RegistryFlags, withRegistry } from './registry-option.ts';
+import { clientsOf, collect, type RegistryFlags, tokenClaimsOf, withRegistry } from './registry-option.ts';
 
 interface MatrixFlags extends RegistryFlags {
   by: 'scope' | 'client' | 'group';
@@ -22,16 +22,16 @@ interface MatrixFlags extends RegistryFlags {
 /** `fleetgate policy matrix`. */
 export function addPolicyMatrix(policy: Command): void {
   withRegistry(policy.command('matrix'))
-    .summary('show what each scope gives, or who can publish and receive where')
+    .summary('show what each scope gives, or who can publish and subscribe where')
     .description(
-      'Show each rule of a policy, with the denies that touch it and an example; or, by client or group, who can publish and receive where, decided as the broker decides.',
+      'Show each rule of a policy, with the denies that touch it and an example; or, by client or group, who can publish and subscribe where, decided as the broker decides.',
     )
     .addOption(
       new Option('--by <what>', 'a row for each').choices(['scope', 'client', 'group']).default('scope'),
     )
     .option(
       '--topic <topic>',
-      'by client or group: a column; may be given again (default: one for each rule)',
+      'by client or group: a column; may be given again (default: one for each rule and direct scope)',
       collect,
     )
     .option('--client-id <id>', 'by scope: value of {client_id}')
@@ -50,8 +50,9 @@ By scope: DENIES names each deny whose topics the filter meets: it covers all of
 'unless' are the scopes that lift it. EXAMPLE is a topic the filter matches, OUTCOME what is decided of it. A rule whose
 placeholders have no value has no example.
 
-By client or group: P may publish there, R is delivered what is published there, P3 three of the group. {client_id} and
-{group} in a topic are those of each client. The HTML is a page of its own, a heat map.
+By client or group: P may publish there, S may subscribe to it and is delivered, R is delivered though it may not
+subscribe to it alone, P3 three of the group. Placeholders in a topic are those of each client. The HTML is a page of its
+own, a heat map.
 
 Examples:
   fleetgate policy matrix --policy policy.yaml --client-id sensor-1
@@ -83,9 +84,15 @@ async function matrixText(policy: Policy, file: string, flags: MatrixFlags): Pro
   if (topics !== undefined && topics.length > MAX_TOPICS) {
     throw new UsageError(`--topic may be given ${MAX_TOPICS} times`);
   }
-  const matrix = await accessMatrix(policy, clientsOf(flags)(), { by, topics });
+  const matrix = await accessMatrix(policy, clientsOf(flags), {
+    by,
+    topics,
+    tokenClaims: tokenClaimsOf(flags),
+  });
   if (matrix.leftOut > 0)
     process.stderr.write(`${matrix.leftOut} clients more have no row; use --selector\n`);
+  if (matrix.topicsLeftOut > 0)
+    process.stderr.write(`${matrix.topicsLeftOut} topics more have no column; use --topic\n`);
   return formatAccess(matrix, file, format);
 }
 

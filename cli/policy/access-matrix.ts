@@ -1,6 +1,9 @@
 import type { Policy } from '@fleetgate/broker';
+import { isTopicFilter } from '@fleetgate/shared';
+import { UsageError } from '../exit.ts';
+import { directFilters } from './named-words.ts';
 import { type RegisteredClient, tokenOf } from './registered-token.ts';
-import { judgeOf, plainPublish } from './subject.ts';
+import { judgeOf, plainPublish, type Subject } from './subject.ts';
 
 /** Who can do what where: a row for each client or group, a column for each topic. */
 export interface AccessMatrix {
@@ -9,6 +12,8 @@ export interface AccessMatrix {
   readonly rows: readonly AccessRow[];
   /** Clients that no row has room for. */
   readonly leftOut: number;
+  /** Topics that no column has room for. */
+  readonly topicsLeftOut: number;
 }
 
 export interface AccessRow {
@@ -18,9 +23,10 @@ export interface AccessRow {
   readonly cells: readonly AccessCell[];
 }
 
-/** How many of the clients of a row may publish there, and be delivered what is published there. */
+/** How many of the clients of a row may publish there, subscribe to it, and be delivered what is published there. */
 export interface AccessCell {
   readonly publish: number;
+  readonly subscribe: number;
   readonly receive: number;
 }
 
@@ -30,18 +36,31 @@ export const MAX_ROWS = 2000;
 /** Topics of a matrix. */
 export const MAX_TOPICS = 200;
 
+export interface MatrixOptions {
+  readonly by: 'client' | 'group';
+  /** Default: one for each filter of the policy and of the clients' direct scopes. */
+  readonly topics?: readonly string[] | undefined;
+  /** Fields of metadata that the issuer copies into tokens. Default: none. */
+  readonly tokenClaims?: readonly string[];
+}
+
 /**
- * Decides each publish and each delivery as the broker would. `{client_id}` and `{group}` in a topic are those of the
- * client that is looked at.
+ * Decides each publish, subscribe and delivery as the broker would. Placeholders in a topic are those of the client that is
+ * looked at. Reads the clients once, and once before for the topics where none are given.
+ * @throws UsageError for a topic that is none
  */
 export async function accessMatrix(
   policy: Policy,
-  clients: AsyncIterable<RegisteredClient>,
-  { by, topics = topicsOfPolicy(policy) }: { by: 'client' | 'group'; topics?: readonly string[] | undefined },
+  clients: () => AsyncIterable<RegisteredClient>,
+  { by, topics: given, tokenClaims = [] }: MatrixOptions,
 ): Promise<AccessMatrix> {
-  const rows = new Map<string, { clients: number; cells: { publish: number; receive: number }[] }>();
+  const all = given ?? (await writtenTopics(policy, clients()));
+  checkTopics(all);
+  const topics = all.slice(0, MAX_TOPICS);
+  type Cells = { -readonly [Key in keyof AccessCell]: number }[];
+  const rows = new Map<string, { clients: number; cells: Cells }>();
   let leftOut = 0;
-  for await (const client of clients) {
+  for await (const client of clients()) {
     const name = by === 'client' ? client.client_id : (client.group ?? '(no group)');
     let row = rows.get(name);
     if (row === undefined) {
@@ -49,16 +68,18 @@ export async function accessMatrix(
         leftOut += 1;
         continue;
       }
-      row = { clients: 0, cells: topics.map(() => ({ publish: 0, receive: 0 })) };
+      row = { clients: 0, cells: topics.map(() => ({ publish: 0, subscribe: 0, receive: 0 })) };
       rows.set(name, row);
     }
     row.clients += 1;
-    const judge = judgeOf(policy, tokenOf([policy], [], client));
+    const subject = tokenOf([policy], tokenClaims, client);
+    const judge = judgeOf(policy, subject);
     for (const [i, written] of topics.entries()) {
-      const topic = ownTopic(written, client);
+      const topic = ownTopic(written, subject);
       const cell = row.cells[i];
       if (topic === undefined || cell === undefined) continue;
       if (judge.decide(plainPublish(topic)).allowed) cell.publish += 1;
+      if (judge.decide({ action: 'subscribe', filter: topic, qos: 0 }).allowed) cell.subscribe += 1;
       if (judge.decide({ action: 'receive', topic }).allowed) cell.receive += 1;
     }
   }
@@ -67,35 +88,61 @@ export async function accessMatrix(
     topics,
     rows: Array.from(rows, ([name, row]) => ({ name, ...row })).sort((a, b) => (a.name < b.name ? -1 : 1)),
     leftOut,
+    topicsLeftOut: all.length - topics.length,
   };
 }
 
-/** A topic for each filter that the policy writes: a level for each wildcard, placeholders as they are. */
-function topicsOfPolicy({ scopes }: Policy): string[] {
+function checkTopics(topics: readonly string[]): void {
+  for (const topic of topics) {
+    if (isTopicFilter(topic.replace(placeholderPattern, 'x'))) continue;
+    throw new UsageError(`--topic takes a topic or a filter, not '${topic}'`);
+  }
+}
+
+/** Topics that are remembered while they are looked for: more than have a column are counted, not shown. */
+const MAX_FOUND = 10_000;
+
+/** A topic for each filter that the policy and direct scopes write: a level for each wildcard, placeholders as they are. */
+async function writtenTopics(
+  { scopes }: Policy,
+  clients: AsyncIterable<RegisteredClient>,
+): Promise<string[]> {
   const written = Array.from(scopes.values()).flatMap(({ publish, subscribe }) =>
     [...publish, ...subscribe].map(({ rule }) => rule.written),
   );
-  const topics = written.map((filter) => filter.replaceAll('+', 'x').replace(/#$/, 'x'));
-  return Array.from(new Set(topics)).sort().slice(0, MAX_TOPICS);
-}
-
-function ownTopic(
-  written: string,
-  { client_id, group, metadata = {} }: RegisteredClient,
-): string | undefined {
-  let topic = written.replaceAll('{client_id}', client_id);
-  if (topic.includes('{group}')) {
-    if (group == null) return undefined;
-    topic = topic.replaceAll('{group}', group);
+  const ofPolicy = new Set(written.map(exampleOf));
+  const ofScopes = new Set<string>();
+  const seen = new Set<string>();
+  for await (const { scope } of clients) {
+    if (!scope.includes('mqtt:') || seen.has(scope) || seen.size > MAX_FOUND) continue;
+    seen.add(scope);
+    for (const topic of directFilters(scope).map(exampleOf)) if (!ofPolicy.has(topic)) ofScopes.add(topic);
   }
-  topic = topic.replace(/\{claim:([^{}]*)\}/g, (whole, name: string) => {
-    const value = metadata[name];
-    return typeof value === 'string' ? value : whole;
-  });
-  return topic.includes('{') ? undefined : topic;
+  return [...Array.from(ofPolicy).sort(), ...Array.from(ofScopes).sort()];
 }
 
-/** Rows for a table or CSV: `P` for publish, `R` for receive, with how many of a group where it is not all. */
+function exampleOf(filter: string): string {
+  return filter
+    .split('/')
+    .map((level) => (level === '+' || level === '#' ? 'x' : level))
+    .join('/');
+}
+
+const placeholderPattern = /\{([^{}]*)\}/g;
+
+/** Unset where the client has no value for a placeholder: it has no such topic. */
+function ownTopic(written: string, { clientId, group, claims }: Subject): string | undefined {
+  let isWhole = true;
+  const topic = written.replace(placeholderPattern, (_hole, name: string) => {
+    const value =
+      name === 'client_id' ? clientId : name === 'group' ? group : claims[name.slice('claim:'.length)];
+    isWhole &&= typeof value === 'string';
+    return String(value);
+  });
+  return isWhole ? topic : undefined;
+}
+
+/** Rows for a table or CSV. */
 export function matrixRows({ topics, rows }: AccessMatrix): Record<string, string | number>[] {
   return rows.map(({ name, clients, cells }) => ({
     name,
@@ -104,8 +151,12 @@ export function matrixRows({ topics, rows }: AccessMatrix): Record<string, strin
   }));
 }
 
-export function cellText({ publish, receive }: AccessCell, clients: number): string {
+/**
+ * `P` for publish, `S` for subscribe, with how many of a group where it is not all; `R` where more are delivered what is
+ * published there than may subscribe to it alone.
+ */
+export function cellText({ publish, subscribe, receive }: AccessCell, clients: number): string {
   const part = (letter: string, count: number) =>
     count === 0 ? '' : count === clients ? letter : `${letter}${count}`;
-  return part('P', publish) + part('R', receive);
+  return part('P', publish) + part('S', subscribe) + (receive > subscribe ? part('R', receive) : '');
 }

@@ -49,7 +49,8 @@ export async function benchCoap(options: CoapBenchOptions): Promise<void> {
   ]);
   const started: ChildProcess[] = [];
   const run = (file: string) => {
-    const child = fork(file, { execArgv: ['--conditions=@fleetgate/source'] });
+    // The limit is that of the `fleetgate` command.
+    const child = fork(file, { execArgv: ['--conditions=@fleetgate/source', '--max-semi-space-size=16'] });
     started.push(child);
     return child;
   };

@@ -91,7 +91,12 @@ async function measureOne(
   const { algorithm, auth } = measure;
   const task: ServeTask = { subject, algorithm, auth, directory: directoryOf(run, measure) };
   const server = fork(join(import.meta.dirname, 'serve.ts'), {
-    execArgv: ['--conditions=@fleetgate/source', '--expose-gc'],
+    // The limit is that of the `fleetgate` command.
+    execArgv: [
+      '--conditions=@fleetgate/source',
+      '--expose-gc',
+      ...(subject === 'fleetgate' ? ['--max-semi-space-size=16'] : []),
+    ],
     // Warnings that a provider is configured for a bench.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });

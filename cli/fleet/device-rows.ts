@@ -96,6 +96,12 @@ interface CsvRecord {
 function checkNames(file: string, names: readonly string[]): string[] {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new UsageError(`${file}: two columns are called '${twice}'`);
+  const [only = ''] = names;
+  if (names.length === 1 && /[;\t]/.test(only)) {
+    throw new UsageError(
+      `${file}: columns are separated by commas, and here by ${only.includes(';') ? 'semicolons' : 'tabs'}`,
+    );
+  }
   if (names.includes('')) throw new UsageError(`${file}: column ${names.indexOf('') + 1} has no name`);
   return [...names];
 }

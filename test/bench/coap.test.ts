@@ -5,7 +5,7 @@ test('a run prints a table, the goal, and one JSON object of the ratios as its l
   timeout: 60_000,
 }, async () => {
   const lines: string[] = [];
-  await benchCoap({ rounds: 1, seconds: 0.1, warmUpTokens: 1, print: (line) => lines.push(line) });
+  await benchCoap({ rounds: 1, seconds: 0.5, warmUpTokens: 1, print: (line) => lines.push(line) });
   const [table, verdict, json = ''] = lines;
   expect(table).toMatch(/^coap +[\d,]+ +[\d.]+ +\d+$/m);
   expect(table).toMatch(/^http +[\d,]+ +[\d.]+ +\d+$/m);

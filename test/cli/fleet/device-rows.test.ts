@@ -35,6 +35,8 @@ test.each([
   ['a.csv', 'serial,hw\nA1,x\nA2\n', /a\.csv:3: .*more or fewer/],
   ['a.csv', 'serial,serial\nA1,A2\n', /two columns are called 'serial'/],
   ['a.csv', 'serial,\nA1,A2\n', /column 2 has no name/],
+  ['a.csv', 'serial;plant\nA1;7\n', /separated by commas, and here by semicolons/],
+  ['a.csv', 'serial\tplant\nA1\t7\n', /here by tabs/],
   ['a.csv', 'serial\n"A1\n', /quote is opened and not closed/],
   ['a.csv', `serial\n${'x'.repeat(70_000)}\n`, /longer than 65536/],
   ['a.jsonl', '{"serial":"A1"}\n{"serial":', /a\.jsonl:2: this is no JSON/],

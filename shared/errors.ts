@@ -128,6 +128,7 @@ export const faultCodes = [
   'broker_refused',
   'broker_unreachable',
   'queue_full',
+  'sink_failed',
   'stopped',
   'address_in_use',
   'audit_malformed',

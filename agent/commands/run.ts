@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { FleetgateError } from '@fleetgate/shared';
 import type { AccessToken } from '../access-token.ts';
 import { type Agent, createAgent } from '../agent.ts';
 import { bridgeLines } from '../bridge.ts';
@@ -84,7 +85,13 @@ export async function run(flags: RunFlags): Promise<void> {
       throw tokenFailure(error, credentials, flags.credentials);
     });
     if (sinkFile !== undefined) await writeFileAtomically(sinkFile, token.value);
-    if (sinkExec !== undefined) await runWithToken(sinkExec, token.value, signal);
+    if (sinkExec !== undefined) {
+      await runWithToken(sinkExec, token.value, signal).catch((error: unknown) => {
+        throw new FleetgateError('sink_failed', `--sink-exec failed (${errorMessage(error)})`, {
+          cause: error,
+        });
+      });
+    }
     return;
   }
   await using socket = sinkSocket === undefined ? undefined : await openSocketSink(sinkSocket);

@@ -61,6 +61,7 @@ async function askBy(which: GroupKeyName, question: CoapEnrollment): Promise<Enr
     signal,
     timing,
     sendsIdContext: true,
+    unprotectedHint: 'if it stays so, the enrollment, the registration id and the key do not belong together',
   };
   const answer = await postProtected(peer, {
     format: CBOR,

@@ -69,22 +69,27 @@ export interface ProtectedPeer {
   readonly timing?: CoapTransportOptions['timing'];
   /** Where the sender's id alone does not name the context. Default: it does. */
   readonly sendsIdContext?: boolean;
+  /** What an answer without protection may mean. Default: that the issuer does not know the context. */
+  readonly unprotectedHint?: string;
 }
+
+const UNKNOWN_CONTEXT = 'if it stays so, the issuer does not know this context (any more)';
 
 /**
  * One POST inside OSCORE and its answer, challenges for an Echo (RFC 9175 §2.3) answered on the way.
  * @throws FleetgateError `token_request_failed`
  */
 export async function postProtected(
-  { endpoint, context, numbers, signal, timing, sendsIdContext = false }: ProtectedPeer,
+  peer: ProtectedPeer,
   post: { readonly format: number; readonly payload: Uint8Array },
 ): Promise<CoapContent> {
+  const { endpoint, context, numbers, signal, timing, sendsIdContext = false } = peer;
   let echo: CoapOption | undefined;
   for (let challenges = 0; challenges <= MAX_CHALLENGES; challenges += 1) {
     const plain = plainRequest(endpoint, post, echo);
     const { message, binding } = protectRequest(context, plain, await numbers.next(), { sendsIdContext });
     const answer = await exchangeOverCoap(endpoint, message, { signal, timing });
-    const inner = unprotect(context, answer, binding, endpoint);
+    const inner = unprotect(peer, answer, binding);
     echo = inner.code === coapCode.UNAUTHORIZED ? echoOf(inner) : undefined;
     if (echo === undefined) return inner;
   }
@@ -158,10 +163,9 @@ function plainRequest(
 }
 
 function unprotect(
-  context: SecurityContext,
+  { endpoint, context, unprotectedHint = UNKNOWN_CONTEXT }: ProtectedPeer,
   answer: CoapContent,
   binding: Parameters<typeof unprotectResponse>[2],
-  { name }: CoapEndpoint,
 ): CoapContent {
   try {
     return unprotectResponse(context, answer, binding);
@@ -169,8 +173,7 @@ function unprotect(
     if (!(error instanceof OscoreError)) throw error;
     const code = `${answer.code >> 5}.${String(answer.code & 31).padStart(2, '0')}`;
     throw failed(
-      `${name} answered ${code} without protection, which anybody may have sent; ` +
-        'if it stays so, the issuer does not know this context (any more)',
+      `${endpoint.name} answered ${code} without protection, which anybody may have sent; ${unprotectedHint}`,
     );
   }
 }

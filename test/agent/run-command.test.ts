@@ -270,7 +270,11 @@ describe('sinks of run', { timeout: 60_000 }, () => {
     running.child.kill('SIGTERM');
     expect((await running.ended).code).toBe(0);
     const once = (act: string) => start(['run', '--credentials', path, '--once', '--sink-exec', act]).ended;
-    expect((await once('exit 4')).code).toBe(1);
+    expect(await once('exit 4')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'fleetgate-agent: --sink-exec failed (the command ended with 4)\n',
+    });
     expect((await once('cat > /dev/null')).code).toBe(0);
   });
 });

@@ -117,6 +117,7 @@ test.each<[string, (enrollment: Enrollment) => string]>([
   const enrollment = await open();
   await expect(enrolling(enrollment, 'V1', keyOf(enrollment))()).rejects.toMatchObject({
     code: 'token_request_failed',
+    message: expect.stringContaining('registration id'),
   });
   expect((await fixture.call('GET', '/v1/clients/valve-V1')).status).toBe(404);
 });

@@ -102,7 +102,8 @@ export function openApiKeys(
     create: ({ name, role, expiresAtMs }, by) =>
       recorded('api_key.create', name, by, async () => {
         if (!isIdentifier(name)) invalid('name must match [A-Za-z0-9._-]{1,64}');
-        if (name === BOOTSTRAP_KEY_NAME) invalid(`${BOOTSTRAP_KEY_NAME} is the name of the key in admin.key`);
+        if (name === BOOTSTRAP_KEY_NAME)
+          invalid(`${BOOTSTRAP_KEY_NAME} is the name of the key in admin.key; choose another`);
         const atMs = now();
         checkExpiry(expiresAtMs, atMs);
         const { secret, hash } = generate();

@@ -37,7 +37,7 @@ export async function startCoapServer(options: CoapServerOptions): Promise<CoapS
     if (error.code !== 'EADDRINUSE') throw error;
     throw new FleetgateError(
       'address_in_use',
-      `${host}:${port} (UDP) is in use; choose another issuer.coap.port`,
+      `port ${port} (UDP) on ${host} is in use; stop what holds it, or set issuer.coap.port to another (0 picks a free one)`,
     );
   });
   const endpoint = coapEndpoint(options);

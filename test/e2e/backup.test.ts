@@ -65,8 +65,17 @@ test.each([
   [['backup', backup, '--data', '/nowhere'], 1],
   [['restore', '/nowhere/backup.db', '--data', data.path], 1],
   [['restore', backup, '--data', data.path, '--app', '../..'], 2],
+  [['restore', import.meta.filename, '--data', data.path], 1],
 ])('%j is refused in one line', async (args, code) => {
   const ended = await runFleetgate(args);
   expect(ended).toMatchObject({ code, stdout: '' });
   expect(ended.stderr.trimEnd()).toMatch(/^fleetgate: [^\n]+$/);
+});
+
+test.each([
+  ['is missing', '/nowhere/backup.db', 'there is no backup /nowhere/backup.db'],
+  ['is no database', import.meta.filename, "name one that 'fleetgate backup' wrote"],
+])('a backup that %s is said to be the file to change', async (_name, file, text) => {
+  const { stderr } = await runFleetgate(['restore', file, '--data', data.path]);
+  expect(stderr).toContain(text);
 });

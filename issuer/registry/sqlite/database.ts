@@ -25,6 +25,9 @@ const OPEN_RETRY_MS = 50;
 /** Largest file that is checked page by page at the start. Ours: about 0.1 s; beyond, the check is not cheap. */
 const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
 
+/** What to do about a file that is no database. */
+const OTHER_DATABASE = 'name another file for issuer.database or restore it from a backup';
+
 /**
  * Opens the database file, made 0600 with its -wal and -shm, with the newest schema.
  * @throws FleetgateError `registry_schema_newer`, or `registry_unavailable` for a file that is damaged, foreign or
@@ -43,10 +46,11 @@ export async function openDatabase(file: string): Promise<Database> {
 }
 
 /**
- * Opens a database of the newest schema, or of one up to it, for reading alone; it is left as it is.
+ * Opens a database of the newest schema, or of one up to it, for reading alone; it is left as it is. `advice` says what
+ * to do about a file that is no database.
  * @throws FleetgateError `registry_schema_newer`, `registry_unavailable`
  */
-export function openForReading(file: string, { mayBeOlder = false } = {}): Database {
+export function openForReading(file: string, { mayBeOlder = false, advice = OTHER_DATABASE } = {}): Database {
   let database: Database | undefined;
   try {
     database = new Sqlite(file, { readonly: true, fileMustExist: true, timeout: OPEN_TIMEOUT_MS });
@@ -63,7 +67,7 @@ export function openForReading(file: string, { mayBeOlder = false } = {}): Datab
     return database;
   } catch (error) {
     database?.close();
-    throw asOpenError(file, error);
+    throw asOpenError(file, error, advice);
   }
 }
 
@@ -186,13 +190,13 @@ function damaged(file: string, cause?: unknown): FleetgateError {
   });
 }
 
-function asOpenError(file: string, error: unknown): unknown {
+function asOpenError(file: string, error: unknown, advice = OTHER_DATABASE): unknown {
   if (error instanceof FleetgateError) return error;
   const code = (error as NodeJS.ErrnoException | undefined)?.code ?? 'unknown';
   if (code.startsWith('SQLITE_CORRUPT')) return damaged(file, error);
   const reason =
     code === 'SQLITE_NOTADB'
-      ? `${file} is not a database; name another file for issuer.database or restore it from a backup`
+      ? `${file} is not a database; ${advice}`
       : `cannot open the database ${file} (${code})`;
   return new FleetgateError('registry_unavailable', reason, { cause: error });
 }

@@ -66,7 +66,13 @@ export async function restoreDatabase(backup: string, file: string, nowMs: numbe
 }
 
 async function copyBackup(backup: string, temporary: string): Promise<void> {
-  const source = openForReading(backup, { mayBeOlder: true });
+  if (!existsSync(backup)) {
+    throw new FleetgateError('registry_unavailable', `there is no backup ${backup}; name another file`);
+  }
+  const source = openForReading(backup, {
+    mayBeOlder: true,
+    advice: "name one that 'fleetgate backup' wrote",
+  });
   try {
     checkPagesOf(source, backup);
     await copyDatabase(source, temporary);

@@ -152,8 +152,11 @@ export interface AdminClient extends ApiKeyClient, SecretClient, FleetClient {
   coapTokenEndpoint(): Promise<string | undefined>;
 }
 
-/** An {@link AdminClient} for the admin listener at `url`, authenticated by the API key. */
-export function adminClient(url: string, adminKey: string): AdminClient {
+/**
+ * An {@link AdminClient} for the admin listener at `url`, authenticated by the API key. `keyHint` says what to do where
+ * the key is not taken; default: to look at the key file.
+ */
+export function adminClient(url: string, adminKey: string, keyHint = 'check --admin-key-file'): AdminClient {
   const base = url.replace(/\/+$/, '');
 
   async function send(method: string, path: string, body?: unknown): Promise<Answer> {
@@ -177,7 +180,7 @@ export function adminClient(url: string, adminKey: string): AdminClient {
   async function call(method: string, path: string, body?: unknown, absent?: string): Promise<unknown> {
     const { status, text } = await send(method, path, body);
     if (absent !== undefined && codeOf(text) === absent) return undefined;
-    if (status >= 400) refused(base, status, text);
+    if (status >= 400) refused(base, status, text, keyHint);
     return text === '' ? null : JSON.parse(text);
   }
 
@@ -231,7 +234,7 @@ export function adminClient(url: string, adminKey: string): AdminClient {
     revoke: async (revocation) => {
       const { status, text } = await send('POST', '/v1/revocations', revocation);
       if (['client_unknown', 'key_unknown'].includes(String(codeOf(text)))) notFound(text);
-      if (status >= 400) refused(base, status, text);
+      if (status >= 400) refused(base, status, text, keyHint);
       return { revocation: JSON.parse(text) as RevocationView, isNew: status === 201 };
     },
     listRevocations: async ({ limit, cursor }) => {
@@ -243,14 +246,14 @@ export function adminClient(url: string, adminKey: string): AdminClient {
     listKeys: async () => ((await call('GET', '/v1/keys')) as { keys: SigningKeyView[] }).keys,
     rotateKeys: async (isImmediate) => {
       const { status, text } = await send('POST', '/v1/keys/rotate', { now: isImmediate });
-      if (status >= 400) refused(base, status, text);
+      if (status >= 400) refused(base, status, text, keyHint);
       return { ...(JSON.parse(text) as { keys: SigningKeyView[] }), isDone: status === 200 };
     },
     retireKey: async (kid, isCompromised) => {
       const path = `/v1/keys/${encodeURIComponent(kid)}/retire`;
       const { status, text } = await send('POST', path, { compromised: isCompromised });
       if (codeOf(text) === 'key_unknown') notFound(text);
-      if (status >= 400) refused(base, status, text);
+      if (status >= 400) refused(base, status, text, keyHint);
       const { keys, repeated } = JSON.parse(text) as { keys: SigningKeyView[]; repeated: boolean };
       return { keys, isRepeated: repeated };
     },
@@ -285,16 +288,17 @@ function notFound(text: string): never {
   throw new FleetgateError(code, describe(text) ?? 'there is no such client or key');
 }
 
-function refused(base: string, status: number, text: string): never {
+function refused(base: string, status: number, text: string, keyHint: string): never {
   throw new FleetgateError(
     status >= 500 ? 'registry_unavailable' : 'invalid_request',
-    `${describe(text) ?? `HTTP ${status}`}${hintFor(base, status, codeOf(text))}`,
+    `${describe(text) ?? `HTTP ${status}`}${hintFor(base, status, codeOf(text), keyHint)}`,
   );
 }
 
-function hintFor(base: string, status: number, code: unknown): string {
-  if (status === 401) return `; ${base} does not take this admin key: check --admin-key-file`;
+function hintFor(base: string, status: number, code: unknown, keyHint: string): string {
+  if (status === 401) return `; ${base} does not take this admin key: ${keyHint}`;
   if (status === 403) return '; name the file of such a key with --admin-key-file';
+  if (code === 'client_unknown') return "; 'fleetgate client list' shows those there are";
   if (code === 'app_unknown') return "; 'fleetgate app list' shows those there are";
   if (code === 'api_key_unknown') return "; 'fleetgate api-key list' shows those there are";
   if (code === 'template_unknown') return "; 'fleetgate template list' shows those there are";

@@ -4,7 +4,7 @@ import { FleetgateError, privateFileProblem } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { type AdminClient, adminClient } from '../admin-client.ts';
 import { loadConfig } from '../config/load.ts';
-import { dataDirectory, readRuntime } from '../data-directory.ts';
+import { type DataDirectory, dataDirectory, readRuntime } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 
 /** Options by which a command finds the admin API. */
@@ -67,8 +67,19 @@ export function connect(options: ConnectionOptions): Connection {
   const admin = adminClient(
     app === undefined ? url : `${url.replace(/\/+$/, '')}/appid-${app}`,
     readAdminKey(options.adminKeyFile ?? keyFile),
+    keyHint(options, directory, running !== undefined),
   );
   return { admin, url, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
+}
+
+// Where nothing runs on the directory, the address is that of the configuration, and whoever answers there is another.
+function keyHint(
+  options: ConnectionOptions,
+  { path }: DataDirectory,
+  isRunning: boolean,
+): string | undefined {
+  if (isRunning || options.adminUrl !== undefined || options.adminKeyFile !== undefined) return undefined;
+  return `nothing runs on ${path}, whose key it is; start 'fleetgate up' on it, or name another directory with --data`;
 }
 
 /** Refuses what is no app id: it becomes a part of a path on the disk and of a URL. */

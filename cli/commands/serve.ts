@@ -25,7 +25,7 @@ export function addServeCommands(program: Command): void {
   for (const { name, summary, roles } of serving) {
     program
       .command(name)
-      .description(`${summary}.`)
+      .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`)
       .summary(summary)
       .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
       .option(

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -64,6 +64,23 @@ describe('client create', () => {
     expect(stderr).toContain('--broker-url');
     expect(existsSync(out)).toBe(true);
   });
+});
+
+test('where nothing runs on the data directory, a key that is not taken is said to be of that directory', async () => {
+  const other = temporaryDirectory();
+  try {
+    const key = join(other.path, 'admin.key');
+    const config = join(other.path, 'fleetgate.yaml');
+    mkdirSync(other.path, { mode: 0o700 });
+    writeFileSync(key, 'fgk_of-another', { mode: 0o600 });
+    writeFileSync(config, `admin: { port: ${URL.parse(fleetgate.ready['admin'] as string)?.port} }\n`);
+    const list = ['client', 'list', '--data', other.path, '--config', config];
+    expect((await runFleetgate(list)).stderr).toContain(`nothing runs on ${other.path}`);
+    const named = await runFleetgate([...list, '--admin-key-file', key]);
+    expect(named.stderr).toContain('check --admin-key-file');
+  } finally {
+    other.remove();
+  }
 });
 
 test('show names a client that is not there', async () => {

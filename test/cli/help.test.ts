@@ -20,7 +20,7 @@ const commands = commandsOf(createProgram(), 'fleetgate').filter(([name]) => !na
 
 test.each(commands)('%s --help says what it is for and has an example', (name, command) => {
   expect(command.summary()).not.toBe('');
-  expect(command.description()).not.toBe('');
+  expect(command.description()).toMatch(/^[A-Z]/);
   expect([name, helpOf(command)]).toEqual([name, expect.stringMatching(/Examples?:\n {2}\S/)]);
 });
 

@@ -216,6 +216,7 @@ describe('client secrets', () => {
     const wrong = [['nobody'], [], ['used', '--never-used'], ['--never-used', '--expiring', '1d']];
     const ended = await Promise.all(wrong.map((args) => client('secrets', ...args)));
     expect(ended.map(({ code }) => code)).toEqual([1, 2, 2, 2]);
+    expect(ended[0]?.stderr).toContain('fleetgate client list');
   });
 });
 

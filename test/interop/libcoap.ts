@@ -15,6 +15,14 @@ import { decodeJwt } from 'jose';
 import { freePorts, runFleetgate, startFleetgate, temporaryDirectory } from '../support/fleetgate-process.ts';
 
 const [client = 'coap-client-openssl', server = 'coap-server-openssl'] = process.argv.slice(2);
+for (const program of [client, server]) {
+  if (spawnSync(program, ['-h'], { stdio: 'ignore' }).error !== undefined) {
+    process.stderr.write(
+      `${program} cannot be run; install Debian's libcoap3-bin, or name another program\n`,
+    );
+    process.exit(1);
+  }
+}
 
 type Oscore = CredentialsAuth & { method: 'oscore' };
 

@@ -36,7 +36,7 @@ const labelPrefix = 'labels.';
 /**
  * Reads a selector, as `group=plant-7,hw!=rev-a,line in (a,b),spare,!retired`: conditions that all must hold, in the
  * grammar of Kubernetes' label selectors. A name is a field ({@link SubjectField}) or else a label; `labels.NAME` is a
- * label of a field's name. `client_id` also takes a beginning, as `client_id=press-*`.
+ * label of a field's name. `client_id` also takes a beginning, as `client_id=press-*`; `==` is `=`.
  * @throws OAuthError `invalid_request`, saying how it is to be written
  */
 export function parseSelector(text: string): Selector {
@@ -60,11 +60,17 @@ function parseCondition(part: string): Condition {
       values.split(',').map((value) => value.trim()),
     );
   }
-  const comparison = /^([^!=\s]+)\s*(!?=)\s*(.*)$/s.exec(part);
+  const comparison = /^([^!=\s]+)\s*(!=|==?)\s*(.*)$/s.exec(part);
   if (comparison !== null) {
     const [, name = '', sign, value = ''] = comparison;
     if (name === 'client_id' && value.endsWith('*')) return beginning(sign, value.slice(0, -1));
-    return condition(name, sign === '=' ? 'in' : 'not_in', [value]);
+    // Else it would select nobody, and by != everybody.
+    if (value.endsWith('*')) {
+      invalid(
+        `only client_id=…* takes a beginning; a value that ends in * is written ${name.slice(0, 64)} in (…*)`,
+      );
+    }
+    return condition(name, sign === '!=' ? 'not_in' : 'in', [value]);
   }
   const presence = /^(!?)\s*([^\s()!=]+)$/.exec(part);
   if (presence !== null) return condition(presence[2] ?? '', presence[1] === '!' ? 'absent' : 'present', []);
@@ -74,7 +80,7 @@ function parseCondition(part: string): Condition {
 }
 
 function beginning(sign: string | undefined, prefix: string): Condition {
-  if (sign !== '=') invalid('client_id!=…* is not supported; name what is wanted instead');
+  if (sign === '!=') invalid('client_id!=…* is not supported; name what is wanted instead');
   if (!isIdentifier(prefix))
     invalid('what stands before the * of a client_id must match [A-Za-z0-9._-]{1,64}');
   return { subject: 'client_id', operator: 'prefix', values: [prefix] };
@@ -90,6 +96,14 @@ function condition(name: string, operator: Condition['operator'], values: readon
     }
   }
   const subject = subjectOf(name);
+  if (subject === 'client_id') {
+    const wrong = values.find((value) => !isIdentifier(value));
+    if (wrong !== undefined) {
+      invalid(
+        'a client_id must match [A-Za-z0-9._-]{1,64}; a beginning is a condition alone, as client_id=press-*',
+      );
+    }
+  }
   if (subject === 'state') {
     const wrong = values.find((value) => value !== 'active' && value !== 'quarantined');
     if (wrong !== undefined) invalid('state is active or quarantined');

@@ -5,6 +5,9 @@ const label = (name: string) => ({ label: name });
 
 test.each([
   ['group=plant-7', [{ subject: 'group', operator: 'in', values: ['plant-7'] }]],
+  ['group==plant-7', [{ subject: 'group', operator: 'in', values: ['plant-7'] }]],
+  ['client_id==press-*', [{ subject: 'client_id', operator: 'prefix', values: ['press-'] }]],
+  ['note in (a*)', [{ subject: label('note'), operator: 'in', values: ['a*'] }]],
   ['hw != rev-a', [{ subject: label('hw'), operator: 'not_in', values: ['rev-a'] }]],
   ['hw in (a, b)', [{ subject: label('hw'), operator: 'in', values: ['a', 'b'] }]],
   ['hw notin (a)', [{ subject: label('hw'), operator: 'not_in', values: ['a'] }]],
@@ -37,6 +40,10 @@ test.each([
   ['state=gone', /active or quarantined/],
   ['client_id!=press-*', /not supported/],
   ['client_id=*', /before the \*/],
+  ['group=plant-*', /only client_id/],
+  ['hw!=rev-*', /only client_id/],
+  ['client_id in (press-*)', /a condition alone/],
+  ['client_id=press-*-1', /must match/],
   ['a+b=1', /neither a field nor/],
   ['a'.repeat(5000), /4096/],
   [Array.from({ length: 17 }, (_, i) => `a${i}`).join(','), /16 conditions/],

@@ -142,7 +142,7 @@ Examples:
     .addOption(rowFormatOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  fleetgate client delete sensor-1\n  fleetgate client delete --selector client_id=test-* --yes',
+      '\nExamples:\n  fleetgate client delete sensor-1\n  fleetgate client delete --selector "client_id=test-*" --yes',
     )
     .action(async (clientIds: string[], flags: ListFlags & SelectedFlags) => {
       const { admin } = connect(flags);

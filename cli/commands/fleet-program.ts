@@ -39,7 +39,7 @@ export function addFleetCommands(program: Command): void {
       `
 A selector says which clients: group=plant-7,hw!=rev-a. Conditions: name=value, name!=value, name in (a,b),
 name notin (a,b), name, !name. A name is client_id (also client_id=press-*), group, state, auth_method, template, job,
-enrollment, or a label.
+enrollment, or a label. In a shell it is quoted where it has * ! ( ) or spaces.
 
 Examples:
   fleetgate template apply sensor.yaml
@@ -74,7 +74,8 @@ Beside the output stands OUT.job until the job is done: with it the job goes on 
 made twice or given two secrets. It is worth as much as the credentials. Rows that fail go to OUT.failed.csv (or
 .jsonl) with the reason; mend them there and feed that file in.
 
-Exit codes: 0 all are registered, 3 some rows failed, 1 it stopped on the way, 2 the file or an option is wrong.
+Exit codes: 0 all are registered, 3 some rows failed, 1 it stopped on the way, 2 the file or an option is wrong;
+with --dry-run 1 when a row would fail.
 
 Examples:
   fleetgate fleet provision --template sensor --from devices.csv --dry-run

@@ -53,7 +53,10 @@ export function fileRows(file: string): RowSource {
   throw new UsageError(`--from takes a file that ends in .csv or .jsonl, not ${file}`);
 }
 
-/** Reads all rows once: how many there are, and what tells this content from another. */
+/**
+ * Reads all rows once: how many there are, and what tells this content from another.
+ * @throws UsageError where there are none
+ */
 export async function surveyRows(source: RowSource): Promise<{ total: number; digest: string }> {
   const hash = createHash('sha256');
   let total = 0;
@@ -61,6 +64,7 @@ export async function surveyRows(source: RowSource): Promise<{ total: number; di
     total += 1;
     hash.update(JSON.stringify(row));
   }
+  if (total === 0) throw new UsageError(`${source.name} has no rows`);
   return { total, digest: hash.digest('hex') };
 }
 
@@ -77,7 +81,7 @@ async function* csvRows(file: string): AsyncGenerator<LinedRow> {
     cast: (value) => undefused(value),
   });
   // An error of either ends the loop below.
-  const reading = pipeline(createReadStream(file), parser).catch(() => undefined);
+  const reading = pipeline(createReadStream(file), utf8, parser).catch(() => undefined);
   try {
     for await (const { record, info } of parser as AsyncIterable<CsvRecord>) {
       yield { line: info.lines, row: record };
@@ -86,6 +90,13 @@ async function* csvRows(file: string): AsyncGenerator<LinedRow> {
     throw unreadable(file, error);
   }
   await reading;
+}
+
+/** What is not UTF-8 is refused: a spreadsheet also writes UTF-16 and code pages, of which names come out wrong. */
+async function* utf8(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  for await (const chunk of chunks) yield decoder.decode(chunk, { stream: true });
+  yield decoder.decode();
 }
 
 interface CsvRecord {
@@ -97,6 +108,11 @@ function checkNames(file: string, names: readonly string[]): string[] {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new UsageError(`${file}: two columns are called '${twice}'`);
   const [only = ''] = names;
+  if (/^sep=/i.test(only)) {
+    throw new UsageError(
+      `${file}:1: this line is for a spreadsheet; remove it, the names of the columns come first`,
+    );
+  }
   if (names.length === 1 && /[;\t]/.test(only)) {
     throw new UsageError(
       `${file}: columns are separated by commas, and here by ${only.includes(';') ? 'semicolons' : 'tabs'}`,
@@ -146,6 +162,9 @@ function unreadable(file: string, error: unknown): Error {
     return new UsageError(`${file}${where}: ${csvWords(error)}`);
   }
   const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
+    return new UsageError(`${file} is not UTF-8; a spreadsheet writes it as 'CSV UTF-8'`);
+  }
   return code === undefined ? (error as Error) : new UsageError(`cannot read ${file} (${code})`);
 }
 

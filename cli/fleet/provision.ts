@@ -84,7 +84,6 @@ export async function provision(
     );
   }
   const { total, digest } = await surveyRows(source);
-  if (total === 0) throw new UsageError(`${source.name} has no rows`);
   // Before anything is made that could not be written.
   const encrypt = request.encryptTo === undefined ? undefined : encryptTo(request.encryptTo);
   const sink = await openSink({ out, is_directory: request.isDirectory, out_bytes: 0 }, encrypt);

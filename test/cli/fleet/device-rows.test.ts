@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { formatCsv } from '../../../cli/csv.ts';
 import { fileRows, surveyRows } from '../../../cli/fleet/device-rows.ts';
 
-function fileOf(name: string, content: string): string {
+function fileOf(name: string, content: string | Buffer): string {
   const directory = mkdtempSync(join(tmpdir(), 'fleetgate-rows-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   const file = join(directory, name);
@@ -13,7 +13,8 @@ function fileOf(name: string, content: string): string {
   return file;
 }
 
-const read = (name: string, content: string) => Array.fromAsync(fileRows(fileOf(name, content)).rows());
+const read = (name: string, content: string | Buffer) =>
+  Array.fromAsync(fileRows(fileOf(name, content)).rows());
 
 test('CSV has a row for each line, with quotes, a byte order mark, empty lines and both line ends', async () => {
   const text = '\uFEFFserial,note\r\nA1,"a, ""b"""\r\n\r\nA2, spaced \nA3,"two\nlines"\n';
@@ -37,6 +38,8 @@ test.each([
   ['a.csv', 'serial,\nA1,A2\n', /column 2 has no name/],
   ['a.csv', 'serial;plant\nA1;7\n', /separated by commas, and here by semicolons/],
   ['a.csv', 'serial\tplant\nA1\t7\n', /here by tabs/],
+  ['a.csv', 'sep=,\r\nserial,plant\r\nA1,7\r\n', /a\.csv:1: .*remove it/],
+  ['a.csv', 'sep=;\r\nserial;plant\r\nA1;7\r\n', /a\.csv:1: .*remove it/],
   ['a.csv', 'serial\n"A1\n', /quote is opened and not closed/],
   ['a.csv', `serial\n${'x'.repeat(70_000)}\n`, /longer than 65536/],
   ['a.jsonl', '{"serial":"A1"}\n{"serial":', /a\.jsonl:2: this is no JSON/],
@@ -44,6 +47,17 @@ test.each([
   ['a.jsonl', `{"a":"${'x'.repeat(70_000)}"}`, /a\.jsonl:1: .*longer than 65536/],
 ])('%s with %j is refused, naming the line and not quoting it', async (name, content, message) => {
   await expect(read(name, content)).rejects.toThrow(message);
+});
+
+test.each([
+  ['UTF-16', Buffer.from('\uFEFFserial\nA1\n', 'utf16le')],
+  ['a code page', Buffer.from('serial,name\nA1,B\u00e4r\n', 'latin1')],
+])('CSV in %s is refused', async (_name, content) => {
+  await expect(read('a.csv', content)).rejects.toThrow(/is not UTF-8/);
+});
+
+test('a file without rows is refused', async () => {
+  await expect(surveyRows(fileRows(fileOf('a.csv', 'serial\n')))).rejects.toThrow(/has no rows/);
 });
 
 test('a file that is not there, or of another kind, is refused', async () => {

@@ -1,22 +1,17 @@
-import type { Policy } from '@fleetgate/broker';
 import { isIdentifier } from '@fleetgate/shared';
 import { type Command, Option } from 'commander';
 import type { ClientFilter, NewClient } from '../admin-client.ts';
-import { loadConfig } from '../config/load.ts';
 import { formatCsv } from '../csv.ts';
-import { dataDirectory } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import type { SelectedFlags } from '../fleet/selected.ts';
 import { formatJson, type RowFormat } from '../output.ts';
-import { policyPath } from '../policy-file.ts';
 import { createClient, formatClient, formatClients, listClients, parseLabels } from './client.ts';
 import { type ClientAuthFlags, planClientAuth, withClientAuth } from './client-auth.ts';
 import { lifetimeSeconds } from './client-changes.ts';
 import { addClientChangeCommands } from './client-changes-program.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { rowFormatOption } from './format-option.ts';
-import { loadPolicy } from './policy.ts';
-import { scopeNotes } from './scope-notes.ts';
+import { scopeNotesInForce } from './scope-notes.ts';
 import { addSecretCommands } from './secret-program.ts';
 import { didSelected, withSelector } from './selected-option.ts';
 
@@ -184,25 +179,10 @@ function createNotes(flags: CreateFlags, brokerUrl: string | undefined): string[
   }
   if (flags.scope === undefined) {
     notes.push('without --scope its tokens allow nothing');
-  } else if (flags.adminUrl === undefined) {
-    const { config, dataPath } = loadConfig(flags);
-    // A scope for another service is that service's to define.
-    if ((flags.audience ?? config.issuer.default_audience).includes(config.broker.audience)) {
-      const file = policyPath(config, dataDirectory(dataPath));
-      const policy = policyIfValid(file);
-      if (policy !== undefined) notes.push(...scopeNotes(flags.scope, policy, file));
-    }
+  } else {
+    notes.push(...scopeNotesInForce(flags.scope, flags.audience, flags));
   }
   return notes;
-}
-
-// Where it is missing or wrong the broker says so; the client is registered all the same.
-function policyIfValid(file: string): Policy | undefined {
-  try {
-    return loadPolicy(file);
-  } catch {
-    return undefined;
-  }
 }
 
 function newClient(flags: CreateFlags): NewClient {

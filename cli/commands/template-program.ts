@@ -1,9 +1,12 @@
+import { FleetgateError } from '@fleetgate/shared';
 import type { Command } from 'commander';
+import { UsageError } from '../exit.ts';
 import { readTemplateFile } from '../fleet/template-file.ts';
 import type { TemplateView } from '../fleet-client.ts';
 import { formatJson, formatRecord, formatRows, type RowFormat, toRow } from '../output.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { rowFormatOption } from './format-option.ts';
+import { scopeNotesInForce } from './scope-notes.ts';
 
 interface TemplateFlags extends ConnectionOptions {
   format: RowFormat;
@@ -47,11 +50,17 @@ Examples:
     )
     .action(async (files: string[], flags: TemplateFlags) => {
       // All are read before one is kept.
-      const read = files.map(readTemplateFile);
+      const read = files.map((file) => ({ file, ...readTemplateFile(file) }));
       const { admin } = connect(flags);
       const kept: TemplateView[] = [];
-      for (const { name, template } of read) kept.push(await admin.putTemplate(name, template));
+      for (const { file, name, template } of read) {
+        kept.push(await admin.putTemplate(name, template).catch((error: unknown) => inFile(file, error)));
+      }
       process.stdout.write(formatTemplates(kept, flags.format));
+      const notes = read.flatMap(({ template: { scope, audience } }) =>
+        typeof scope === 'string' ? scopeNotesInForce(scope, audience as string[] | undefined, flags) : [],
+      );
+      for (const note of new Set(notes)) process.stderr.write(`note: ${note}\n`);
     });
 
   withConnection(template.command('list'))
@@ -63,18 +72,20 @@ Examples:
       process.stdout.write(formatTemplates(await connect(flags).admin.listTemplates(), flags.format));
     });
 
-  withConnection(template.command('show <name>'))
+  withConnection(template.command('show <name> [version]'))
     .summary('show a template')
-    .description('Show a template.')
-    .option('--version <number>', 'version of it (default: the newest)')
+    .description('Show a template, by the number of a version or the newest.')
     .addOption(rowFormatOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  fleetgate template show sensor\n  fleetgate template show sensor --format json',
+      '\nExamples:\n  fleetgate template show sensor\n  fleetgate template show sensor 1 --format json',
     )
-    .action(async (name: string, flags: TemplateFlags & { version?: string }) => {
-      const version = flags.version === undefined ? undefined : Number(flags.version);
-      const found = await connect(flags).admin.getTemplate(name, version);
+    .action(async (name: string, version: string | undefined, flags: TemplateFlags) => {
+      if (version !== undefined && !/^[1-9]\d{0,8}$/.test(version)) {
+        throw new UsageError(`a version is a whole number from 1, not '${version}'`);
+      }
+      const number = version === undefined ? undefined : Number(version);
+      const found = await connect(flags).admin.getTemplate(name, number);
       process.stdout.write(formatTemplate(found, flags.format));
     });
 
@@ -88,6 +99,12 @@ Examples:
       if (isThere) await admin.deleteTemplate(name);
       else process.stderr.write(`there is no template '${name}'; nothing to delete\n`);
     });
+}
+
+/** Tells of several files which one is refused. */
+function inFile(file: string, error: unknown): never {
+  if (!(error instanceof FleetgateError)) throw error;
+  throw new FleetgateError(error.code, `${file}: ${error.message}`, { cause: error });
 }
 
 function formatTemplate(template: TemplateView, format: RowFormat): string {

@@ -24,6 +24,15 @@ test.each(commands)('%s --help says what it is for and has an example', (name, c
   expect([name, helpOf(command)]).toEqual([name, expect.stringMatching(/Examples?:\n {2}\S/)]);
 });
 
+const programOptions = createProgram().options.flatMap(({ short, long }) => [short, long]);
+
+test.each(commands)('no option of %s is one of the program, which would get it', (_name, command) => {
+  const own = command.options
+    .flatMap(({ short, long }) => [short, long])
+    .filter((flag) => flag !== undefined);
+  expect(own.filter((flag) => programOptions.includes(flag))).toEqual([]);
+});
+
 test.each(commands)('each option of %s is explained', (_name, command) => {
   for (const option of command.options)
     expect([option.flags, option.description]).not.toEqual([option.flags, '']);

@@ -156,6 +156,31 @@ test(`${DEVICES} devices from a CSV, in a job that is killed twice, are ${DEVICE
   expect(verified.code).toBe(0);
 });
 
+test('a template is shown in each of its versions', async () => {
+  const file = inWork('gauge.yaml');
+  for (const group of ['first', 'second']) {
+    writeFileSync(file, `template: gauge\nid: gauge-{serial}\nscope: telemetry.write\ngroup: ${group}\n`);
+    await fleetgate('template', 'apply', file);
+  }
+  const show = (...version: string[]) =>
+    fleetgate('template', 'show', 'gauge', ...version, '--format', 'json');
+  expect(JSON.parse((await show('1')).stdout)).toMatchObject({ version: 1, template: { group: 'first' } });
+  expect(JSON.parse((await show()).stdout)).toMatchObject({ version: 2, template: { group: 'second' } });
+  expect(await show('first')).toMatchObject({ code: 2, stderr: expect.stringContaining('whole number') });
+});
+
+test('of several template files the one that is refused is told', async () => {
+  writeFileSync(inWork('brace.yaml'), 'template: brace\nid: brace-{serial\n');
+  const done = await fleetgate('template', 'apply', inWork('sensor.yaml'), inWork('brace.yaml'));
+  expect(done).toMatchObject({ code: 1, stderr: expect.stringMatching(/\/brace\.yaml: id has a brace/) });
+});
+
+test('a scope of a template that the policy does not define is noted', async () => {
+  writeFileSync(inWork('slip.yaml'), 'template: slip\nid: slip-{serial}\nscope: telemetry.wirte\n');
+  const done = await fleetgate('template', 'apply', inWork('slip.yaml'));
+  expect(done).toMatchObject({ code: 0, stderr: expect.stringContaining("did you mean 'telemetry.write'?") });
+});
+
 test('rows that fail go to a file with the reason, and when that is mended it is fed in', async () => {
   const file = inWork('mixed.csv');
   writeFileSync(file, 'serial,plant,hw,note\nM1,1,a,\n=M2,1,b,"=cmd"\nM3,,c,\nM4,1,d,\n');

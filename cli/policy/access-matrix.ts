@@ -1,7 +1,8 @@
 import type { Policy } from '@fleetgate/broker';
 import { isTopicFilter } from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
-import { directFilters } from './named-words.ts';
+import { directFilters, namedWords, writtenFilters } from './named-words.ts';
+import { shapeScope } from './principals.ts';
 import { type RegisteredClient, tokenOf } from './registered-token.ts';
 import { judgeOf, plainPublish, type Subject } from './subject.ts';
 
@@ -59,6 +60,7 @@ export async function accessMatrix(
   const topics = all.slice(0, MAX_TOPICS);
   type Cells = { -readonly [Key in keyof AccessCell]: number }[];
   const rows = new Map<string, { clients: number; cells: Cells }>();
+  const decide = cellDecider(policy, topics, tokenClaims);
   let leftOut = 0;
   for await (const client of clients()) {
     const name = by === 'client' ? client.client_id : (client.group ?? '(no group)');
@@ -72,15 +74,12 @@ export async function accessMatrix(
       rows.set(name, row);
     }
     row.clients += 1;
-    const subject = tokenOf([policy], tokenClaims, client);
-    const judge = judgeOf(policy, subject);
-    for (const [i, written] of topics.entries()) {
-      const topic = ownTopic(written, subject);
+    for (const [i, bits] of decide(client).entries()) {
       const cell = row.cells[i];
-      if (topic === undefined || cell === undefined) continue;
-      if (judge.decide(plainPublish(topic)).allowed) cell.publish += 1;
-      if (judge.decide({ action: 'subscribe', filter: topic, qos: 0 }).allowed) cell.subscribe += 1;
-      if (judge.decide({ action: 'receive', topic }).allowed) cell.receive += 1;
+      if (cell === undefined) continue;
+      if (bits & MAY_PUBLISH) cell.publish += 1;
+      if (bits & MAY_SUBSCRIBE) cell.subscribe += 1;
+      if (bits & IS_DELIVERED) cell.receive += 1;
     }
   }
   return {
@@ -90,6 +89,50 @@ export async function accessMatrix(
     leftOut,
     topicsLeftOut: all.length - topics.length,
   };
+}
+
+const MAY_PUBLISH = 1;
+const MAY_SUBSCRIBE = 2;
+const IS_DELIVERED = 4;
+
+/** Kinds of clients whose decisions are remembered: a byte for each topic. */
+const MAX_REMEMBERED = 20_000;
+
+/** What is decided of each topic. Clients that are registered alike are decided of once, but those that a filter names. */
+function cellDecider(
+  policy: Policy,
+  topics: readonly string[],
+  tokenClaims: readonly string[],
+): (client: RegisteredClient) => Uint8Array {
+  const remembered = new Map<string, Uint8Array>();
+  const written = [...writtenFilters(policy), ...topics];
+  const wordsOf = new Map<string, ReadonlySet<string>>();
+  return (client) => {
+    const scope = shapeScope(client);
+    const words = wordsOf.get(scope) ?? namedWords([...written, ...directFilters(scope)]);
+    if (wordsOf.size < MAX_REMEMBERED) wordsOf.set(scope, words);
+    const subject = tokenOf([policy], tokenClaims, client);
+    const own = words.has(subject.clientId) ? subject.clientId : undefined;
+    const key = JSON.stringify([scope, subject.group, subject.claims, own]);
+    const known = remembered.get(key);
+    if (known !== undefined) return known;
+    const decided = decideCells(policy, topics, subject);
+    if (remembered.size < MAX_REMEMBERED) remembered.set(key, decided);
+    return decided;
+  };
+}
+
+function decideCells(policy: Policy, topics: readonly string[], subject: Subject): Uint8Array {
+  const judge = judgeOf(policy, subject);
+  return Uint8Array.from(topics, (written) => {
+    const topic = ownTopic(written, subject);
+    if (topic === undefined) return 0;
+    return (
+      (judge.decide(plainPublish(topic)).allowed ? MAY_PUBLISH : 0) |
+      (judge.decide({ action: 'subscribe', filter: topic, qos: 0 }).allowed ? MAY_SUBSCRIBE : 0) |
+      (judge.decide({ action: 'receive', topic }).allowed ? IS_DELIVERED : 0)
+    );
+  });
 }
 
 function checkTopics(topics: readonly string[]): void {
@@ -113,8 +156,10 @@ async function writtenTopics(
   const ofPolicy = new Set(written.map(exampleOf));
   const ofScopes = new Set<string>();
   const seen = new Set<string>();
-  for await (const { scope } of clients) {
-    if (!scope.includes('mqtt:') || seen.has(scope) || seen.size > MAX_FOUND) continue;
+  for await (const client of clients) {
+    if (!client.scope.includes('mqtt:')) continue;
+    const scope = shapeScope(client);
+    if (seen.has(scope) || seen.size > MAX_FOUND) continue;
     seen.add(scope);
     for (const topic of directFilters(scope).map(exampleOf)) if (!ofPolicy.has(topic)) ofScopes.add(topic);
   }

@@ -135,8 +135,8 @@ function kept({ client_id, group, scope, metadata = {} }: RegisteredClient, clai
   return { client_id, group: group ?? null, scope, metadata: Object.fromEntries(values) };
 }
 
-/** Its scope in one order, with places for what is its own: so those of a fleet that name each device are one. */
-function shapeScope({ client_id, group, scope }: RegisteredClient): string {
+/** The scope of a client in one order, with places for what is its own: so those of a fleet that name each device are one. */
+export function shapeScope({ client_id, group, scope }: RegisteredClient): string {
   return scope
     .split(' ')
     .map((token) => {

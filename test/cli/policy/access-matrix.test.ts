@@ -57,10 +57,28 @@ test('topics that are not given are those of the policy and of direct scopes', a
   expect(topics).toEqual(['d/x', 'd/{client_id}/x', 's/{claim:site}', 'e/x/{client_id}']);
 });
 
+test('of clients that are registered alike one is decided of, and those that a filter names for themselves', async () => {
+  const alike = Array.from({ length: 20 }, (_, i) => ({
+    client_id: `box-${i}`,
+    group: 'g',
+    scope: `own mqtt:publish:e/box-${i}/#`,
+  })) as RegisteredClient[];
+  const topics = ['d/{client_id}/x', 'e/{client_id}/x', 'd/box-7/x', 'e/box-8/x', 'e/{group}/x'];
+  const [row] = matrixRows(await matrixOf({ by: 'group', topics }, alike));
+  expect(topics.map((topic) => row?.[topic])).toEqual(['PR', 'P', 'P1R1', 'P1', '']);
+  expect((await matrixOf({ by: 'group' }, alike)).topics).toContain('e/{client_id}/x');
+});
+
+test('a topic with a place for which the client has no value is none of its', async () => {
+  const reader = [{ client_id: 'r', scope: 'read' }] as RegisteredClient[];
+  const rows = matrixRows(await matrixOf({ by: 'client', topics: ['d/{group}'] }, reader));
+  expect(rows[0]?.['d/{group}']).toBe('');
+});
+
 test('what has no room is counted', async () => {
   const many = Array.from({ length: MAX_ROWS + 5 }, (_, i) => ({
     client_id: `box-${i}`,
-    scope: i < MAX_TOPICS ? `mqtt:publish:own/${i}` : 'own',
+    scope: i < MAX_TOPICS ? `mqtt:publish:own/n${i}` : 'own',
   })) as RegisteredClient[];
   const { rows, leftOut, topics, topicsLeftOut } = await matrixOf({ by: 'client' }, many);
   expect([rows.length, leftOut, topics.length, topicsLeftOut]).toEqual([MAX_ROWS, 5, MAX_TOPICS, 3]);

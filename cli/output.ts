@@ -10,10 +10,18 @@ export const rowFormats: readonly RowFormat[] = ['table', 'json', 'csv'];
 
 export type Row = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
-/** Rows as text: columns padded to their widest cell, the last one left as it is, a line each. */
+/** Rows as text, under their columns. */
 export function formatTable(columns: readonly string[], rows: readonly Row[]): string {
-  const cells = rows.map((row) => columns.map((column) => cell(row[column])));
   const heads = columns.map((column) => column.toUpperCase().replaceAll('_', ' '));
+  return formatLines(
+    heads,
+    rows.map((row) => columns.map((column) => row[column])),
+  );
+}
+
+/** Lines of cells under their heads: padded to the widest cell, the last one left as it is. */
+export function formatLines(heads: readonly string[], lines: readonly (readonly Row[string][])[]): string {
+  const cells = lines.map((row) => row.map(cell));
   const widths = heads.map((head, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
   const line = (texts: readonly string[]) =>
     texts

@@ -1,9 +1,10 @@
 import type { Policy } from '@fleetgate/broker';
 import { type Command, Option } from 'commander';
+import { csvLine } from '../csv.ts';
 import { UsageError } from '../exit.ts';
 import { intoNewFile } from '../new-file.ts';
-import { formatJson, formatRows, type RowFormat } from '../output.ts';
-import { type AccessMatrix, accessMatrix, MAX_TOPICS, matrixRows } from '../policy/access-matrix.ts';
+import { formatJson, formatLines, type RowFormat } from '../output.ts';
+import { type AccessMatrix, accessMatrix, MAX_TOPICS, matrixLines } from '../policy/access-matrix.ts';
 import { matrixPage } from '../policy/matrix-html.ts';
 import { formatMatrix, loadPolicy, matrixOf } from './policy.ts';
 import { policyInForce } from './policy-in-force.ts';
@@ -99,6 +100,8 @@ async function matrixText(policy: Policy, file: string, flags: MatrixFlags): Pro
 function formatAccess(matrix: AccessMatrix, file: string, format: MatrixFlags['format']): string {
   if (format === 'json') return formatJson(matrix);
   if (format === 'html') return matrixPage(matrix, file);
-  const columns = ['name', 'clients', ...matrix.topics];
-  return formatRows(format, matrixRows(matrix), { table: columns, csv: columns });
+  // Topics are no names of columns: one may be called as another column, and case counts.
+  const lines = matrixLines(matrix);
+  if (format === 'csv') return [['name', 'clients', ...matrix.topics], ...lines].map(csvLine).join('');
+  return formatLines(['NAME', 'CLIENTS', ...matrix.topics], lines);
 }

@@ -187,13 +187,13 @@ function ownTopic(written: string, { clientId, group, claims }: Subject): string
   return isWhole ? topic : undefined;
 }
 
-/** Rows for a table or CSV. */
-export function matrixRows({ topics, rows }: AccessMatrix): Record<string, string | number>[] {
-  return rows.map(({ name, clients, cells }) => ({
+/** A line for each row, for a table or CSV: its name, how many clients, and a cell for each topic. */
+export function matrixLines({ rows }: AccessMatrix): (string | number)[][] {
+  return rows.map(({ name, clients, cells }) => [
     name,
     clients,
-    ...Object.fromEntries(cells.map((cell, i) => [topics[i] as string, cellText(cell, clients)])),
-  }));
+    ...cells.map((cell) => cellText(cell, clients)),
+  ]);
 }
 
 /**

@@ -209,6 +209,15 @@ test('matrix says who can publish and receive where, by client and by group', as
   ]);
 });
 
+test('a topic of a matrix is written as it is, also where it is called as another column', async () => {
+  const args = ['--by', 'client', '--selector', 'group=g', '--policy', inWork('policy.yaml')];
+  const table = await policy('matrix', ...args, '--topic', 'name', '--topic', '=Some_Topic/x');
+  expect(table.stdout.split('\n')[0]?.split(/ {2,}/)).toEqual(['NAME', 'CLIENTS', 'name', '=Some_Topic/x']);
+  expect(table.stdout).toMatch(/^a +1/m);
+  const csv = await policy('matrix', ...args, '--topic', '=Some_Topic/x', '--format', 'csv');
+  expect(csv.stdout).toMatch(/^name,clients,'=Some_Topic\/x\r\na,1,\r\n/);
+});
+
 test('the heat map is one page without a script or anything from elsewhere, and shows text as text', async () => {
   const hostile = file(
     'hostile.jsonl',

@@ -17,8 +17,12 @@ const page = readFileSync(resolve(import.meta.dirname, '../../../docs/policy.md'
 const examples: Example[] = [];
 let heading = '';
 let policyText = '';
-for (const [, title, language, body = ''] of page.matchAll(/^#+ (.*)$|^```(\w*)\n([\s\S]*?)^```$/gm)) {
+for (const [, title, language, body = ''] of page.matchAll(
+  /^#+ (.*)$|^```(\w*(?: \S+)?)\n([\s\S]*?)^```$/gm,
+)) {
   if (title !== undefined) heading = title;
+  // Files and commands are for the test of the tools.
+  else if (language?.includes(' ') || language === 'console') continue;
   else if (language === 'yaml') policyText = body;
   else examples.push({ heading, policy: policyText, lines: body.trimEnd().split('\n') });
 }

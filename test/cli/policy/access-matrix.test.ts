@@ -1,11 +1,12 @@
 import { parsePolicy } from '@fleetgate/broker';
 import { expect, test } from 'vitest';
 import {
+  type AccessMatrix,
   accessMatrix,
   MAX_ROWS,
   MAX_TOPICS,
   type MatrixOptions,
-  matrixRows,
+  matrixLines,
 } from '../../../cli/policy/access-matrix.ts';
 import { matrixPage } from '../../../cli/policy/matrix-html.ts';
 import type { RegisteredClient } from '../../../cli/policy/registered-token.ts';
@@ -28,6 +29,12 @@ const fleet = [
 
 const matrixOf = (options: MatrixOptions, clients = fleet) =>
   accessMatrix(policy, () => each(clients), { tokenClaims: ['site'], ...options });
+
+/** What each line says under each head. */
+const matrixRows = (matrix: AccessMatrix) =>
+  matrixLines(matrix).map((line) =>
+    Object.fromEntries(['name', 'clients', ...matrix.topics].map((head, i) => [head, line[i]])),
+  );
 
 test('publish, subscribe and delivery are told apart', async () => {
   const topics = ['d/a/x', 'd/b/x', 'd/#', 's/{claim:site}'];

@@ -190,8 +190,9 @@ function watch() {
 
 function report(campaign: CampaignView, directory: string, format: RowFormat): void {
   process.stdout.write(formatOne(campaign, format));
-  const { state, reason, failed } = campaign;
+  const { state, reason, failed, selected, selector } = campaign;
   if (state === 'done') {
+    if (selected === 0) process.stderr.write(`no client is ${selector}; nothing was rotated\n`);
     if (failed > 0) process.exitCode = EXIT_PARTLY_DONE;
     return;
   }

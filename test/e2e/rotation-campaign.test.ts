@@ -153,6 +153,12 @@ test(`the secrets of ${DEVICES} devices are rotated, with a pause when a tenth o
   expect(same.map(([clientId]) => clientId).sort()).toEqual(Array.from(lost).sort());
 });
 
+test('a campaign of a selector that nobody fits says so', async () => {
+  const empty = join(work.path, 'empty');
+  const done = await fleetgate('campaign', 'start', '--selector', 'group=nowhere', '--dir', empty);
+  expect(done).toMatchObject({ code: 0, stderr: expect.stringContaining('no client is group=nowhere') });
+});
+
 test('a campaign whose files cannot be delivered pauses, and no device is without', {
   timeout: 60_000,
 }, async () => {

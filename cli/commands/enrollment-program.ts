@@ -6,7 +6,8 @@ import type { AdminClient } from '../admin-client.ts';
 import { parseDuration } from '../duration.ts';
 import { UsageError } from '../exit.ts';
 import { enrollmentsFor, type MadeEnrollment } from '../fleet/claim-codes.ts';
-import { countedRows, fileRows } from '../fleet/device-rows.ts';
+import { countedRows, fileRows, surveyRows } from '../fleet/device-rows.ts';
+import { firstNames, placeNotes } from '../fleet/place-notes.ts';
 import type { EnrollmentRequestView, EnrollmentView, NewEnrollment } from '../fleet-client.ts';
 import { intoNewFile } from '../new-file.ts';
 import { formatJson, formatRecord, formatRows, type RowFormat, toRow } from '../output.ts';
@@ -86,13 +87,14 @@ Examples:
     .action(async (flags: CreateFlags) => {
       const plan = planOf(flags);
       const { admin } = connect(flags);
+      for (const note of await slips(admin, plan, flags)) process.stderr.write(`note: ${note}\n`);
       if (flags.out === undefined) {
-        process.stdout.write(formatMade(await make(admin, plan, flags), flags.format));
+        process.stdout.write(formatMade(await make(admin, plan, flags), flags));
         return;
       }
       const made = await intoNewFile(flags.out, async () => {
         const all = await make(admin, plan, flags);
-        return { content: formatMade(all, flags.format), answer: all };
+        return { content: formatMade(all, flags), answer: all };
       });
       const what = made.length === 1 ? 'enrollment' : `${made.length} enrollments`;
       process.stderr.write(`${what} written to ${flags.out}\n`);
@@ -316,10 +318,23 @@ function make(admin: AdminClient, plan: NewEnrollment, flags: CreateFlags): Prom
   return Array.fromAsync(enrollmentsFor(admin, plan, source.rows()));
 }
 
-function formatMade(made: readonly MadeEnrollment[], format: RowFormat): string {
+/** What is legal and probably not meant. All rows are read before the first of them is made. */
+async function slips(admin: AdminClient, plan: NewEnrollment, { from }: CreateFlags): Promise<string[]> {
+  const names = Object.keys(plan.device ?? {});
+  if (from !== undefined) {
+    const source = fileRows(from);
+    await surveyRows(source);
+    names.push(...(await firstNames(source.rows())));
+  }
+  return names.length === 0 ? [] : placeNotes((await admin.getTemplate(plan.template)).template, names);
+}
+
+/** Those of a file or a count are a list, also where there is one of them. */
+function formatMade(made: readonly MadeEnrollment[], { format, count, from }: CreateFlags): string {
   const [only] = made;
-  if (format === 'json') return formatJson(made.length === 1 ? only : made);
-  if (made.length === 1 && format === 'table') return formatRecord(toRow(only as object));
+  const isList = count !== undefined || from !== undefined;
+  if (format === 'json') return formatJson(isList ? made : only);
+  if (!isList && format === 'table') return formatRecord(toRow(only as object));
   const codes = ['enrollment_id', 'claim_code', 'primary_key', 'secondary_key', 'device', 'expires_at'];
   const columns = codes.filter((column) => made.some((one) => column in one));
   return formatRows(format, made.map(toRow), { table: columns, csv: columns });

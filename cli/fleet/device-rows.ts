@@ -29,6 +29,9 @@ const MAX_LINE_LENGTH = 65_536;
 /** Columns that failed rows have beside their own. No place of a template is called so. */
 export const failureColumns = ['_line', '_error'] as const;
 
+/** Columns that go before what a template says, or come from a file of failed rows, and fill no place. */
+export const standingColumns = /^(?:client_id|name|group|labels(?:\..*)?|public_jwk|jwks|_line|_error)$/;
+
 /** As many rows with nothing in them. */
 export function countedRows(count: number): RowSource {
   return {

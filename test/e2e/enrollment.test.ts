@@ -223,6 +223,17 @@ test.each([
   expect([done.code, done.stderr]).toEqual([2, expect.stringMatching(message)]);
 });
 
+test('the claim codes of a file are a list, also where there is one row', async () => {
+  const file = inWork('one.csv');
+  writeFileSync(file, 'seriel\nA1\n');
+  const create = ['enrollment', 'create', '--template', 'press', '--from', file];
+  const made = await fleetgate(...create, '--format', 'json');
+  expect(JSON.parse(made.stdout)).toEqual([expect.objectContaining({ device: { seriel: 'A1' } })]);
+  expect(made.stderr).toContain('{seriel}; did you mean serial?');
+  writeFileSync(file, 'serial\n');
+  expect(await fleetgate(...create)).toMatchObject({ code: 2, stderr: expect.stringContaining('no rows') });
+});
+
 test('an issuer over http that is not loopback is told no claim code', async () => {
   const done = await agent(
     ...['enroll', '--issuer', 'http://issuer.example', '--claim-code-file', secretFile('code2', 'x')],

@@ -40,6 +40,7 @@ function createProgram(): Command {
       'after',
       `
 Examples:
+  fleetgate-agent enroll --issuer https://issuer.example --claim-code-file code --out device.json
   fleetgate-agent token --credentials device.json
   fleetgate-agent run --credentials device.json --sink-file /run/device/token
   echo 21.5 | fleetgate-agent publish --credentials device.json devices/d1/telemetry/t --qos 1
@@ -86,6 +87,8 @@ function addEnroll(program: Command): void {
       `
 Until the device is in, OUT.enrolling stands beside the file: with it the device is the same one after a crash. A file
 that is there already is left as it is, with exit code 2.
+
+Exit codes: 0 enrolled, 1 refused, waiting for approval or the issuer is away, 2 bad usage.
 
 Examples:
   fleetgate-agent enroll --issuer https://issuer.example --claim-code-file code --device serial=A1 --out device.json

@@ -69,7 +69,10 @@ function addCreate(enrollment: Command): void {
     .option('--group-key', 'a group key instead of a claim code')
     .option('--device <name=value>', 'what a device cannot say otherwise; may be given again', collect)
     .option('--uses <number>', 'devices it lets in (default: 1 by a claim code, any number by a group key)')
-    .option('--expires <duration>', 'how long it is good, such as 12h or 7d (default: no end)')
+    .option(
+      '--expires <duration>',
+      'how long it is good, such as 12h or 7d; seconds without a unit (default: no end)',
+    )
     .option('--approval', 'devices wait until they are approved or allowed')
     .option('--replace', 'a device that comes again gets new credentials, and its old ones end')
     .option('--count <number>', 'so many claim codes')

@@ -32,7 +32,10 @@ export function addClientChangeCommands(client: Command): void {
       'audience it may ask for; may be given again; replaces all it had',
       collect,
     )
-    .option('--auth <method>', 'how it authenticates')
+    .option(
+      '--auth <method>',
+      "how it authenticates, a method of 'client create'; a secret or context is made by 'client rotate-secret'",
+    )
     .option('--group <group>', 'group, for {group} in scopes and policies')
     .option('--name <name>', 'name for people')
     .option('--label <name=value>', 'label to set; may be given again; others stay', collect)

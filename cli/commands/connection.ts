@@ -66,7 +66,7 @@ export function connect(options: ConnectionOptions): Connection {
     app === undefined ? directory.adminKeyFile : join(directory.appsDirectory, app, 'admin.key');
   const admin = adminClient(
     app === undefined ? url : `${url.replace(/\/+$/, '')}/appid-${app}`,
-    readAdminKey(options.adminKeyFile ?? keyFile),
+    options.adminKeyFile === undefined ? readAdminKey(keyFile, app) : readAdminKey(options.adminKeyFile),
     keyHint(options, directory, running !== undefined),
   );
   return { admin, url, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
@@ -87,16 +87,18 @@ export function checkAppId(app: string): void {
   if (!/^[a-z0-9-]{1,64}$/.test(app)) throw new UsageError(`--app takes [a-z0-9-]{1,64}, not '${app}'`);
 }
 
-function readAdminKey(file: string): string {
+/** `app`: whose key it would be, where that is not known to exist. */
+function readAdminKey(file: string, app?: string): string {
   try {
     const problem = privateFileProblem(file, statSync(file).mode);
     if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
     return readFileSync(file, 'utf8').trim();
   } catch (error) {
     if (error instanceof FleetgateError) throw error;
+    const apps = app === undefined ? '' : `'fleetgate app list' shows whether there is an app '${app}'; `;
     throw new FleetgateError(
       'key_file_invalid',
-      `cannot read the admin key ${file} (${(error as NodeJS.ErrnoException).code}); ` +
+      `cannot read the admin key ${file} (${(error as NodeJS.ErrnoException).code}); ${apps}` +
         "name it with --admin-key-file, or the directory of 'fleetgate up' with --data",
     );
   }

@@ -95,10 +95,12 @@ Examples:
       'after',
       `
 Stop every issuer on the database first. The key in use is the one the issuer would take: of
-FLEETGATE_KEY_ENCRYPTION_KEY, issuer.key_encryption_key_file or the data directory. If it is broken off, run it again.
+FLEETGATE_KEY_ENCRYPTION_KEY, issuer.key_encryption_key_file or the data directory. If it is broken off, run it again. Backups from before still need
+the old key.
 
-Examples:
-  fleetgate keys reencrypt --data ./fleet --new-key-file fleet/new.key && mv fleet/new.key fleet/key-encryption.key`,
+Example:
+  fleetgate keys reencrypt --data ./fleet --new-key-file fleet/new.key &&
+      mv fleet/key-encryption.key fleet/old.key && mv fleet/new.key fleet/key-encryption.key`,
     )
     .action(async (flags: ReencryptFlags) => {
       if (flags.newKeyFile === undefined)

@@ -51,6 +51,15 @@ test('an app is made, listed, filled, emptied and deleted', { timeout: 60_000 },
   expect((await run('app', 'delete', 'plant-1')).code).toBe(0);
 });
 
+test('an app that is not there is said to be looked for in the list of them', async () => {
+  const { code, stderr } = await run('client', 'list', '--app', 'nowhere');
+  expect(code).toBe(1);
+  expect(stderr).toContain('fleetgate app list');
+  expect(
+    (await run('client', 'list', '--app', 'nowhere', '--admin-key-file', '/nowhere')).stderr,
+  ).not.toContain('app list');
+});
+
 test('with --out the admin key is in a file of its owner and nowhere else', async () => {
   const out = join(dirname(data.path), 'plant-2.key');
   const created = await run('app', 'create', 'plant-2', '--out', out);

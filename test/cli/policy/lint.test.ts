@@ -188,10 +188,10 @@ test('what is found is what a model finds by trying every topic with every clien
             of[side].some(
               (granted) =>
                 granted.rule.source === rule.source &&
-                universe.some(
-                  (topic) =>
-                    naiveMatches(granted.filter, topic) &&
-                    !of[denySide].some((deny) => naiveMatches(deny.filter, topic)),
+                isUsable(
+                  granted.filter,
+                  'broader' in granted.rule && granted.rule.broader === 'exact',
+                  of[denySide].map(({ filter }) => filter),
                 ),
             ),
           );
@@ -236,9 +236,16 @@ test('what is found is what a model finds by trying every topic with every clien
       );
       expect(findings.some(({ code }) => code === 'shared_writable_topic')).toBe(isShared);
     }),
-    { numRuns: 400 },
+    { numRuns: 150 },
   );
 });
+
+/** Whether a topic is left of a filter; an exact one is refused as a whole when a deny takes a part of it. */
+function isUsable(filter: string, isExact: boolean, denies: readonly string[]): boolean {
+  const reached = universe.filter((topic) => naiveMatches(filter, topic));
+  const left = reached.filter((topic) => !denies.some((deny) => naiveMatches(deny, topic)));
+  return isExact ? left.length === reached.length : left.length > 0;
+}
 
 /** The client for each token it may ask for. */
 function withFewerScopes(one: RegisteredClient): RegisteredClient[] {

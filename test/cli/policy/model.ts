@@ -24,20 +24,55 @@ export const anyFilter = fc
 const filters = fc.uniqueArray(anyFilter, { maxLength: 3 });
 const scopeNames = ['s1', 's2', 's3'];
 
-const anyRules = fc.record({ publish: filters, subscribe: filters });
+const options = fc.record(
+  {
+    max_qos: fc.constantFrom(0, 1),
+    retain: fc.constant(false),
+    max_payload_bytes: fc.constantFrom(0, 10),
+    max_messages_per_second: fc.constantFrom(1, 5),
+  },
+  { requiredKeys: [] },
+);
+const breadth = fc.record(
+  { max_qos: fc.constantFrom(0, 1), broader: fc.constantFrom('filter', 'exact') },
+  { requiredKeys: [] },
+);
+const withOptions = (some: fc.Arbitrary<object>) =>
+  filters.chain((topics) =>
+    fc.tuple(
+      ...topics.map((topic) =>
+        fc.oneof(
+          fc.constant({ topic }),
+          some.map((more) => ({ topic, ...more })),
+        ),
+      ),
+    ),
+  );
+
+const anyRules = fc.record({ publish: withOptions(options), subscribe: withOptions(breadth) });
+const plainRules = fc.record({
+  publish: filters,
+  subscribe: withOptions(fc.record({ broader: fc.constantFrom('filter', 'exact') })),
+});
 const anyDeny = fc.record({
   publish: filters,
   subscribe: filters,
   unless: fc.uniqueArray(fc.constantFrom(...scopeNames), { maxLength: 1 }),
 });
 
+const policyOf = (rules: fc.Arbitrary<object>): fc.Arbitrary<Policy> =>
+  fc
+    .record({
+      scopes: fc.dictionary(fc.constantFrom(...scopeNames), rules, { minKeys: 1, maxKeys: 3 }),
+      deny: fc.array(anyDeny, { maxLength: 2 }),
+    })
+    .map((file) => parsePolicy(JSON.stringify({ version: 1, ...file }), 'policy.yaml'));
+
 /** A policy as its file has it. */
-export const anyPolicy: fc.Arbitrary<Policy> = fc
-  .record({
-    scopes: fc.dictionary(fc.constantFrom(...scopeNames), anyRules, { minKeys: 1, maxKeys: 3 }),
-    deny: fc.array(anyDeny, { maxLength: 2 }),
-  })
-  .map((file) => parsePolicy(JSON.stringify({ version: 1, ...file }), 'policy.yaml'));
+export const anyPolicy = policyOf(anyRules);
+
+/** One whose rules are the same for every QoS, size and retained message. */
+export const plainPolicy = policyOf(plainRules);
 
 const directScopes = [
   'mqtt:publish:a/{client_id}',

@@ -22,6 +22,7 @@ import { EnrollmentRefusedError } from './enrollment-refused.ts';
 import type { SequenceNumbers } from './sequence-numbers.ts';
 import { enrollOverCoap } from './transport/coap-enroll.ts';
 import { exchange } from './transport/exchange.ts';
+import { pendingAnswer } from './transport/pending-answer.ts';
 import { isJson, parseObject, printable } from './transport/token-response.ts';
 
 /** What lets a device in. */
@@ -55,7 +56,6 @@ export type EnrollmentAnswer =
 
 const TIMEOUT_MS = 10_000;
 const PROOF_LIFETIME_SECONDS = 60;
-const DEFAULT_RETRY_SECONDS = 30;
 
 /** 32 random bytes, of which the secret will be made, or a key pair of the device's own. */
 export function makeSeed(isOwnKey: boolean): DeviceSeed {
@@ -98,13 +98,7 @@ export async function askToEnroll(
   const body = isJson(answer.contentType) ? parseObject(answer.body) : undefined;
   if (body === undefined) return invalid(`the issuer answered ${answer.status} and no JSON`);
   if (answer.status === 202) {
-    const { client_id, retry_after_seconds } = body;
-    return {
-      status: 'pending',
-      clientId: String(client_id),
-      retryAfterSeconds:
-        typeof retry_after_seconds === 'number' ? retry_after_seconds : DEFAULT_RETRY_SECONDS,
-    };
+    return pendingAnswer(body['client_id'], body['retry_after_seconds']);
   }
   if (answer.status !== 201) return refused(answer.status, body);
   return { status: 'enrolled', credentials: withKey(body['credentials'], seed) };

@@ -20,6 +20,7 @@ import type { EnrollmentAnswer, GroupEnrollmentKey } from '../enrollment.ts';
 import { EnrollmentRefusedError } from '../enrollment-refused.ts';
 import type { SequenceNumbers } from '../sequence-numbers.ts';
 import { endpointOf, type ProtectedPeer, postProtected } from './coap.ts';
+import { pendingAnswer } from './pending-answer.ts';
 import { printable } from './token-response.ts';
 
 export interface CoapEnrollment {
@@ -32,8 +33,6 @@ export interface CoapEnrollment {
   readonly signal: AbortSignal;
   readonly timing?: ProtectedPeer['timing'];
 }
-
-const DEFAULT_RETRY_SECONDS = 30;
 
 /**
  * Asks the issuer once, over CoAP inside the context of the device's key. Which of its group's two keys that was made of
@@ -72,11 +71,7 @@ async function askBy(which: GroupKeyName, question: CoapEnrollment): Promise<Enr
     case coapCode.CREATED:
       return { status: 'enrolled', credentials: credentialsIn(map) };
     case coapCode.CONTENT:
-      return {
-        status: 'pending',
-        clientId: String(map.get('client_id')),
-        retryAfterSeconds: uintValue(answer, coapOption.MAX_AGE) ?? DEFAULT_RETRY_SECONDS,
-      };
+      return pendingAnswer(map.get('client_id'), uintValue(answer, coapOption.MAX_AGE));
     case coapCode.TOO_MANY_REQUESTS:
     case coapCode.SERVICE_UNAVAILABLE:
       throw new OAuthError('temporarily_unavailable', 'the issuer asks to come back later');

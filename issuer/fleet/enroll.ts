@@ -26,7 +26,7 @@ import { derivedRandom } from './derived-random.ts';
 import { readRow } from './device-row.ts';
 import type { EnrollmentHook, HookAnswer } from './enrollment-hook.ts';
 import { checkGroupProof, checkKeyProof, fingerprintOf, subjectOfCode } from './enrollment-proof.ts';
-import { checkIdNames, closedReason, deviceHashOf, groupKeyLabel } from './enrollments.ts';
+import { checkPlaces, closedReason, deviceHashOf, groupKeyLabel } from './enrollments.ts';
 import { compileTemplate } from './template.ts';
 import type { Templates } from './templates.ts';
 
@@ -87,7 +87,7 @@ export interface EnrollOptions {
 
 /**
  * Gives a device its identity. Each call, let in, told to wait or refused, is in the audit trail before its promise
- * settles; of refusals some a minute.
+ * settles; of refusals some a minute, and of answers that come again.
  * @throws FleetgateError `enrollment_credential_invalid`, `enrollment_expired`, `enrollment_exhausted`,
  *   `enrollment_revoked`, `enrollment_refused`, `enrollment_conflict`, `invalid_request`, `slow_down`,
  *   `temporarily_unavailable`
@@ -95,7 +95,8 @@ export interface EnrollOptions {
 export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<Enrolled> {
   const { registry, templates, encryption, registrations, issuerUrl, hook, now, monotonicMs } = options;
   const attempts = createAttemptRate({ monotonicMs });
-  const isRecordDue = limitRecords();
+  const isRefusalDue = limitRecords();
+  const isRepeatDue = limitRecords();
 
   /** Who lets it in, and whether it may knock there. */
   async function openedBy({ claimCode, enrollmentId, groupProof, proven }: EnrollCall): Promise<Opened> {
@@ -223,7 +224,10 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
         throw refused(request.reason);
       case 'enrolled': {
         const shown = isSameKey(request, known) ? await shownAgain(enrollment, request, known) : undefined;
-        if (shown !== undefined) return shown;
+        if (shown !== undefined) {
+          if (isRepeatDue(now())) await registry.recordEvent(eventOf(call, enrollment, clientId, 'repeated'));
+          return shown;
+        }
         if (opened.group !== undefined && enrollment.replaces) return admitNew(call, opened, known, true);
         throw exhausted();
       }
@@ -263,7 +267,7 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
     const { template, version: templateVersion } = await templates.find(enrollment.template);
     const compiled = compileTemplate(template, registrations);
     // The template may have changed since the enrollment was made.
-    checkIdNames(compiled.idNames, enrollment);
+    checkPlaces(compiled, enrollment);
     const said = checkSaid(call.device);
     const row = readRow({
       ...said,
@@ -345,7 +349,7 @@ export function enroller(options: EnrollOptions): (call: EnrollCall) => Promise<
     } catch (error) {
       if (!(error instanceof FleetgateError) || error.code === 'registry_unavailable') throw error;
       attempts.note(from, undefined, false);
-      if (isRecordDue(now())) {
+      if (isRefusalDue(now())) {
         await registry.recordEvent(eventOf(call, opened?.enrollment, opened?.enrollment.id, error.code));
       }
       throw error;

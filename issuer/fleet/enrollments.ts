@@ -10,7 +10,7 @@ import type {
 } from '../registry/enrollment-registry.ts';
 import type { JsonObject, Registry } from '../registry/registry.ts';
 import { claimCodeHash, makeClaimCode } from './claim-code.ts';
-import { compileTemplate } from './template.ts';
+import { type CompiledTemplate, compileTemplate } from './template.ts';
 import type { Templates } from './templates.ts';
 
 /** Client ids that one request may allow. */
@@ -123,7 +123,7 @@ export function openEnrollments(
         const { kind, template, row = {}, expiresAtMs } = request;
         const atMs = now();
         checkRequest(request, atMs);
-        const { idNames } = compileTemplate((await templates.find(template)).template, settings);
+        const compiled = compileTemplate((await templates.find(template)).template, settings);
         const id = randomUUID();
         const code = kind === 'claim_code' ? makeClaimCode() : undefined;
         const [primary, secondary] = [makeKey(id, 'primary'), makeKey(id, 'secondary')];
@@ -143,7 +143,7 @@ export function openEnrollments(
           createdBy: by.keyName,
           createdAtMs: atMs,
         };
-        checkIdNames(idNames, enrollment);
+        checkPlaces(compiled, enrollment);
         await registry.createEnrollment(enrollment, event(by, 'enrollment.create', id));
         const credential =
           code === undefined ? { primaryKey: primary.key, secondaryKey: secondary.key } : { claimCode: code };
@@ -168,7 +168,8 @@ export function openEnrollments(
         }
         const { key, encrypted } = makeKey(id, which);
         const done = event(by, 'enrollment.roll_key', id);
-        await registry.setGroupKeys(id, { ...groupKeys, [which]: encrypted }, done);
+        // The other one alone: it may be rolled at the same time.
+        await registry.setGroupKeys(id, { [which]: encrypted }, done);
         return key;
       }),
     allow: (id, clientIds, by) =>
@@ -218,28 +219,40 @@ function checkRequest({ row = {}, maxUses = 1, expiresAtMs }: EnrollmentRequest,
 }
 
 /**
- * What a template makes ids of must be proven or, where a device may take over a client that is there, be said by the
- * enrollment: else whoever has a claim code could take any of them.
+ * What a template makes ids and groups of must not be a device's to choose: it would come as another one, or be in the
+ * scope of a group that is not its own. With a claim code it may say its id, where it takes over none that is there.
  * @throws OAuthError `invalid_request`
  */
-export function checkIdNames(
-  idNames: readonly string[],
+export function checkPlaces(
+  { idNames, groupNames }: Pick<CompiledTemplate, 'idNames' | 'groupNames'>,
   { codeHash, replaces, row }: Pick<EnrollmentRecord, 'codeHash' | 'replaces' | 'row'>,
 ): void {
+  const isByGroupKey = codeHash === undefined;
+  // An empty one is as none.
+  const isSaid = (name: string) => Object.hasOwn(row, name) && row[name] !== '' && row[name] !== null;
+  const openOf = (names: readonly string[]) =>
+    names.filter((name) => !isSaid(name) && name !== 'uuid' && !(isByGroupKey && name === 'registration_id'));
   if (idNames.includes('n')) {
     invalid(
       'the template numbers its devices by {n}, and devices that enroll come in no order; take another place',
     );
   }
-  if (codeHash === undefined) {
-    if (idNames.includes('registration_id')) return;
+  const openOfId = isSaid('client_id') ? [] : openOf(idNames);
+  if (isByGroupKey && (isSaid('client_id') || !idNames.includes('registration_id'))) {
     invalid(
       'the id of a template for a group key must hold {registration_id}, which is what a device proves',
     );
   }
-  const open = idNames.filter((name) => !Object.hasOwn(row, name) && name !== 'uuid');
-  if (!replaces || Object.hasOwn(row, 'client_id') || open.length === 0) return;
-  invalid(`a claim code that replaces must say whose: give ${open.join(', ')} in device`);
+  if (isByGroupKey && openOfId.length > 0) {
+    invalid(`a device could come as another: give ${openOfId.join(', ')} in device`);
+  }
+  if (replaces && openOfId.length > 0) {
+    invalid(`a claim code that replaces must say whose: give ${openOfId.join(', ')} in device`);
+  }
+  if (isSaid('group')) return;
+  const openOfGroup = groupNames.flatMap((name) => (name === 'client_id' ? openOfId : openOf([name])));
+  if (openOfGroup.length === 0) return;
+  invalid(`a device could choose its group: give ${openOfGroup.join(', ')} in device`);
 }
 
 /** SHA-256 of what a device is known by when it comes again. */

@@ -15,6 +15,9 @@ interface Place {
 const MAX_PATTERN_LENGTH = 256;
 const MAX_WIDTH = 15;
 
+/** Characters that come of a pattern: more than any of its fields takes. Ours, as all rows of a request are filled at once. */
+const MAX_FILLED_LENGTH = 4096;
+
 const placePattern = /^([A-Za-z][A-Za-z0-9_.-]{0,63})(?::0(\d{1,2}))?$/;
 
 /**
@@ -51,16 +54,21 @@ export function namesOf({ parts }: Pattern): string[] {
  * @throws OAuthError `invalid_request` where a value is missing, or is no number where digits are asked for
  */
 export function fillPattern(field: string, { parts }: Pattern, values: ReadonlyMap<string, string>): string {
-  return parts
-    .map((part) => {
-      if (typeof part === 'string') return part;
-      const value = values.get(part.name) ?? '';
-      if (value === '') return invalid(`${field} needs a value of '${part.name}', and there is none`);
-      if (part.width === undefined) return value;
-      if (!/^\d+$/.test(value)) return invalid(`${field} needs a number in '${part.name}'`);
-      return value.padStart(part.width, '0');
-    })
-    .join('');
+  let filled = '';
+  for (const part of parts) {
+    filled += typeof part === 'string' ? part : fillPlace(field, part, values);
+    if (filled.length > MAX_FILLED_LENGTH)
+      invalid(`${field} comes out longer than ${MAX_FILLED_LENGTH} characters`);
+  }
+  return filled;
+}
+
+function fillPlace(field: string, { name, width }: Place, values: ReadonlyMap<string, string>): string {
+  const value = values.get(name) ?? '';
+  if (value === '') return invalid(`${field} needs a value of '${name}', and there is none`);
+  if (width === undefined) return value;
+  if (!/^\d+$/.test(value)) return invalid(`${field} needs a number in '${name}'`);
+  return value.padStart(width, '0');
 }
 
 function invalid(message: string): never {

@@ -68,6 +68,8 @@ export interface CompiledTemplate {
   readonly names: ReadonlySet<string>;
   /** What client ids are made of. */
   readonly idNames: readonly string[];
+  /** What groups are made of. */
+  readonly groupNames: readonly string[];
   /** @throws OAuthError `invalid_request`, naming what the row lacks or what is wrong with it */
   fill(row: DeviceRow, place: RowPlace, nowMs: number): ClientRegistration & { readonly clientId: string };
 }
@@ -101,6 +103,7 @@ export function compileTemplate(template: Template, settings: RegistrationSettin
   return {
     names,
     idNames: namesOf(id),
+    groupNames: namesOf(patterns.get('group') ?? { parts: [] }),
     fill(row, { number, uuid }, nowMs) {
       const values = new Map(row.values);
       values.set('n', String(number));
@@ -125,7 +128,7 @@ export function compileTemplate(template: Template, settings: RegistrationSettin
         labels: {
           ...Object.fromEntries(
             labels
-              .filter(([label]) => row.labels?.[label] === undefined)
+              .filter(([label]) => !Object.hasOwn(row.labels ?? {}, label))
               .map(([label, pattern]) => [label, fillPattern(`labels.${label}`, pattern, values)]),
           ),
           ...row.labels,

@@ -87,7 +87,7 @@ export interface EnrollmentRegistry {
   /** Devices that wait wait for ever. Whether it was open; `false` with nothing written. */
   revokeEnrollment(id: string, event: AuditEvent): Promise<boolean>;
   /** `false`, with nothing written, where there is no such enrollment with keys. */
-  setGroupKeys(id: string, keys: GroupKeys, event: AuditEvent): Promise<boolean>;
+  setGroupKeys(id: string, keys: Partial<GroupKeys>, event: AuditEvent): Promise<boolean>;
   /** Enrollments with group keys ordered by id, those behind `after`. */
   listGroupKeys(page: {
     readonly after: string;

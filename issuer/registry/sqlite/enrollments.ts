@@ -74,9 +74,9 @@ export function enrollmentActs(
   const revoke = database.prepare<[number, string]>(
     'UPDATE enrollments SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL',
   );
-  const setKeys = database.prepare<[Uint8Array, Uint8Array, string]>(
-    'UPDATE enrollments SET primary_key = ?, secondary_key = ? WHERE id = ? AND primary_key IS NOT NULL',
-  );
+  const setKeys = database.prepare<[Uint8Array | null, Uint8Array | null, string]>(`
+    UPDATE enrollments SET primary_key = coalesce(?, primary_key), secondary_key = coalesce(?, secondary_key)
+    WHERE id = ? AND primary_key IS NOT NULL`);
   const withKeys = database.prepare<[string, number], EnrollmentRow>(
     'SELECT * FROM enrollments WHERE primary_key IS NOT NULL AND id > ? ORDER BY id LIMIT ?',
   );
@@ -213,7 +213,7 @@ export function enrollmentActs(
       }),
     setGroupKeys: (id, { primary, secondary }, event) =>
       write(() => {
-        if (setKeys.run(primary, secondary, id).changes === 0) return false;
+        if (setKeys.run(primary ?? null, secondary ?? null, id).changes === 0) return false;
         record(event);
         return true;
       }),

@@ -1,4 +1,5 @@
 import { FleetgateError } from '@fleetgate/shared';
+import { onOneLine } from './output.ts';
 
 /** Exit codes of the `fleetgate` command. */
 export const EXIT_DONE = 0;
@@ -26,8 +27,16 @@ export function exitCodeOf(error: unknown): number {
   return EXIT_FAILED;
 }
 
-/** What stderr says of an error: the message of an expected one, the stack of one that nobody expected. */
+/**
+ * What stderr says of an error: the message of an expected one, the stack of one that nobody expected. It may quote a row
+ * of a file or an answer, whose control characters a terminal would obey.
+ */
 export function describeError(error: unknown): string {
-  if (error instanceof UsageError || error instanceof FleetgateError) return `fleetgate: ${error.message}`;
-  return `fleetgate: unexpected error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  const lines = wordsOf(error).split('\n');
+  return `fleetgate: ${lines.map(onOneLine).join('\n')}`;
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof UsageError || error instanceof FleetgateError) return error.message;
+  return `unexpected error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
 }

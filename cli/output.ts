@@ -52,9 +52,11 @@ export function formatJson(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-// What came over the wire may hold control characters; a terminal would obey them.
-function cell(value: Row[string]): string {
-  return String(value ?? '').replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
+const cell = (value: Row[string]) => onOneLine(String(value ?? ''));
+
+/** Text that came over the wire or from a file, for a terminal: that would obey the control characters in it. */
+export function onOneLine(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
 }
 
 /** What the API shows as a row: a list as its members, an object as JSON. */

@@ -1,6 +1,13 @@
-import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Credentials, FleetgateError, formatCredentials, isIdentifier } from '@fleetgate/shared';
+import {
+  type Credentials,
+  FleetgateError,
+  formatCredentials,
+  isIdentifier,
+  privateFileProblem,
+} from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
 import type { Encrypt } from './encryption.ts';
 
@@ -49,7 +56,9 @@ export async function directorySink(out: string, encrypt?: Encrypt): Promise<Cre
         ? [`${credentials.client_id}.json`, text]
         : [`${credentials.client_id}.jwe`, `${await encrypt(text)}\n`];
     const temporary = join(out, `.${name}.new`);
-    const file = await open(temporary, 'w', 0o600);
+    // What a killed job left, or somebody else put there: written through it would be theirs.
+    await rm(temporary, { force: true });
+    const file = await open(temporary, 'wx', 0o600);
     try {
       await file.writeFile(content);
       await file.sync();
@@ -71,16 +80,28 @@ export async function directorySink(out: string, encrypt?: Encrypt): Promise<Cre
   };
 }
 
-/** A file opened for appending at a length that is known; what is behind it is cut off. */
+/**
+ * A file opened for appending at a length that is known; what is behind it is cut off. It is no link, and its owner's
+ * alone: who put it there before us would read it.
+ * @throws UsageError
+ */
 export async function openAt(path: string, bytes: number): Promise<FileHandle> {
   try {
-    const file = await open(path, bytes === 0 ? 'w' : 'r+', 0o600);
-    if ((await file.stat()).size < bytes) {
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    try {
+      const { size, uid, mode } = await file.stat();
+      const problem =
+        uid === process.geteuid?.() ? privateFileProblem(path, mode) : `${path} is another user's`;
+      if (problem !== undefined) throw new UsageError(problem);
+      if (size < bytes) {
+        throw new UsageError(`${path} is shorter than it was when the job stopped; it cannot go on there`);
+      }
+      await file.truncate(bytes);
+      return file;
+    } catch (error) {
       await file.close();
-      throw new UsageError(`${path} is shorter than it was when the job stopped; it cannot go on there`);
+      throw error;
     }
-    await file.truncate(bytes);
-    return file;
   } catch (error) {
     throw unwritable(path, error);
   }

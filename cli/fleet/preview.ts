@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AdminClient } from '../admin-client.ts';
+import { onOneLine } from '../output.ts';
 import { surveyRows } from './device-rows.ts';
 import type { Progress } from './progress.ts';
 import { batches, openSource, type ProvisionRequest, withRetries } from './provision.ts';
@@ -28,7 +29,7 @@ export async function previewAll(
   const fail = (line: number, row: number, why: string) => {
     failed += 1;
     const where = line === 0 ? `device ${row}` : `${source.name}:${line}`;
-    if (failed <= MAX_TOLD) failures.push(`${where}: ${why}`);
+    if (failed <= MAX_TOLD) failures.push(onOneLine(`${where}: ${why}`));
   };
   try {
     for await (const batch of batches(source)) {

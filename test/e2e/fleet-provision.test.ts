@@ -63,10 +63,14 @@ async function linesOf(file: string): Promise<Line[]> {
   return lines;
 }
 
-/** Greatest resident memory of a process so far, in bytes. */
+/** Greatest resident memory of a process so far, in bytes; 0 for one that has ended. */
 function peakBytes(pid: number): number {
-  const [, kib = '0'] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kib) * 1024;
+  try {
+    const [, kib = '0'] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return Number(kib) * 1024;
+  } catch {
+    return 0;
+  }
 }
 
 /** Runs a command and kills it when what it writes has grown to so many bytes. Its greatest memory. */

@@ -77,7 +77,8 @@ export async function startFleetgate(args: readonly string[]): Promise<RunningFl
 
 /** Runs `fleetgate` to its end. */
 export function runFleetgate(args: readonly string[], input = ''): Promise<Ended> {
-  return runCommand(process.execPath, [...fleetgateCommand, ...args], { input });
+  // Some read a hundred thousand rows, on a machine that has other things to do.
+  return runCommand(process.execPath, [...fleetgateCommand, ...args], { input, timeoutMs: 120_000 });
 }
 
 /** Runs any command to its end, or kills it after `timeoutMs`. */

@@ -1,5 +1,6 @@
 import { FleetgateError } from '@fleetgate/shared';
 import { connect, type IClientOptions, type Packet, Store, UniqueMessageIdProvider } from 'mqtt';
+import { connectionFailure } from './connection-failure.ts';
 import type { ClientCertificate } from './transport/exchange.ts';
 
 export type QoS = 0 | 1 | 2;
@@ -59,6 +60,9 @@ export interface Connection {
   close(): Promise<void>;
 }
 
+/** What makes the authority of a broker's certificate known. */
+const TRUST_BY = 'broker.ca_file of the credentials, or NODE_EXTRA_CA_CERTS';
+
 /**
  * Times the broker may close the connection while one and the same message is sent again, alone. Then the
  * message is the reason (a topic outside the grants, too large) and would keep the device out for ever.
@@ -102,7 +106,7 @@ export function createConnection(options: ConnectionOptions): Connection {
       // For wss mqtt.js copies them once, to where it would find the old ones.
       Object.assign(client.options, certificate, certificate && { wsOptions: {} });
     } catch (error) {
-      return { kind: 'unreachable', reason: describe(error) };
+      return { kind: 'unreachable', reason: connectionFailure(error, TRUST_BY) };
     }
     return openWith(token, signal);
   }
@@ -128,7 +132,7 @@ export function createConnection(options: ConnectionOptions): Connection {
         resolve({ kind: 'open', sessionPresent: connack?.sessionPresent ?? false, closed });
       };
       const onError = (error: Error) => {
-        reason = describe(error);
+        reason = connectionFailure(error, TRUST_BY);
         // After a malformed packet mqtt.js reads no further, but stays.
         client.stream.destroy();
       };
@@ -159,7 +163,7 @@ export function createConnection(options: ConnectionOptions): Connection {
         client.options.password = Buffer.from(token);
         client.connect();
       } catch (error) {
-        reason = describe(error);
+        reason = connectionFailure(error, TRUST_BY);
         onClose();
       } finally {
         delete client.options.password;
@@ -296,11 +300,4 @@ function refusedMessage(topic: string): FleetgateError {
 
 function unreachable(message: string): FleetgateError {
   return new FleetgateError('broker_unreachable', message);
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown reason';
-  // Several addresses tried: Node gives an AggregateError without a message.
-  const code = 'code' in error ? String(error.code) : '';
-  return error.message || code || error.name;
 }

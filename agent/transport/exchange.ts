@@ -1,6 +1,7 @@
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { FleetgateError } from '@fleetgate/shared';
+import { connectionFailure } from '../connection-failure.ts';
 import type { HttpAnswer } from './token-response.ts';
 
 /** Bytes of an answer that are read. A token of 8 KiB and its frame need a fraction; more is not a token. */
@@ -71,7 +72,7 @@ export async function exchange({
     };
   } catch (error) {
     if (error instanceof FleetgateError) throw error;
-    const reason = signal.aborted ? whyAborted(signal) : whyFailed(error);
+    const reason = signal.aborted ? whyAborted(signal) : connectionFailure(error);
     throw new FleetgateError('token_request_failed', `${new URL(url).origin} cannot be asked: ${reason}`);
   }
 }
@@ -95,11 +96,3 @@ async function readBounded(response: IncomingMessage): Promise<string> {
 
 export const whyAborted = ({ reason }: AbortSignal) =>
   reason instanceof Error && reason.name === 'TimeoutError' ? 'no answer in time' : 'stopped';
-
-// None of these messages holds what was sent.
-function whyFailed(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown reason';
-  // Several addresses tried: Node gives an AggregateError without a message.
-  const code = 'code' in error ? String(error.code) : '';
-  return error.message || code || error.name;
-}

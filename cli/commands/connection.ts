@@ -21,7 +21,7 @@ export interface Connection {
   readonly admin: AdminClient;
   /** Of the admin API. */
   readonly url: string;
-  /** `mqtt://…` of the broker that runs on the same data directory. */
+  /** Of the broker that runs on the same data directory, `mqtt://…` if it has such a listener. */
   readonly brokerUrl?: string;
 }
 
@@ -60,7 +60,10 @@ export function connect(options: ConnectionOptions): Connection {
   const url = options.adminUrl ?? runningUrl('admin') ?? `http://${config.admin.host}:${config.admin.port}`;
   const { app } = options;
   // A broker trusts an app only where its configuration says so.
-  const brokerUrl = options.adminUrl === undefined && app === undefined ? runningUrl('mqtt') : undefined;
+  const brokerUrl =
+    options.adminUrl === undefined && app === undefined
+      ? ['mqtt', 'mqtts', 'ws', 'wss'].map(runningUrl).find((url) => url !== undefined)
+      : undefined;
   if (app !== undefined) checkAppId(app);
   const keyFile =
     app === undefined ? directory.adminKeyFile : join(directory.appsDirectory, app, 'admin.key');

@@ -106,6 +106,17 @@ test('the address of the issuer and iss of its tokens are https', async () => {
   expect(decodeJwt(access_token).iss).toBe(issuer());
 });
 
+test('a credentials file names the running broker also where all its listeners are TLS', async () => {
+  const out = join(folder.path, 'press-9.json');
+  const create = ['client', 'create', '--data', data.path, '--id', 'press-9', '--out', out];
+  const created = await runFleetgate([...create, '--scope', 'telemetry.write']);
+  expect(created.code, created.stderr).toBe(0);
+  expect(JSON.parse(readFileSync(out, 'utf8'))).toMatchObject({ broker: { url: fleetgate.ready['mqtts'] } });
+  const agent = join(import.meta.dirname, '../../agent/main.ts');
+  const asked = ['--conditions=@fleetgate/source', agent, 'token', '--credentials', out];
+  expect((await runCommand(process.execPath, asked)).stderr).toContain('NODE_EXTRA_CA_CERTS');
+});
+
 test('a token got by a certificate is good at the broker with that certificate, and with no other', async () => {
   const { access_token = '' } = await token(device);
   const other = await authority.issue('press-8');

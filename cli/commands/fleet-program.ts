@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { EXIT_FAILED, EXIT_PARTLY_DONE, UsageError } from '../exit.ts';
 import { findJobFile } from '../fleet/find-job-file.ts';
-import { jobFileOf } from '../fleet/job-file.ts';
+import { hasJobFile, jobFileOf } from '../fleet/job-file.ts';
 import { previewAll } from '../fleet/preview.ts';
 import { showProgress } from '../fleet/progress.ts';
 import { type Provisioned, type ProvisionRequest, provision, resume } from '../fleet/provision.ts';
@@ -210,7 +210,7 @@ function watch() {
 }
 
 function howToGoOn(error: unknown, out: string): never {
-  if (!(error instanceof UsageError)) process.stderr.write(goOn(out));
+  if (hasJobFile(out) && !(error instanceof UsageError)) process.stderr.write(goOn(out));
   throw error;
 }
 

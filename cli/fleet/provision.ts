@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -84,17 +84,22 @@ export async function provision(
     );
   }
   const { total, digest } = await surveyRows(source);
+  const { version, template } = await admin.getTemplate(request.template);
   // Before anything is made that could not be written.
   const encrypt = request.encryptTo === undefined ? undefined : encryptTo(request.encryptTo);
   const sink = await openSink({ out, is_directory: request.isDirectory, out_bytes: 0 }, encrypt);
   await sink.close();
-  const { version, template } = await admin.getTemplate(request.template);
-  const { job_key, ...job } = await admin.createJob({
+  const newJob = {
     template: request.template,
     version,
     total,
     source: source.name.slice(-256),
     ...(request.start !== undefined && { start: request.start }),
+  };
+  const { job_key, ...job } = await admin.createJob(newJob).catch((error: unknown) => {
+    // Nothing is in it, and it would stand in the way of another try.
+    if (!request.isDirectory) rmSync(out, { force: true });
+    throw error;
   });
   const state: JobState = {
     version: 1,

@@ -285,6 +285,8 @@ test('a template that is not there, and a file with a slip, are refused with the
     inWork('g'),
   );
   expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringContaining('fleetgate template list')]);
+  expect(unknown.stderr).not.toContain('resume');
+  expect(existsSync(inWork('g'))).toBe(false);
   writeFileSync(inWork('slip.yaml'), 'template: slip\nid: a-{n}\nscopes: x\n');
   const slip = await fleetgate('template', 'apply', inWork('slip.yaml'));
   expect([slip.code, slip.stderr]).toEqual([2, expect.stringMatching(/slip\.yaml:3:1: .*scope/)]);

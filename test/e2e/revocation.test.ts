@@ -129,7 +129,7 @@ describe('fleetgate revoke', () => {
     ['a moment in the future', ['issued-before', '2999-01-01T00:00:00Z'], 1, /future/],
     ['an unknown key', ['key', 'nothing'], 1, /no signing key/],
     ['an unknown client', ['issued-before', 'now', '--client', 'nobody'], 1, /no such client/],
-    ['no client', ['client'], 2, /client-id/],
+    ['no client', ['client'], 2, /name client ids, or all of a kind with --selector/],
   ])('%s is told with what to do about it', async (_name, args, code, message) => {
     const ended = await revoke(...args);
     expect([ended.code, ended.stdout]).toEqual([code, '']);

@@ -246,7 +246,7 @@ describe('sinks of run', { timeout: 60_000 }, () => {
     const issuer = await startIssuer(2);
     const { path, folder } = await device(issuer.origin);
     const out = join(folder, 'out');
-    const command = `cat >> ${out}; echo >> ${out}; cat /proc/$$/cmdline /proc/$$/environ > ${out}.shown`;
+    const command = `cat >> ${out}; echo >> ${out}; cat /proc/$$/cmdline /proc/$$/environ >> ${out}.shown`;
     const running = start(['run', '--credentials', path, '--sink-exec', command]);
     const content = () => readFile(out, 'utf8').catch(() => '');
     await expect.poll(content, { timeout: 15_000 }).toContain('canary-token-1\ncanary-token-2\n');

@@ -95,7 +95,7 @@ async function measureOne(
     execArgv: [
       '--conditions=@fleetgate/source',
       '--expose-gc',
-      ...(subject === 'fleetgate' ? ['--max-semi-space-size=16'] : []),
+      ...(subject === 'fleetgate' ? ['--max-semi-space-size=16', '--heap-growing-percent=30'] : []),
     ],
     // Warnings that a provider is configured for a bench.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],

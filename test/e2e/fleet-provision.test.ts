@@ -93,18 +93,13 @@ async function killedAt(out: string, bytes: number, ...args: string[]): Promise<
 const DEVICES = 100_000;
 const MEMORY_LIMIT_BYTES = 300_000_000;
 
-let tries = 0;
-
-// Tried again: beside the whole suite it was seen to fail where alone it never did, and why is not known yet.
 test(`${DEVICES} devices from a CSV, in a job that is killed twice, are ${DEVICES} clients with a secret each`, {
   timeout: 240_000,
-  retry: 2,
 }, async () => {
-  tries += 1;
-  const file = inWork(`devices-${tries}.csv`);
-  const rows = Array.from({ length: DEVICES }, (_, i) => `A${tries}-${i},${i % 10},rev-${'abc'[i % 3]}\r\n`);
+  const file = inWork('devices.csv');
+  const rows = Array.from({ length: DEVICES }, (_, i) => `A${i},${i % 10},rev-${'abc'[i % 3]}\r\n`);
   writeFileSync(file, `serial,plant,hw\r\n${rows.join('')}`);
-  const out = inWork(`credentials-${tries}.jsonl`);
+  const out = inWork('credentials.jsonl');
   const begin = ['fleet', 'provision', '--template', 'sensor', '--from', file, '--out', out];
   const peaks = [
     await killedAt(out, 3_000_000, ...begin),
@@ -141,7 +136,7 @@ test(`${DEVICES} devices from a CSV, in a job that is killed twice, are ${DEVICE
     'client',
     'quarantine',
     '--selector',
-    `client_id=sensor-A${tries}-*`,
+    'template=sensor',
     '--reason',
     'x',
     '--dry-run',

@@ -50,7 +50,9 @@ export async function benchCoap(options: CoapBenchOptions): Promise<void> {
   const started: ChildProcess[] = [];
   const run = (file: string) => {
     // The limit is that of the `fleetgate` command.
-    const child = fork(file, { execArgv: ['--conditions=@fleetgate/source', '--max-semi-space-size=16', '--heap-growing-percent=30'] });
+    const child = fork(file, {
+      execArgv: ['--conditions=@fleetgate/source', '--max-semi-space-size=16', '--heap-growing-percent=30'],
+    });
     started.push(child);
     return child;
   };

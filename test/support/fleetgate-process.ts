@@ -8,7 +8,12 @@ const root = resolve(import.meta.dirname, '../..');
 const main = join(root, 'cli', 'main.ts');
 
 /** What `node` is called with to run `fleetgate` from the sources; the limit is that of its bin. */
-export const fleetgateCommand = ['--max-semi-space-size=16', '--heap-growing-percent=30', '--conditions=@fleetgate/source', main] as const;
+export const fleetgateCommand = [
+  '--max-semi-space-size=16',
+  '--heap-growing-percent=30',
+  '--conditions=@fleetgate/source',
+  main,
+] as const;
 
 export interface Ended {
   code: number | null;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { expect, onTestFinished, test } from 'vitest';
-import { expiringQuery, neverUsedQuery } from '../../issuer/registry/sqlite/client-secrets.ts';
+import { expiring, neverUsed } from '../../issuer/registry/acts/client-secrets.ts';
 import { migrations } from '../../issuer/registry/sqlite/migrations.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 import { findSecret, hashSecret } from '../../issuer/secrets.ts';
@@ -38,8 +38,8 @@ test('secrets of a database from before rotation stay, without an end, and each 
 });
 
 test.each([
-  ['never used', neverUsedQuery, 'secrets_never_used'],
-  ['expiring', expiringQuery, 'secrets_by_end'],
+  ['never used', neverUsed.text, 'secrets_never_used'],
+  ['expiring', expiring.text, 'secrets_by_end'],
 ])('the list of those %s is read from an index, as far as it goes', async (_name, query, index) => {
   const file = join(await temporaryDirectory(), 'registry.db');
   await (await openSqliteRegistry(file)).close();

@@ -1,7 +1,9 @@
 import type { Checkpoint } from '../../audit-chain.ts';
 import type { AuditPage, AuditQuery } from '../../audit-trail.ts';
-import { auditReading } from './audit-events.ts';
+import { auditReading } from '../acts/audit-events.ts';
+import type { Act } from '../acts/statement.ts';
 import { asRegistryError, openForReading } from './database.ts';
+import { actRunner } from './run-act.ts';
 
 /** The audit trail of a database file, read without the issuer. */
 export interface AuditReader {
@@ -17,17 +19,17 @@ export interface AuditReader {
  */
 export function openAuditReader(file: string): AuditReader {
   const database = openForReading(file);
-  const audit = auditReading(database);
-  async function read<T>(query: () => T): Promise<T> {
+  const run = actRunner(database);
+  async function read<T>(act: Act<T>): Promise<T> {
     try {
-      return query();
+      return run(act);
     } catch (error) {
       throw asRegistryError(error);
     }
   }
   return {
-    search: (query) => read(() => audit.search(query)),
-    checkpoint: () => read(() => audit.checkpoint()),
+    search: (query) => read(auditReading.search(query)),
+    checkpoint: () => read(auditReading.checkpoint()),
     close: () => void database.close(),
   };
 }

@@ -4,8 +4,9 @@ import { basename, dirname, join } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 import Sqlite from 'better-sqlite3';
 import type { Checkpoint } from '../../audit-chain.ts';
-import { auditReading } from './audit-events.ts';
+import { auditReading } from '../acts/audit-events.ts';
 import { asRegistryError, type Database, openForReading } from './database.ts';
+import { actRunner } from './run-act.ts';
 
 /** Pages copied in one go. Ours: 256 KiB, about a millisecond. */
 const STEP_PAGES = 64;
@@ -105,7 +106,7 @@ function checkCopy(file: string): BackupReport {
     checkPagesOf(copy, file);
     const clients = copy.prepare<[], number>('SELECT count(*) FROM clients').pluck().get() as number;
     const hasChain = copy.prepare("SELECT 1 FROM pragma_table_info('audit') WHERE name = 'hash'").get();
-    const checkpoint = hasChain === undefined ? undefined : auditReading(copy).checkpoint();
+    const checkpoint = hasChain === undefined ? undefined : actRunner(copy)(auditReading.checkpoint());
     return { bytes: statSync(file).size, clients, checkpoint };
   } finally {
     copy.close();

@@ -1,7 +1,8 @@
 import type { NewRevocation } from '../../revocation.ts';
+import { revocations } from '../acts/revocations.ts';
 import type { Database } from './database.ts';
 import { MAX_REPORTED_NAMES, type NamedClients } from './restore.ts';
-import { revocationStatements } from './revocations.ts';
+import { actRunner } from './run-act.ts';
 
 interface PreviousRevocation {
   kind: NewRevocation['kind'];
@@ -19,15 +20,15 @@ interface PreviousRevocation {
  * clients from getting tokens. How many revocations were not there yet.
  */
 export function carryOver(database: Database, nowMs: number): number {
-  const revocations = revocationStatements(database);
+  const run = actRunner(database);
   const live = database.prepare<[number], PreviousRevocation>(
     'SELECT * FROM previous.revocations WHERE expires_at > ? ORDER BY sequence',
   );
   let carried = 0;
   for (const row of live.all(Math.floor(nowMs / 1000))) {
     const revocation = toRevocation(row);
-    if (revocations.find(revocation) !== undefined) continue;
-    revocations.insert(revocation, row.created_at_ms);
+    if (run(revocations.find(revocation)) !== undefined) continue;
+    run(revocations.insert(revocation, row.created_at_ms));
     carried += 1;
   }
   database.exec(`

@@ -5,11 +5,13 @@ import Sqlite from 'better-sqlite3';
 import { auditEvent, operatorActor } from '../../audit.ts';
 import { type Checkpoint, formatCheckpoint } from '../../audit-chain.ts';
 import { expiring } from '../../revocation.ts';
-import { auditReading, auditStatements } from './audit-events.ts';
+import { auditReading, auditTrail } from '../acts/audit-events.ts';
+import { revocations } from '../acts/revocations.ts';
+import { auditWriter } from './audit-writer.ts';
 import { checkPagesOf, copyDatabase, removeDatabase, syncDirectory, temporaryBeside } from './backup.ts';
 import { carryOver, compareClients } from './carry-over.ts';
 import { type Database, openDatabase, openForReading } from './database.ts';
-import { revocationStatements } from './revocations.ts';
+import { actRunner } from './run-act.ts';
 
 /** Names in a list of the report; beyond them only the number is told. */
 export const MAX_REPORTED_NAMES = 100;
@@ -121,10 +123,10 @@ function restore(
   previousFile: string | undefined,
   nowMs: number,
 ): Omit<RestoreReport, 'asideFile'> {
-  const audit = auditStatements(restored);
-  const revocations = revocationStatements(restored);
-  const checkpoint = audit.checkpoint();
-  const backupAtMs = audit.lastAtMs();
+  const run = actRunner(restored);
+  const audit = auditWriter();
+  const checkpoint = run(auditReading.checkpoint());
+  const { atMs: backupAtMs } = run(auditTrail.end());
   const previous = previousFile === undefined ? undefined : attach(restored, previousFile);
   const lastBefore = previous?.checkpoint;
   const isContinued = previous !== undefined && holds(restored, checkpoint);
@@ -135,14 +137,14 @@ function restore(
         const carriedRevocations = previous === undefined ? 0 : carryOver(restored, nowMs);
         const act = { atMs: nowMs, actor: operatorActor } as const;
         const target = lastBefore && formatCheckpoint(lastBefore);
-        audit.insert(auditEvent({ ...act, action: 'database.restore', target }));
+        run(audit.record(auditEvent({ ...act, action: 'database.restore', target })));
         let revokedBefore: number | undefined;
         if (known !== 'all') {
           // Also what was issued in this very second.
           revokedBefore = Math.floor(nowMs / 1000) + 1;
           const revocation = { kind: 'issued_before', atSeconds: revokedBefore } as const;
-          revocations.insert(expiring(revocation, revokedBefore), nowMs);
-          audit.insert(auditEvent({ ...act, action: 'issued_before.revoke' }));
+          run(revocations.insert(expiring(revocation, revokedBefore), nowMs));
+          run(audit.record(auditEvent({ ...act, action: 'issued_before.revoke' })));
         }
         const clients = compareClients(restored, isContinued);
         return { backupAtMs, checkpoint, known, carriedRevocations, revokedBefore, ...clients } as const;
@@ -157,7 +159,7 @@ function restore(
 function attach(restored: Database, file: string): { checkpoint: Checkpoint | undefined } | undefined {
   const probe = openPrevious(file);
   if (probe === undefined) return undefined;
-  const checkpoint = auditReading(probe).checkpoint();
+  const checkpoint = actRunner(probe)(auditReading.checkpoint());
   probe.close();
   restored.prepare('ATTACH ? AS previous').run(file);
   return { checkpoint };

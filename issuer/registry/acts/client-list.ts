@@ -1,6 +1,6 @@
 import type { ClientFilter } from '../client-changes.ts';
 import type { ClientRow } from './clients.ts';
-import type { Database } from './database.ts';
+import { type Act, type Statement, sql } from './statement.ts';
 
 interface ClientPage {
   readonly after: string;
@@ -8,26 +8,22 @@ interface ClientPage {
   readonly filter: ClientFilter;
 }
 
-/**
- * Pages of clients, ordered by id: each combination of filters is one statement, led by an index. `select` says which
- * columns, of which tables.
- */
-export function clientList(database: Database, select: string): (page: ClientPage) => ClientRow[] {
-  const prepared = new Map<string, ReturnType<typeof prepare>>();
-  const prepare = (sql: string) => database.prepare<[Record<string, string | number>], ClientRow>(sql);
+type ListStatement = Statement<[Record<string, string | number>], ClientRow>;
 
-  return ({ after, limit, filter }) => {
-    const sql = `${select} ${listConditions(filter)}`;
-    const statement = prepared.get(sql) ?? prepare(sql);
-    prepared.set(sql, statement);
-    return statement.all({
-      after,
-      limit,
-      ...(filter.group === undefined ? {} : { group: filter.group }),
-      ...(filter.name === undefined ? {} : { clientName: filter.name }),
-      ...(filter.label === undefined ? {} : { name: filter.label.name, value: filter.label.value }),
-    });
-  };
+const known = new Map<string, ListStatement>();
+
+/** Pages of clients, ordered by id: each combination of filters is one statement, led by an index. */
+export function* clientList({ after, limit, filter }: ClientPage): Act<ClientRow[]> {
+  const text = `SELECT clients.* FROM clients ${listConditions(filter)}`;
+  const statement: ListStatement = known.get(text) ?? sql(text);
+  known.set(text, statement);
+  return yield* statement.all({
+    after,
+    limit,
+    ...(filter.group === undefined ? {} : { group: filter.group }),
+    ...(filter.name === undefined ? {} : { clientName: filter.name }),
+    ...(filter.label === undefined ? {} : { name: filter.label.name, value: filter.label.value }),
+  });
 }
 
 function listConditions({ group, name, label, isQuarantined }: ClientFilter): string {

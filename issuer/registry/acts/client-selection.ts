@@ -1,18 +1,18 @@
 import { putBounded } from '@fleetgate/shared';
 import type { Condition, Selector, SubjectField } from '../../fleet/selector.ts';
 import type { ClientRow } from './clients.ts';
-import type { Database } from './database.ts';
+import { type Act, type Statement, sql } from './statement.ts';
 
 /** Rows of the leading index that one look goes through: some 10 ms of the event loop. */
 const MAX_LOOKED_AT = 10_000;
 
-/** Statements that are kept prepared; each shape of a selector is one. */
+/** Statements that are kept; each shape of a selector is one. */
 const MAX_PREPARED = 100;
 
 const columns: Readonly<Record<SubjectField, string>> = {
   client_id: 'clients.client_id',
   group: 'clients.client_group',
-  state: "iif(clients.quarantined_at_ms IS NULL, 'active', 'quarantined')",
+  state: "CASE WHEN clients.quarantined_at_ms IS NULL THEN 'active' ELSE 'quarantined' END",
   auth_method: 'clients.auth_method',
   template: 'clients.template',
   job: 'clients.job_id',
@@ -33,57 +33,58 @@ interface Look {
   readonly after: string;
 }
 
+type Parameters = Record<string, string | number>;
+
+const known = new Map<string, Statement<[Parameters], unknown>>();
+
+function statement<Row>(text: string): Statement<[Parameters], Row> {
+  const one = known.get(text) ?? sql<[Parameters], unknown>(text);
+  putBounded(known, text, one, MAX_PREPARED);
+  return one as Statement<[Parameters], Row>;
+}
+
+/** Where the look ends: unset when it goes to the end. */
+function* endOf(window: string, parameters: Parameters): Act<string | undefined> {
+  const row = yield* statement<{ looked: number; last: string | null }>(
+    `SELECT count(*) AS looked, max(client_id) AS last FROM (SELECT client_id FROM ${window}) AS looked`,
+  ).get(parameters);
+  return row === undefined || row.looked < MAX_LOOKED_AT ? undefined : (row.last ?? undefined);
+}
+
 /**
  * Clients by a selector, in the order of their ids. The condition with the best index leads; what it leads to is gone
  * through a bounded part at a time, so that a rare combination among a million holds up nobody.
  */
-export function clientSelection(database: Database) {
-  const prepared = new Map<string, ReturnType<typeof prepare>>();
-  const prepare = (sql: string) => database.prepare<[Record<string, string | number>]>(sql);
-  function statement(sql: string) {
-    const known = prepared.get(sql) ?? prepare(sql);
-    putBounded(prepared, sql, known, MAX_PREPARED);
-    return known;
-  }
-
-  /** Where the look ends: unset when it goes to the end. */
-  function endOf(window: string, parameters: Record<string, string | number>): string | undefined {
-    const row = statement(
-      `SELECT count(*) AS looked, max(client_id) AS last FROM (SELECT client_id FROM ${window})`,
-    ).get(parameters) as { looked: number; last: string | null };
-    return row.looked < MAX_LOOKED_AT ? undefined : (row.last ?? undefined);
-  }
-
-  return {
-    page({ selector, after, limit }: Look & { readonly limit: number }): Selection {
-      const { window, where, parameters } = queryOf(selector, after);
-      const rows = statement(
-        `SELECT clients.* FROM (SELECT client_id FROM ${window}) AS looked
-         JOIN clients ON clients.client_id = looked.client_id WHERE ${where}
-         ORDER BY looked.client_id LIMIT @limit`,
-      ).all({ ...parameters, limit }) as ClientRow[];
-      if (rows.length === limit) return { rows, reached: rows.at(-1)?.client_id };
-      return { rows, reached: endOf(window, parameters) };
-    },
-    count({ selector, after }: Look): { count: number; reached: string | undefined } {
-      const { window, where, parameters } = queryOf(selector, after);
-      const { found } = statement(
-        `SELECT count(*) AS found FROM (SELECT client_id FROM ${window}) AS looked
-         JOIN clients ON clients.client_id = looked.client_id WHERE ${where}`,
-      ).get(parameters) as { found: number };
-      return { count: found, reached: endOf(window, parameters) };
-    },
-  };
-}
+export const clientSelection = {
+  *page({ selector, after, limit }: Look & { readonly limit: number }): Act<Selection> {
+    const { window, windowParameters, where, parameters } = queryOf(selector, after);
+    const rows = yield* statement<ClientRow>(
+      `SELECT clients.* FROM (SELECT client_id FROM ${window}) AS looked
+       JOIN clients ON clients.client_id = looked.client_id WHERE ${where}
+       ORDER BY looked.client_id LIMIT @limit`,
+    ).all({ ...parameters, limit });
+    if (rows.length === limit) return { rows, reached: rows.at(-1)?.client_id };
+    return { rows, reached: yield* endOf(window, windowParameters) };
+  },
+  *count({ selector, after }: Look): Act<{ count: number; reached: string | undefined }> {
+    const { window, windowParameters, where, parameters } = queryOf(selector, after);
+    const row = yield* statement<{ found: number }>(
+      `SELECT count(*) AS found FROM (SELECT client_id FROM ${window}) AS looked
+       JOIN clients ON clients.client_id = looked.client_id WHERE ${where}`,
+    ).get(parameters);
+    return { count: row?.found ?? 0, reached: yield* endOf(window, windowParameters) };
+  },
+};
 
 /** The part that is gone through, and what of it is wanted. */
 function queryOf(selector: Selector, after: string) {
-  const parameters: Record<string, string | number> = { after };
+  const windowParameters: Parameters = { after };
   const lead = leadOf(selector);
+  const [from, leading] = lead === undefined ? ['clients', ''] : leadSql(lead, windowParameters);
+  const parameters: Parameters = { ...windowParameters };
   const conditions = selector.map((condition, i) => conditionSql(condition, `c${i}`, parameters));
-  const [from, leading] = lead === undefined ? ['clients', ''] : leadSql(lead, parameters);
   const window = `${from} WHERE ${leading} client_id > @after ORDER BY client_id LIMIT ${MAX_LOOKED_AT}`;
-  return { window, where: conditions.join(' AND ') || 'TRUE', parameters };
+  return { window, windowParameters, where: conditions.join(' AND ') || 'TRUE', parameters };
 }
 
 /** The condition that fewest clients can be expected to fulfil, of those with an index. */
@@ -104,7 +105,7 @@ const isQuarantined = (subject: SubjectField, values: readonly string[]) =>
 /** The leading condition as its index has it. */
 function leadSql(
   { subject, operator, values }: Condition,
-  parameters: Record<string, string | number>,
+  parameters: Parameters,
 ): readonly [from: string, condition: string] {
   const [value = ''] = values;
   if (typeof subject !== 'string') {
@@ -125,7 +126,7 @@ function leadSql(
 function conditionSql(
   { subject, operator, values }: Condition,
   name: string,
-  parameters: Record<string, string | number>,
+  parameters: Parameters,
 ): string {
   if (typeof subject !== 'string') {
     parameters[`${name}name`] = subject.label;
@@ -150,7 +151,7 @@ function conditionSql(
   }
 }
 
-function list(name: string, values: readonly string[], parameters: Record<string, string | number>): string {
+function list(name: string, values: readonly string[], parameters: Parameters): string {
   return values
     .map((value, i) => {
       parameters[`${name}_${i}`] = value;

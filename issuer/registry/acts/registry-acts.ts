@@ -1,0 +1,164 @@
+import type { AuditEvent } from '../../audit.ts';
+import type { NewRevocation } from '../../revocation.ts';
+import type { ClientRecord, IssuedToken, Registry, RevocationRecorded, TokenRecorded } from '../registry.ts';
+import type { SigningKeyChange, SigningKeysChanged } from '../signing-key-registry.ts';
+import { apiKeyActs } from './api-keys.ts';
+import { auditReading, auditTrail } from './audit-events.ts';
+import { campaignActs } from './campaigns.ts';
+import { clientChangeActs } from './client-changes.ts';
+import { clients } from './clients.ts';
+import { enrollmentActs } from './enrollments.ts';
+import { jobActs } from './provisioning.ts';
+import { revocations } from './revocations.ts';
+import { secretActs } from './secret-acts.ts';
+import { signingKeys } from './signing-keys.ts';
+import type { Act } from './statement.ts';
+import type { Store } from './store.ts';
+import { templateActs } from './templates.ts';
+import { usedAssertions } from './used-assertions.ts';
+
+type RegistryActs = Omit<Registry, 'load' | 'isAvailable' | 'close' | 'onOtherRevocations'>;
+
+/** All acts of a registry on the store that keeps it. */
+export function registryActs(store: Store): RegistryActs {
+  const { read, write, record, lastActMs } = store;
+  const assertions = usedAssertions();
+
+  /** The revocation so that it hits all the client was issued so far; unset for no such client. */
+  function* reachingAll<One extends NewRevocation & { kind: 'client' }>(
+    revocation: One,
+  ): Act<One | undefined> {
+    const issuedAhead = yield* clients.issuedAhead(revocation.clientId);
+    if (issuedAhead === undefined) return undefined;
+    const lastIssued = Math.max(issuedAhead, Math.floor((yield* lastActMs()) / 1000));
+    const more = Math.max(0, lastIssued - revocation.atSeconds);
+    return {
+      ...revocation,
+      atSeconds: revocation.atSeconds + more,
+      expiresAtSeconds: revocation.expiresAtSeconds + more,
+    };
+  }
+
+  function* revokeClient(asked: NewRevocation & { kind: 'client' }, atMs: number): Act<boolean> {
+    const revocation = yield* reachingAll(asked);
+    if (revocation === undefined) return false;
+    yield* revocations.insert(revocation, atMs);
+    return true;
+  }
+
+  function* revoke(
+    asked: Exclude<NewRevocation, { kind: 'key' }>,
+    event: AuditEvent,
+  ): Act<RevocationRecorded> {
+    const revocation = asked.kind === 'client' ? yield* reachingAll(asked) : asked;
+    if (revocation === undefined) return { outcome: 'client_unknown' };
+    if (revocation.kind === 'issued_before' && revocation.clientId !== undefined) {
+      if ((yield* clients.issuedAhead(revocation.clientId)) === undefined) {
+        return { outcome: 'client_unknown' };
+      }
+    }
+    const already = yield* revocations.find(revocation);
+    if (already !== undefined) return { outcome: 'already', revocation: already };
+    yield* record(event);
+    return { outcome: 'recorded', revocation: yield* revocations.insert(revocation, event.atMs) };
+  }
+
+  function* changeKeys(change: SigningKeyChange): Act<SigningKeysChanged> {
+    const { revision, atMs, put, removed, revocation, events } = change;
+    const already = revocation && (yield* revocations.find(revocation));
+    if (already !== undefined) return { outcome: 'already', revocation: already };
+    if ((yield* signingKeys.revision()) !== revision) return { outcome: 'outdated' };
+    if (revocation !== undefined && !(yield* signingKeys.exists(revocation.keyId))) {
+      return { outcome: 'key_unknown' };
+    }
+    const setBackMs = Math.max(0, (yield* lastActMs()) - atMs);
+    const lasting = put.map((key) =>
+      key.publishedUntilMs === undefined
+        ? key
+        : { ...key, publishedUntilMs: key.publishedUntilMs + setBackMs },
+    );
+    yield* signingKeys.change(lasting, removed);
+    for (const event of events) yield* record(event);
+    const set = yield* signingKeys.set();
+    return {
+      outcome: 'changed',
+      set,
+      revocation: revocation && (yield* revocations.insert(revocation, atMs)),
+    };
+  }
+
+  function* recordToken(
+    { registration, revision, clientId }: ClientRecord,
+    { issuedAtSeconds, keyId, assertion }: IssuedToken,
+    event: AuditEvent,
+  ): Act<TokenRecorded> {
+    const isRevision = yield* clients.revision(registration);
+    if (isRevision === undefined) return { outcome: 'registration_ended' };
+    if (isRevision !== revision) return { outcome: 'registration_changed' };
+    if (keyId !== undefined && !(yield* signingKeys.isActive(keyId))) return { outcome: 'key_retired' };
+    const validFromSeconds = yield* revocations.validFrom(clientId, issuedAtSeconds);
+    if (validFromSeconds !== undefined) return { outcome: 'revoked_already', validFromSeconds };
+    if (assertion !== undefined) {
+      const [isUnused] = yield* assertions.use([assertion], Math.floor(event.atMs / 1000));
+      if (!isUnused) return { outcome: 'assertion_used' };
+    }
+    if (issuedAtSeconds * 1000 > event.atMs) yield* clients.setIssuedAhead(registration, issuedAtSeconds);
+    yield* record(event);
+    return { outcome: 'recorded' };
+  }
+
+  return {
+    findClient: (clientId) => read(() => clients.find(clientId)),
+    ...clientChangeActs(store, { revokeClient }),
+    ...apiKeyActs(store),
+    ...secretActs(store, { revokeClient }),
+    ...templateActs(store),
+    ...jobActs(store),
+    ...campaignActs(store),
+    ...enrollmentActs(store, { revokeClient }),
+    selectClients: (page) => read(() => clients.select(page)),
+    countClients: (page) => read(() => clients.count(page)),
+    listClients: ({ after = '', limit, filter }) => read(() => clients.list(after, limit, filter)),
+    createClient: (client, event) =>
+      write(function* () {
+        const [registration] = yield* clients.insert([client]);
+        if (registration === undefined) return false;
+        yield* record(event);
+        return true;
+      }),
+    deleteClient: (revocation, event, only) =>
+      write(function* () {
+        if (only !== undefined && (yield* clients.revision(only.registration)) !== only.revision)
+          return false;
+        if (!(yield* revokeClient(revocation, event.atMs))) return false;
+        yield* clients.remove(revocation.clientId);
+        yield* record(event);
+        return true;
+      }),
+    recordIssuedToken: (client, token, event) => write(() => recordToken(client, token, event)),
+    revoke: (revocation, event) => write(() => revoke(revocation, event)),
+    listRevocations: ({ after, nowSeconds, limit }) => read(() => revocations.list(after, nowSeconds, limit)),
+    isRevoked: (token) => read(() => revocations.hits(token)),
+    revocationMark: () => read(() => revocations.lastSequence()),
+    pruneRevocations: (nowSeconds) => write(() => revocations.prune(nowSeconds)),
+    recordEvent: (event) => write(() => record(event)),
+    listEvents: ({ after = 0, limit }) => read(() => auditReading.list(after, limit)),
+    searchEvents: (query) => read(() => auditReading.search(query)),
+    pruneEvents: (beforeMs, event) => write(() => auditTrail.prune(beforeMs, event, store)),
+    signingKeys: () => read(() => signingKeys.set()),
+    signingKeyRevision: () => read(() => signingKeys.revision()),
+    changeSigningKeys: (change) => store.writeOverwriting(() => changeKeys(change)),
+    counts: () =>
+      read(function* () {
+        return {
+          auditEvents: yield* auditReading.count(),
+          quarantinedClients: yield* clients.countQuarantined(),
+        };
+      }),
+    useAssertion: (assertion, nowSeconds) =>
+      write(function* () {
+        const [isUnused = false] = yield* assertions.use([assertion], nowSeconds);
+        return isUnused;
+      }),
+  };
+}

@@ -67,6 +67,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
   let isClosed = false;
   let readers = 0;
 
+  const stopListening = registry.onOtherRevocations(() => alarm.ring());
   const stopPolling = repeat(POLL_INTERVAL_MS, async () => {
     try {
       const mark = await registry.revocationMark();
@@ -166,6 +167,7 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     wake: () => alarm.ring(),
     async close() {
       isClosed = true;
+      stopListening();
       alarm.ring();
       await Promise.all([stopPolling(), stopPruning()]);
     },

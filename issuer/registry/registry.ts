@@ -167,6 +167,11 @@ export interface Registry
   isRevoked(token: RevocableToken): Promise<boolean>;
   /** A mark that each revocation changes, whichever process recorded it. */
   revocationMark(): Promise<number>;
+  /**
+   * Calls `listener` soon after another process has recorded a revocation, where the store can tell; what was missed is
+   * found by looking. What it gives back ends it.
+   */
+  onOtherRevocations(listener: () => void): () => void;
   /** Forgets some of the revocations that have expired; how many. 0 when none is left. */
   pruneRevocations(nowSeconds: number): Promise<number>;
   counts(): Promise<RegistryCounts>;

@@ -9,7 +9,7 @@ import type {
 } from '../secret-registry.ts';
 import { type Act, sql, type Value } from './statement.ts';
 
-interface SecretRow {
+export interface SecretRow {
   slot: number;
   secret_id: string;
   hash: Buffer;
@@ -108,12 +108,12 @@ function* freeSlot(registration: number, rows: readonly SecretRow[], atMs: numbe
 export const clientSecrets = {
   /** From old to new. */
   *ofClient(registration: number): Act<ClientSecret[]> {
-    return fromOldToNew(yield* ofClient.all(registration));
+    return secretsFromOldToNew(yield* ofClient.all(registration));
   },
   /** Those of each. */
   *ofEach(registrations: readonly number[]): Act<ClientSecret[][]> {
     const rows = yield* ofClient.allOfEach(registrations.map((registration) => [registration]));
-    return rows.map(fromOldToNew);
+    return rows.map(secretsFromOldToNew);
   },
   *contextOf(kid: Uint8Array): Act<OwnedContext | undefined> {
     const row = yield* ofKid.get(kid);
@@ -187,7 +187,9 @@ export const clientSecrets = {
   },
 };
 
-const fromOldToNew = (rows: readonly SecretRow[]) => rows.map(toSecret).sort(byAge);
+/** Secrets as the registry gives them. */
+export const secretsFromOldToNew = (rows: readonly SecretRow[]): ClientSecret[] =>
+  rows.map(toSecret).sort(byAge);
 
 const byAge = (a: ClientSecret, b: ClientSecret) => a.createdAtMs - b.createdAtMs;
 

@@ -38,7 +38,7 @@ type Parameters = Record<string, string | number>;
 const known = new Map<string, Statement<[Parameters], unknown>>();
 
 function statement<Row>(text: string): Statement<[Parameters], Row> {
-  const one = known.get(text) ?? sql<[Parameters], unknown>(text);
+  const one = known.get(text) ?? sql<[Parameters], unknown>(text, { isVarying: true });
   putBounded(known, text, one, MAX_PREPARED);
   return one as Statement<[Parameters], Row>;
 }

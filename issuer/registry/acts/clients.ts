@@ -73,7 +73,7 @@ const insertLabel = sql<[registration: number, name: string, value: string, clie
 // By the index that holds these and no others.
 const countQuarantined = sql<[], { clients: number }>(`
   SELECT count(*) AS clients
-  FROM (SELECT 1 AS one FROM clients WHERE quarantined_at_ms IS NOT NULL LIMIT ${MAX_COUNTED_CLIENTS}) AS some`);
+  FROM (SELECT 1 AS one FROM clients WHERE quarantined_at_ms IS NOT NULL LIMIT ${MAX_COUNTED_CLIENTS}) AS counted`);
 
 interface SelectorPage {
   readonly selector: Selector;

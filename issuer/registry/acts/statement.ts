@@ -18,6 +18,8 @@ export type Act<T> = Generator<Call, T, unknown>;
 /** A statement that each store understands: SQLite 3.39 or later, PostgreSQL 13 or later. */
 export interface Statement<V extends Values = never, Row = unknown> {
   readonly text: string;
+  /** Whether it is one of many that differ in their shape: then PostgreSQL does not keep it prepared. */
+  readonly isVarying: boolean;
   all(...values: V): Act<Row[]>;
   get(...values: V): Act<Row | undefined>;
   /** How many rows it changed. */
@@ -29,9 +31,13 @@ export interface Statement<V extends Values = never, Row = unknown> {
 }
 
 /** Columns of `Row` are text, numbers (of 64 bits: safe integers), bytes or null in each store. */
-export function sql<V extends Values = [], Row = Record<never, never>>(text: string): Statement<V, Row> {
+export function sql<V extends Values = [], Row = Record<never, never>>(
+  text: string,
+  { isVarying = false } = {},
+): Statement<V, Row> {
   const statement: Statement<V, Row> = {
     text,
+    isVarying,
     *all(...values) {
       return (yield { statement, want: 'rows', values }) as Row[];
     },
@@ -49,4 +55,10 @@ export function sql<V extends Values = [], Row = Record<never, never>>(text: str
     },
   };
   return statement;
+}
+
+/** An act that asks the store for nothing. */
+export function* settled<T>(value: T): Act<T> {
+  yield* [];
+  return value;
 }

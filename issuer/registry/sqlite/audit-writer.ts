@@ -1,4 +1,5 @@
 import { type AuditEnd, auditTrail, chained } from '../acts/audit-events.ts';
+import { settled } from '../acts/statement.ts';
 import type { Store } from '../acts/store.ts';
 
 export interface AuditWriter extends Pick<Store, 'record' | 'flushRecords' | 'lastActMs'> {
@@ -20,7 +21,7 @@ export function auditWriter(): AuditWriter {
       latestMs = Math.max(latestMs, event.atMs);
       known = end;
     },
-    *flushRecords() {},
+    flushRecords: () => settled(undefined),
     *lastActMs() {
       known ??= yield* auditTrail.end();
       return Math.max(latestMs, known.atMs);

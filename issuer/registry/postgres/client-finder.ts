@@ -1,0 +1,81 @@
+import type pg from 'pg';
+import { type SecretRow, secretsFromOldToNew } from '../acts/client-secrets.ts';
+import { type ClientRow, toClient } from '../acts/clients.ts';
+import type { ClientRecord } from '../registry.ts';
+import { asRegistryError } from './connection.ts';
+
+/** Clients one query finds. */
+const MAX_TOGETHER = 200;
+
+/** A client with one of its secrets; with NULL for those where it has none. */
+type JoinedRow = ClientRow & { [Name in keyof SecretRow as `secret_${Name}`]: SecretRow[Name] | null };
+
+const secretColumns = [
+  'slot',
+  'secret_id',
+  'hash',
+  'created_at_ms',
+  'made_until_ms',
+  'expires_at_ms',
+  'first_used_at_ms',
+  'last_used_at_ms',
+  'ends_on_succession',
+  'kid',
+  'encrypted_context',
+] as const satisfies readonly (keyof SecretRow)[];
+
+const findAll = `
+  SELECT clients.*, ${secretColumns.map((name) => `secret.${name} AS secret_${name}`).join(', ')}
+  FROM clients LEFT JOIN client_secrets AS secret ON secret.registration = clients.registration
+  WHERE clients.client_id = ANY ($1::text[])`;
+
+interface Waiting {
+  readonly clientId: string;
+  resolve(client: ClientRecord | undefined): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Finds clients as each token request needs one: those asked for within one turn of the event loop by one query, and
+ * each as it was at one moment, secrets and all.
+ */
+export function clientFinder(pool: pg.Pool): (clientId: string) => Promise<ClientRecord | undefined> {
+  let waiting: Waiting[] = [];
+
+  function flush(): void {
+    const all = waiting;
+    waiting = [];
+    for (let i = 0; i < all.length; i += MAX_TOGETHER) void findTogether(all.slice(i, i + MAX_TOGETHER));
+  }
+
+  async function findTogether(asked: readonly Waiting[]): Promise<void> {
+    try {
+      const values = [[...new Set(asked.map(({ clientId }) => clientId))]];
+      const { rows } = await pool.query<JoinedRow>({ name: 'fleetgate_clients', text: findAll, values });
+      const found = Map.groupBy(rows, ({ client_id }) => client_id);
+      for (const { clientId, resolve } of asked) resolve(clientOf(found.get(clientId)));
+    } catch (error) {
+      const reason = asRegistryError(error);
+      for (const { reject } of asked) reject(reason);
+    }
+  }
+
+  return (clientId) =>
+    new Promise((resolve, reject) => {
+      if (waiting.length === 0) setImmediate(flush);
+      waiting.push({ clientId, resolve, reject });
+    });
+}
+
+function clientOf(rows: readonly JoinedRow[] | undefined): ClientRecord | undefined {
+  const [row] = rows ?? [];
+  if (row === undefined || rows === undefined) return undefined;
+  const secrets = rows.filter(({ secret_slot }) => secret_slot !== null).map(secretOf);
+  return toClient(row, secretsFromOldToNew(secrets));
+}
+
+function secretOf(row: JoinedRow): SecretRow {
+  return Object.fromEntries(
+    secretColumns.map((name) => [name, row[`secret_${name}`]]),
+  ) as unknown as SecretRow;
+}

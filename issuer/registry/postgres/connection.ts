@@ -1,0 +1,111 @@
+import { FleetgateError } from '@fleetgate/shared';
+import pg from 'pg';
+
+/** Connections of one issuer. Ours: writing takes one, hearing of revocations another, the rest read. */
+const MAX_CONNECTIONS = 10;
+
+/** How long to wait for a connection, a new one or one that is free. */
+const CONNECT_TIMEOUT_MS = 5000;
+
+/** How long an act waits for its turn among all issuers. */
+const LOCK_TIMEOUT_MS = 5000;
+
+/** How long one statement may take, at the server; the client gives up a little later, also where no answer comes. */
+const STATEMENT_TIMEOUT_MS = 10_000;
+const QUERY_TIMEOUT_MS = 12_000;
+
+/** How long the server keeps the turn of an issuer that has gone silent. */
+const IDLE_IN_TRANSACTION_MS = 10_000;
+
+/** Default of `?schema=`. */
+const DEFAULT_SCHEMA = 'fleetgate';
+
+/** Ours: what needs no quotes, with room for the name of an app. */
+const schemaPattern = /^[a-z_][a-z0-9_]{0,30}$/;
+
+/** Where a registry is in PostgreSQL. */
+export interface PostgresPlace {
+  readonly connectionString: string;
+  /** All tables are in it; it is made where there is none. */
+  readonly schema: string;
+  /** For people: without user and password. */
+  readonly name: string;
+}
+
+/** Whether it names a PostgreSQL database, and not a file. */
+export const isPostgresUrl = (database: string): boolean => /^postgres(ql)?:\/\//.test(database);
+
+/**
+ * `postgres://user@host:port/database?schema=…`; what else is in the query is the driver's (`sslmode`, `sslrootcert`).
+ * @throws FleetgateError `config_invalid`; the message holds no password
+ */
+export function parsePostgresUrl(database: string): PostgresPlace {
+  if (!URL.canParse(database)) throw new FleetgateError('config_invalid', 'database is not a URL');
+  const url = new URL(database);
+  const schema = url.searchParams.get('schema') ?? DEFAULT_SCHEMA;
+  if (!schemaPattern.test(schema)) {
+    throw new FleetgateError(
+      'config_invalid',
+      `database: schema '${schema}' is not a name of lower-case letters, digits and _, 31 at most`,
+    );
+  }
+  url.searchParams.delete('schema');
+  return {
+    connectionString: url.href,
+    schema,
+    name: `postgres://${url.host}${url.pathname} (schema ${schema})`,
+  };
+}
+
+/** 64 bits as a number: none of ours goes beyond safe integers. */
+const int8 = 20;
+const types = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+    oid === int8 && format !== 'binary'
+      ? Number
+      : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+};
+
+function clientConfig({ connectionString, schema }: PostgresPlace): pg.ClientConfig {
+  return {
+    connectionString,
+    options: `-c search_path=${schema}`,
+    application_name: 'fleetgate',
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    lock_timeout: LOCK_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    types,
+  };
+}
+
+/** Connections to the database. One that fails is thrown away; who used it is told. */
+export function openPool(place: PostgresPlace): pg.Pool {
+  const pool = new pg.Pool({ ...clientConfig(place), max: MAX_CONNECTIONS, pipeline: true } as pg.PoolConfig);
+  // Of a connection that nobody uses at the moment there is nobody to tell; the next one is new.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
+}
+
+/** A connection for itself. */
+export const openClient = (place: PostgresPlace): pg.Client => new pg.Client(clientConfig(place));
+
+/** Any failure of the database as `registry_unavailable`; other errors as they are. */
+export function asRegistryError(error: unknown): unknown {
+  if (error instanceof FleetgateError || !(error instanceof Error)) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  return new FleetgateError(
+    'registry_unavailable',
+    `the registry does not answer (${code ?? 'connection lost'})`,
+    { cause: error },
+  );
+}
+
+/** Whether what was asked for was at fault, and not the database: data exceptions and violated constraints. */
+export function isOfAct(error: unknown): boolean {
+  const cause = error instanceof FleetgateError ? error.cause : undefined;
+  return cause instanceof pg.DatabaseError && /^2[23]/.test(cause.code ?? '');
+}

@@ -1,0 +1,48 @@
+import { FleetgateError } from '@fleetgate/shared';
+import type pg from 'pg';
+import { asRegistryError, type PostgresPlace } from './connection.ts';
+import { schema } from './schema.ts';
+
+/** Steps of the schema, by number: step n makes version n out of version n - 1. A published step is never edited. */
+const migrations: readonly string[] = [schema];
+
+/**
+ * Makes the schema, or brings it to the newest version. Of issuers that start at once one does, and the others wait.
+ * @throws FleetgateError `registry_schema_newer`, `registry_unavailable`
+ */
+export async function migrate(pool: pg.Pool, { schema: name, name: place }: PostgresPlace): Promise<void> {
+  let client: pg.PoolClient | undefined;
+  try {
+    client = await pool.connect();
+    await client.query('BEGIN');
+    // Also against one who makes the same schema at this moment.
+    await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [0x464c5447, name]);
+    const known = await client.query('SELECT 1 FROM pg_namespace WHERE nspname = $1', [name]);
+    if (known.rowCount === 0) await client.query(`CREATE SCHEMA ${name}`);
+    await client.query('CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)');
+    const { rows } = await client.query<{ version: number }>('SELECT version FROM schema_version');
+    const version = rows[0]?.version ?? 0;
+    if (version > migrations.length) {
+      throw new FleetgateError(
+        'registry_schema_newer',
+        `${place} has schema version ${version}, and this Fleetgate knows ${migrations.length}; use the newer Fleetgate`,
+      );
+    }
+    for (const step of migrations.slice(version)) await client.query(step);
+    if (version === 0) await client.query('INSERT INTO schema_version VALUES ($1)', [migrations.length]);
+    else await client.query('UPDATE schema_version SET version = $1', [migrations.length]);
+    await client.query('COMMIT');
+    client.release();
+  } catch (error) {
+    client?.release(true);
+    if (error instanceof FleetgateError) throw error;
+    throw new FleetgateError('registry_unavailable', `cannot open ${place} (${reasonOf(error)})`, {
+      cause: asRegistryError(error),
+    });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code ?? message;
+}

@@ -1,0 +1,90 @@
+import { FleetgateError } from '@fleetgate/shared';
+import { registryActs } from '../acts/registry-acts.ts';
+import { sql } from '../acts/statement.ts';
+import type { Store } from '../acts/store.ts';
+import { usedAssertions } from '../acts/used-assertions.ts';
+import type { Registry } from '../registry.ts';
+import { auditJournal } from './audit-journal.ts';
+import { clientFinder } from './client-finder.ts';
+import { asRegistryError, openPool, parsePostgresUrl } from './connection.ts';
+import { groupCommit } from './group-commit.ts';
+import { issuedTokens } from './issued-tokens.ts';
+import { migrate } from './migrations.ts';
+import { openRevocationAlarm } from './revocation-alarm.ts';
+import { runAct } from './run-act.ts';
+
+const probe = sql('SELECT registration FROM clients LIMIT 1');
+// Of the same value: it is written, and nothing is changed.
+const touch = sql('UPDATE act_clock SET latest_ms = latest_ms');
+
+/**
+ * The registry in a schema of a PostgreSQL database, which several issuers may share. Reads take a connection of the
+ * pool each; writes go through the group commit.
+ * @throws FleetgateError `config_invalid`, `registry_unavailable`, `registry_schema_newer`
+ */
+export async function openPostgresRegistry(database: string): Promise<Registry> {
+  const place = parsePostgresUrl(database);
+  const pool = openPool(place);
+  try {
+    await migrate(pool, place);
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+  const journal = auditJournal();
+  const commits = groupCommit(pool, journal);
+  const alarm = openRevocationAlarm(place);
+  const recordTogether = issuedTokens(journal, usedAssertions());
+  const findClient = clientFinder(pool);
+  let isClosed = false;
+
+  const open = async () => {
+    if (isClosed) throw new FleetgateError('registry_unavailable', 'the registry is closed');
+    return pool.connect();
+  };
+  const store: Store = {
+    async read(act) {
+      const client = await open().catch((error: unknown) => {
+        throw asRegistryError(error);
+      });
+      try {
+        const value = await runAct(client, act());
+        client.release();
+        return value;
+      } catch (error) {
+        client.release(true);
+        throw error;
+      }
+    },
+    write: commits.run,
+    writeOverwriting: commits.run,
+    record: journal.record,
+    flushRecords: journal.flushRecords,
+    lastActMs: journal.lastActMs,
+  };
+
+  return {
+    ...registryActs(store),
+    findClient,
+    recordIssuedToken: (client, token, event) =>
+      commits.runTogether(recordTogether, { client, token, event }),
+    onOtherRevocations: alarm.subscribe,
+    load: commits.load,
+    async isAvailable() {
+      try {
+        await store.read(() => probe.get());
+        if (commits.isFailing()) await commits.run(() => touch.run());
+        return true;
+      } catch {
+        return false;
+      }
+    },
+    async close() {
+      if (isClosed) return;
+      isClosed = true;
+      await commits.close();
+      await alarm.close();
+      await pool.end();
+    },
+  };
+}

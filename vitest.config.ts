@@ -1,7 +1,22 @@
+import { existsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
 // Sources, never dist: a stale dist would hide a mistake. Only the ssr conditions do it in vitest.
 const ssr = { resolve: { conditions: ['@fleetgate/source'] } };
+
+// What is about files of SQLite, apps, which have such, or the acts of one registry alone.
+const ofFiles = [
+  'test/issuer/{registry-sqlite,database-faults,backup,apps,group-commit,secret-registry,revocations.model}.test.ts',
+  // Look into the file beside the issuer, and have no way yet to look into PostgreSQL.
+  'test/issuer/{api-keys,audit,audit-chain,client-changes,coap,introspect-token,metrics,openapi}.test.ts',
+  'test/issuer/{private-key-jwt,request-log,request-rate,revocation-feed,revocations,revoke-token}.test.ts',
+  'test/issuer/{secrets,server,supertokens,supertokens-sdk}.test.ts',
+  'test/issuer/fleet/enrollment.test.ts',
+  'test/issuer/keys/{key-routes,signing-keys}.test.ts',
+];
+
+// With CI set a test is not skipped for want of a program.
+const hasPostgres = existsSync('/usr/lib/postgresql') || process.env['CI'] !== undefined;
 
 export default defineConfig({
   test: {
@@ -12,10 +27,25 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**'],
+          exclude: ['test/e2e/**', 'test/issuer/registry-postgres.test.ts'],
           testTimeout: 20_000,
         },
       },
+      ...(hasPostgres
+        ? [
+            {
+              ssr,
+              test: {
+                // The issuer's tests once more, with each registry in PostgreSQL instead of a file.
+                name: 'postgres',
+                include: ['test/issuer/**/*.test.ts'],
+                exclude: ofFiles,
+                globalSetup: './test/support/postgres-setup.ts',
+                testTimeout: 20_000,
+              },
+            },
+          ]
+        : []),
       {
         ssr,
         test: {

@@ -41,8 +41,9 @@ export function dataDirectory(path: string): DataDirectory {
   });
 }
 
-/** The SQLite file that `issuer.database` names. */
-export function databaseFile({ issuer }: Config, directory: DataDirectory): string {
+/** The registry that `issuer.database` names: a `postgres://` URL, or a file of SQLite. */
+export function configuredDatabase({ issuer }: Config, directory: DataDirectory): string {
+  if (!issuer.database.startsWith('sqlite:')) return issuer.database;
   const file = issuer.database.slice('sqlite:'.length);
   return isAbsolute(file) ? file : join(directory.path, file);
 }

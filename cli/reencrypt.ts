@@ -1,6 +1,6 @@
 import { reencryptSigningKeys } from '@fleetgate/issuer';
 import type { Config } from './config/schema.ts';
-import { type DataDirectory, databaseFile, refuseSecondProcess } from './data-directory.ts';
+import { configuredDatabase, type DataDirectory, refuseSecondProcess } from './data-directory.ts';
 import { keyEncryptionKey } from './key-encryption-key.ts';
 
 /**
@@ -15,7 +15,7 @@ export async function reencrypt(
   await refuseSecondProcess(directory);
   const used = keyEncryptionKey(config, directory);
   return reencryptSigningKeys({
-    databaseFile: databaseFile(config, directory),
+    database: configuredDatabase(config, directory),
     appsDirectory: directory.appsDirectory,
     from: 'keyEncryptionKey' in used ? { key: used.keyEncryptionKey } : { file: used.keyEncryptionKeyFile },
     to: { file: newKeyFile },

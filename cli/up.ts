@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import { type Policy, type RunningBroker, startBroker, type TrustedIssuer } from '@fleetgate/broker';
 import { prometheusObserver as brokerMetrics } from '@fleetgate/broker/metrics';
 import { type RunningIssuer, readOrCreateAdminKey, startIssuer } from '@fleetgate/issuer';
 import { prometheusObserver as issuerMetrics } from '@fleetgate/issuer/metrics';
+import { FleetgateError } from '@fleetgate/shared';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
@@ -11,8 +13,8 @@ import { issuerHttpOptions } from './config/issuer-http.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
 import {
+  configuredDatabase,
   type DataDirectory,
-  databaseFile,
   prepareDataDirectory,
   refuseSecondProcess,
   removeRuntime,
@@ -135,9 +137,9 @@ function openIssuer(
     http: issuerHttpOptions(issuer.http, issuerLog),
     ...(issuer.coap.enabled ? { coap: { host: issuer.coap.host, port: issuer.coap.port } } : {}),
     ...(issuer.url === undefined ? {} : { url: issuer.url }),
-    databaseFile: databaseFile(config, directory),
+    database: configuredDatabase(config, directory),
     ...keyEncryptionKey(config, directory),
-    appsDirectory: directory.appsDirectory,
+    ...appsDirectoryOf(config, directory),
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
     maxTokenLifetimeSeconds: issuer.max_token_lifetime_seconds,
     tokenClaims: issuer.token_claims,
@@ -154,6 +156,16 @@ function openIssuer(
     observer: issuerMetrics(metrics),
     log: issuerLog,
   });
+}
+
+/** Apps have files of their own beside that of the registry; there are none where it is shared. */
+function appsDirectoryOf({ issuer }: Config, { appsDirectory }: DataDirectory): { appsDirectory?: string } {
+  if (issuer.database.startsWith('sqlite:')) return { appsDirectory };
+  if (!existsSync(appsDirectory)) return {};
+  throw new FleetgateError(
+    'config_invalid',
+    `issuer.database is PostgreSQL, and ${appsDirectory} holds apps, which need SQLite: give each app an issuer with a schema of its own`,
+  );
 }
 
 /** What runs in the same process. */

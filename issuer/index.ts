@@ -12,8 +12,9 @@ export { type ReencryptOptions, reencryptSigningKeys } from './keys/reencrypt.ts
 export type { IssuerObserver, IssuerState, ObservedAct } from './observer.ts';
 export { type Issuer, openIssuer } from './open-issuer.ts';
 export type { HttpOptions, IssuerOptions, ResolvedOptions } from './options.ts';
+export { type AuditReader, openAuditReader } from './registry/audit-reader.ts';
+export { isPostgresUrl, parsePostgresUrl } from './registry/postgres/place.ts';
 export type { Registry } from './registry/registry.ts';
-export { type AuditReader, openAuditReader } from './registry/sqlite/audit-reader.ts';
 export { type BackupProgress, type BackupReport, backupDatabase } from './registry/sqlite/backup.ts';
 export { openSqliteRegistry } from './registry/sqlite/registry.ts';
 export { type NamedClients, type RestoreReport, restoreDatabase } from './registry/sqlite/restore.ts';

@@ -26,7 +26,7 @@ import { type AppFigures, observeRequests } from './observer.ts';
 import type { ResolvedOptions } from './options.ts';
 import { contextVault, noContexts } from './oscore-context.ts';
 import { ownTokens } from './own-token.ts';
-import { openSqliteRegistry } from './registry/sqlite/registry.ts';
+import { openRegistry } from './registry/open-registry.ts';
 import { createRequestRate } from './request-rate.ts';
 import { openRevocationFeed, type RevocationFeed } from './revocation-feed.ts';
 import { openRevocations, type Revocations } from './revocations.ts';
@@ -82,8 +82,8 @@ export async function openIssuer(
   issuerUrl: () => string,
   coapTokenEndpoint: () => string | undefined = () => undefined,
 ): Promise<Issuer> {
-  const { databaseFile, keyEncryptionKey, defaultAudience, log, now } = options;
-  const registry = await openSqliteRegistry(databaseFile);
+  const { database, keyEncryptionKey, defaultAudience, log, now } = options;
+  const registry = await openRegistry(database);
   try {
     const policy = options.keyRotation;
     let contexts = noContexts;

@@ -11,6 +11,7 @@ import type { TlsMaterial } from './http/tls.ts';
 import type { EncryptionKeySource } from './keys/key-encryption.ts';
 import type { RotationPolicy } from './keys/lifecycle.ts';
 import type { IssuerObserver } from './observer.ts';
+import { isPostgresUrl } from './registry/postgres/place.ts';
 import { defaultRequestLimits, type RequestLimits } from './request-rate.ts';
 import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
@@ -42,8 +43,8 @@ export interface IssuerOptions {
   readonly url?: string;
   /** Where the token endpoint is served over CoAP. Default: not at all, and no client can be registered for it. */
   readonly coap?: CoapOptions;
-  /** SQLite file; made, with mode 0600, if it is missing. */
-  readonly databaseFile: string;
+  /** File of SQLite, made, with mode 0600, if it is missing; or a `postgres://` URL, which several issuers may share. */
+  readonly database: string;
   /**
    * File, mode 0600, of the 32 bytes that encrypt the signing keys: as they are, or as base64. Made when it is missing
    * and the database is new. Either this or `keyEncryptionKey`.
@@ -51,7 +52,10 @@ export interface IssuerOptions {
   readonly keyEncryptionKeyFile?: string;
   /** Those bytes as base64, for who gets secrets by the environment. */
   readonly keyEncryptionKey?: string;
-  /** Directory of the apps (`/appid-<id>`), made with mode 0700. Default: none, and no app can be made. */
+  /**
+   * Directory of the apps (`/appid-<id>`), made with mode 0700; beside a file of SQLite only. Default: none, and no app
+   * can be made.
+   */
   readonly appsDirectory?: string;
   /** Lifetime of tokens of clients registered without one. Default 900. */
   readonly tokenLifetimeSeconds?: number;
@@ -97,7 +101,7 @@ const optionNames = [
   'http',
   'coap',
   'url',
-  'databaseFile',
+  'database',
   'keyEncryptionKeyFile',
   'keyEncryptionKey',
   'appsDirectory',
@@ -130,7 +134,7 @@ export interface ResolvedOptions {
   readonly http: HttpOptions;
   readonly coap: CoapOptions | undefined;
   readonly url: string | undefined;
-  readonly databaseFile: string;
+  readonly database: string;
   readonly keyEncryptionKey: EncryptionKeySource;
   readonly appsDirectory: string | undefined;
   readonly tokenLifetimeSeconds: number;
@@ -183,6 +187,9 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
   for (const [name, value] of Object.entries(limits)) {
     if (!(value > 0 && Number.isFinite(value))) invalid(`limits.${name} must be over 0`);
   }
+  if (options.appsDirectory !== undefined && isPostgresUrl(options.database)) {
+    invalid('apps need a registry in SQLite; give each an issuer with a schema of its own');
+  }
   const { auditRetentionDays = 365 } = options;
   if (!Number.isSafeInteger(auditRetentionDays) || auditRetentionDays < 0) {
     invalid('audit_retention_days must be a whole number, 0 to keep all');
@@ -203,7 +210,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     http: { ...options.http },
     coap: options.coap && { ...options.coap },
     url: options.url === undefined ? undefined : checkIssuerUrl(options.url),
-    databaseFile: options.databaseFile,
+    database: options.database,
     keyEncryptionKey: keySourceOf(options),
     appsDirectory: options.appsDirectory,
     tokenLifetimeSeconds,

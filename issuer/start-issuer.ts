@@ -61,9 +61,9 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
   try {
     const opened = await openApps({
       directory: resolved.appsDirectory,
-      open: (appId, databaseFile) =>
+      open: (appId, database) =>
         openIssuer(
-          { ...resolved, coap: undefined, databaseFile, log: log?.child({ app: appId }) },
+          { ...resolved, coap: undefined, database, log: log?.child({ app: appId }) },
           () => `${issuer.url()}${appPath(appId)}`,
         ),
       recordEvent: issuer.recordEvent,

@@ -113,7 +113,7 @@ async function registerDevices(directory: string): Promise<BenchDevice[]> {
     resolveOptions({
       http: { host: '127.0.0.1', port: 0 },
       coap: { host: '127.0.0.1', port: 0 },
-      databaseFile: join(directory, 'fleetgate.db'),
+      database: join(directory, 'fleetgate.db'),
       keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
     }),
     () => 'http://127.0.0.1',

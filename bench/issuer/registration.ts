@@ -9,8 +9,8 @@ import type { BenchAuth } from './goals.ts';
 const BATCH = 10_000;
 
 /** Registers clients 0 to `count - 1`, as a fleet that runs has them: each secret was used before. */
-export async function registerClients(databaseFile: string, count: number, auth: BenchAuth): Promise<void> {
-  const database = await openDatabase(databaseFile);
+export async function registerClients(file: string, count: number, auth: BenchAuth): Promise<void> {
+  const database = await openDatabase(file);
   const run = actRunner(database);
   const nowMs = Date.now();
   const clientOf = (n: number) => ({

@@ -44,7 +44,7 @@ async function startFleetgate({
   const { port, url, coapUrl } = await startIssuer({
     http: { host: '127.0.0.1', port: 0 },
     ...(hasCoap ? { coap: { host: '127.0.0.1', port: 0 } } : {}),
-    databaseFile: join(directory, 'fleetgate.db'),
+    database: join(directory, 'fleetgate.db'),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
     tokenLifetimeSeconds: LIFETIME,
     signingAlgorithm,

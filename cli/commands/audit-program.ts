@@ -139,7 +139,7 @@ async function withSource<T>(flags: ConnectionOptions, use: (source: AuditSource
   try {
     return await use(source);
   } finally {
-    source.close();
+    await source.close();
   }
 }
 

@@ -33,7 +33,7 @@ export interface AuditFilter {
 export interface AuditSource {
   /** What was asked for, from after the event of that number on. */
   events(filter: AuditFilter, after?: number): AsyncGenerator<AuditEventView>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Events of one request; the API's own limit. */
@@ -45,14 +45,14 @@ const PAGE_SIZE = 1000;
  */
 export async function openAuditSource(options: ConnectionOptions): Promise<AuditSource> {
   if (options.adminUrl !== undefined) return apiSource(options);
-  const { file } = databaseOf(options);
-  if (!existsSync(file)) {
+  const { database, isFile } = databaseOf(options);
+  if (isFile && !existsSync(database)) {
     throw new FleetgateError(
       'registry_unavailable',
-      `there is no database ${file}; name the data directory with --data, or a running issuer with --admin-url`,
+      `there is no database ${database}; name the data directory with --data, or a running issuer with --admin-url`,
     );
   }
-  return databaseSource(file);
+  return databaseSource(database);
 }
 
 function apiSource(options: ConnectionOptions): AuditSource {
@@ -72,14 +72,14 @@ function apiSource(options: ConnectionOptions): AuditSource {
         cursor = page.next_cursor;
       } while (cursor !== undefined);
     },
-    close: () => undefined,
+    close: async () => undefined,
   };
 }
 
-async function databaseSource(file: string): Promise<AuditSource> {
+async function databaseSource(database: string): Promise<AuditSource> {
   // Loaded here: the other commands start without a database.
   const { openAuditReader, toAuditView } = await import('@fleetgate/issuer');
-  const reader = openAuditReader(file);
+  const reader = await openAuditReader(database);
   return {
     async *events(filter, after) {
       let next = after;

@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { refuseSecondProcess } from '../data-directory.ts';
 import { type Format, formatJson, formatRecord } from '../output.ts';
 import type { ConnectionOptions } from './connection.ts';
-import { databaseOf } from './database.ts';
+import { databaseFileOf } from './database.ts';
 import { formatOption } from './format-option.ts';
 
 interface Flags extends Pick<ConnectionOptions, 'config' | 'data' | 'app'> {
@@ -70,7 +70,7 @@ Example:
   fleetgate restore --data ./fleet fleet-monday.db`,
     )
     .action(async (backup: string, flags: Flags) => {
-      const { file, directory } = databaseOf(flags);
+      const { file, directory } = databaseFileOf(flags);
       await refuseSecondProcess(directory);
       const { restoreDatabase } = await import('@fleetgate/issuer');
       const { restoreNotes, restoreView } = await import('./restore-report.ts');
@@ -93,7 +93,7 @@ Example:
 }
 
 function existing(flags: Flags) {
-  const found = databaseOf(flags);
+  const found = databaseFileOf(flags);
   if (existsSync(found.file)) return found;
   throw new FleetgateError(
     'registry_unavailable',

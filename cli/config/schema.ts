@@ -46,9 +46,10 @@ const issuer = Type.Object(
       { ...closed, default: {} },
     ),
     database: Type.String({
-      pattern: '^sqlite:.+',
+      pattern: '^(sqlite:.+|postgres(ql)?://.+)',
       default: 'sqlite:fleetgate.db',
-      description: 'registry; a relative path is in the data directory',
+      description:
+        'registry: `sqlite:FILE`, a relative path being in the data directory, or `postgres://USER@HOST:PORT/DATABASE?schema=NAME`, which several issuers may share',
     }),
     token_lifetime_seconds: Type.Integer({
       minimum: 1,

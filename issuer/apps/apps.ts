@@ -34,7 +34,7 @@ export interface Apps {
 export interface AppsOptions {
   /** Made with mode 0700; unset where the issuer has no place for apps. */
   readonly directory: string | undefined;
-  readonly open: (appId: string, databaseFile: string) => Promise<Issuer>;
+  readonly open: (appId: string, database: string) => Promise<Issuer>;
   /** Records an act on an app, in the audit trail of the default one. */
   readonly recordEvent: (event: AuditEvent) => Promise<void>;
   /** Settles when no request to the app is in flight; none is to come. */

@@ -5,13 +5,14 @@ import { APP_DATABASE, openAppFiles } from '../apps/app-files.ts';
 import { auditEvent, issuerActor } from '../audit.ts';
 import { groupKeyLabel } from '../fleet/enrollments.ts';
 import { contextLabel, type StoredContext } from '../oscore-context.ts';
+import { openRegistry } from '../registry/open-registry.ts';
+import { isPostgresUrl } from '../registry/postgres/place.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { StoredSigningKey } from '../registry/signing-key-registry.ts';
-import { openSqliteRegistry } from '../registry/sqlite/registry.ts';
 import { type EncryptionKeySource, type KeyEncryption, openKeyEncryption } from './key-encryption.ts';
 
 export interface ReencryptOptions {
-  readonly databaseFile: string;
+  readonly database: string;
   /** Those of the apps in it are encrypted under the same key. */
   readonly appsDirectory?: string;
   /** The key in use. */
@@ -29,14 +30,15 @@ export interface ReencryptOptions {
  *   `registry_schema_newer`
  */
 export async function reencryptSigningKeys(options: ReencryptOptions): Promise<number> {
-  const { databaseFile, appsDirectory, now = Date.now } = options;
+  const { database, appsDirectory, now = Date.now } = options;
   const from = openKeyEncryption(options.from, true);
   const to = openKeyEncryption(options.to, false);
   let reencrypted = 0;
-  for (const file of [databaseFile, ...appDatabases(appsDirectory)]) {
+  for (const file of [database, ...appDatabases(appsDirectory)]) {
     // Opening makes a database; a misspelled name must not.
-    if (!existsSync(file)) throw new FleetgateError('registry_unavailable', `there is no database ${file}`);
-    const registry = await openSqliteRegistry(file);
+    if (!isPostgresUrl(file) && !existsSync(file))
+      throw new FleetgateError('registry_unavailable', `there is no database ${file}`);
+    const registry = await openRegistry(file);
     try {
       const encryptions = { from, to, atMs: now() };
       reencrypted += await reencryptKeys(registry, encryptions);

@@ -31,8 +31,8 @@ const never = new AbortController().signal;
 const nothing = Buffer.alloc(0);
 
 /** Tokens issued so far, by the trail. */
-function issued({ databaseFile }: CoapFixture): number {
-  const database = new Sqlite(databaseFile, { readonly: true });
+function issued({ database: file }: CoapFixture): number {
+  const database = new Sqlite(file, { readonly: true });
   try {
     const sql = "SELECT count(*) FROM audit WHERE action = 'token.issue' AND result = 'ok'";
     return database.prepare<[], number>(sql).pluck().get() ?? 0;

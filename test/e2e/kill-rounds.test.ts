@@ -147,7 +147,7 @@ function checkDatabase({ secrets, deleted, doubtful, revokedTokens }: Answered, 
 /** The trail is whole, and what is registered and revoked is what it says was done. */
 async function checkTrail({ issuedTokens }: Answered): Promise<void> {
   const file = join(data.path, 'fleetgate.db');
-  const reader = openAuditReader(file);
+  const reader = await openAuditReader(file);
   const database = new Sqlite(file, { readonly: true });
   try {
     const told = { clients: new Set<string>(), revoked: new Set<string>(), issued: new Set<string>() };
@@ -170,7 +170,7 @@ async function checkTrail({ issuedTokens }: Answered): Promise<void> {
     );
     expect([...issuedTokens].filter((jti) => !told.issued.has(jti))).toEqual([]);
   } finally {
-    reader.close();
+    await reader.close();
     database.close();
   }
 }

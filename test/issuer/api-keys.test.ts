@@ -34,7 +34,7 @@ async function refused(response: Response, status: number, code: string): Promis
   return String(body['detail']);
 }
 function rows<Row>(sql: string): Row[] {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => {
     database.close();
   });
@@ -256,7 +256,7 @@ test('what is no key of ours is refused alike: another prefix, a hash, the empty
 
 test('while the database cannot be written, who only reads is still let in', async () => {
   const apiKey = await make('ci', 'auditor');
-  const other = new Sqlite(fixture.databaseFile);
+  const other = new Sqlite(fixture.database);
   onTestFinished(() => {
     other.close();
   });

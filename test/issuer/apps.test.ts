@@ -281,7 +281,7 @@ test('the audit trail of the default app has what was done to apps, also what wa
   await fixture.call('POST', '/v1/apps', { app_id: 'A\n' });
   await app.register({ client_id: 'sensor-1' });
   await fixture.call('DELETE', '/v1/apps/a');
-  const acts = await auditOf(fixture.databaseFile);
+  const acts = await auditOf(fixture.database);
   expect(acts.filter(([, action]) => !String(action).startsWith('key.'))).toEqual([
     ['admin:default', 'app.create', 'a', 'ok'],
     ['admin:default', 'app.create', 'a', 'registry_conflict'],

@@ -9,7 +9,7 @@ import type { ChainedEvent } from '../../issuer/audit-trail.ts';
 import { type ChainVerdict, type VerifyOptions, verifyChain } from '../../issuer/audit-verify.ts';
 import { fromAuditView, toAuditView } from '../../issuer/audit-wire.ts';
 import type { Registry } from '../../issuer/registry/registry.ts';
-import { openAuditReader } from '../../issuer/registry/sqlite/audit-reader.ts';
+import { openSqliteAuditReader } from '../../issuer/registry/sqlite/audit-reader.ts';
 import { migrations } from '../../issuer/registry/sqlite/migrations.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 import { temporaryDirectory } from '../support/issuer-fixture.ts';
@@ -276,7 +276,7 @@ test.each([null, [], {}, 'x', { sequence: 1 }, { ...toAuditView(chained()), at: 
 
 test('the trail is read from the file while the issuer writes it', async () => {
   await record(2);
-  const reader = openAuditReader(file);
+  const reader = openSqliteAuditReader(file);
   onTestFinished(() => reader.close());
   expect((await reader.search({ limit: 10 })).events).toHaveLength(2);
   await record(1);

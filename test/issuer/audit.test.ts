@@ -26,7 +26,7 @@ interface Row {
 }
 
 function rows(): Row[] {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => {
     database.close();
   });
@@ -131,7 +131,7 @@ test('each of many concurrent tokens has its row when it is answered', async () 
 
 test('while nothing can be recorded no token is issued and no client made: 503, and it recovers', async () => {
   const client = await fixture.register({ client_id: 'a' });
-  const other = new Sqlite(fixture.databaseFile);
+  const other = new Sqlite(fixture.database);
   onTestFinished(() => {
     other.close();
   });

@@ -5,7 +5,7 @@ import Sqlite from 'better-sqlite3';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { auditEvent } from '../../issuer/audit.ts';
 import { verifyChain } from '../../issuer/audit-verify.ts';
-import { openAuditReader } from '../../issuer/registry/sqlite/audit-reader.ts';
+import { openSqliteAuditReader } from '../../issuer/registry/sqlite/audit-reader.ts';
 import { backupDatabase } from '../../issuer/registry/sqlite/backup.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 import { restoreDatabase } from '../../issuer/registry/sqlite/restore.ts';
@@ -26,7 +26,7 @@ beforeEach(async () => {
   backup = join(fixture.directory, 'backup.db');
 });
 
-const takeBackup = () => backupDatabase(fixture.databaseFile, backup);
+const takeBackup = () => backupDatabase(fixture.database, backup);
 
 interface Token {
   text: string;
@@ -46,8 +46,8 @@ const revoke = async (body: object) =>
 /** Stops the issuer, restores, and opens what is there then. */
 async function restored(nowMs = Date.now()) {
   await fixture.issuer.close();
-  const report = await restoreDatabase(backup, fixture.databaseFile, nowMs);
-  const registry = await openSqliteRegistry(fixture.databaseFile);
+  const report = await restoreDatabase(backup, fixture.database, nowMs);
+  const registry = await openSqliteRegistry(fixture.database);
   onTestFinished(() => registry.close());
   const isRevoked = ({ text }: Token) => {
     const [header = '', payload = ''] = text.split('.');
@@ -59,7 +59,7 @@ async function restored(nowMs = Date.now()) {
 }
 
 async function trail(file: string) {
-  const reader = openAuditReader(file);
+  const reader = openSqliteAuditReader(file);
   onTestFinished(() => reader.close());
   const { events } = await reader.search({ limit: 1000 });
   const verdict = await verifyChain(
@@ -87,7 +87,7 @@ test('a backup taken while tokens are issued is one whole private file with a tr
       tokens += 1;
     }
   })();
-  const report = await backupDatabase(fixture.databaseFile, backup, () => {
+  const report = await backupDatabase(fixture.database, backup, () => {
     steps += 1;
   });
   isDone = true;
@@ -115,13 +115,13 @@ test('a backup replaces the one before, and leaves it when it fails', async () =
 });
 
 test('neither the database itself nor a place that is no file is written to', async () => {
-  for (const target of [fixture.databaseFile, fixture.directory]) {
-    await expect(backupDatabase(fixture.databaseFile, target)).rejects.toMatchObject({
+  for (const target of [fixture.database, fixture.directory]) {
+    await expect(backupDatabase(fixture.database, target)).rejects.toMatchObject({
       code: 'backup_failed',
     });
   }
   const nowhere = join(fixture.directory, 'missing', 'backup.db');
-  await expect(backupDatabase(fixture.databaseFile, nowhere)).rejects.toMatchObject({
+  await expect(backupDatabase(fixture.database, nowhere)).rejects.toMatchObject({
     code: 'backup_failed',
   });
   expect((await fixture.call('GET', '/v1/clients')).status).toBe(200);
@@ -236,7 +236,7 @@ test('the trail goes on from that of the backup with the restore, which names wh
   const { checkpoint } = await takeBackup();
   await fixture.register({ client_id: 'a' });
   const { report } = await restored();
-  const { events, verdict } = await trail(fixture.databaseFile);
+  const { events, verdict } = await trail(fixture.database);
   const replaced = await trail(report.asideFile as string);
   const last = replaced.verdict.isIntact ? replaced.verdict.last : undefined;
   expect(verdict).toMatchObject({ isIntact: true });
@@ -250,7 +250,7 @@ test('the trail goes on from that of the backup with the restore, which names wh
 
 test.each<[string, 'nothing' | 'some', () => Promise<void>]>([
   ['is missing', 'nothing', () => removeDatabase()],
-  ['is damaged', 'nothing', () => writeFile(fixture.databaseFile, randomBytes(20_000))],
+  ['is damaged', 'nothing', () => writeFile(fixture.database, randomBytes(20_000))],
   [
     'is another, started anew',
     'some',
@@ -270,14 +270,14 @@ test.each<[string, 'nothing' | 'some', () => Promise<void>]>([
   const { report, registry, isRevoked } = await restored(nowMs);
   expect(report).toMatchObject({ known, revokedBefore: Math.floor(nowMs / 1000) + 1 });
   expect(await isRevoked(token)).toBe(true);
-  const { events, verdict } = await trail(fixture.databaseFile);
+  const { events, verdict } = await trail(fixture.database);
   expect(verdict.isIntact).toBe(true);
   expect(events.slice(-2).map(({ action }) => action)).toEqual(['database.restore', 'issued_before.revoke']);
   expect(await registry.findClient('a')).toBeDefined();
 });
 
 async function removeDatabase(): Promise<void> {
-  for (const suffix of ['', '-wal', '-shm']) await rm(`${fixture.databaseFile}${suffix}`, { force: true });
+  for (const suffix of ['', '-wal', '-shm']) await rm(`${fixture.database}${suffix}`, { force: true });
 }
 
 test('the client of a restored database gets tokens again at once', async () => {
@@ -285,7 +285,7 @@ test('the client of a restored database gets tokens again at once', async () => 
   await takeBackup();
   await fixture.issuer.close();
   await removeDatabase();
-  await restoreDatabase(backup, fixture.databaseFile, Date.now());
+  await restoreDatabase(backup, fixture.database, Date.now());
   const again = await startIssuer(issuerOptions(fixture.directory));
   onTestFinished(() => again.close());
   const response = await fetch(`${again.url}/oauth/token`, {
@@ -302,7 +302,7 @@ test('the client of a restored database gets tokens again at once', async () => 
 test('nothing is restored over a database that a process has open', async () => {
   await takeBackup();
   await fixture.register({ client_id: 'a' });
-  const restoring = restoreDatabase(backup, fixture.databaseFile, Date.now());
+  const restoring = restoreDatabase(backup, fixture.database, Date.now());
   await expect(restoring).rejects.toMatchObject({ code: 'data_directory_in_use' });
   expect((await fixture.call('GET', '/v1/clients/a')).status).toBe(200);
 });
@@ -317,13 +317,13 @@ test.each<[string, string, () => Promise<void>]>([
   await takeBackup();
   await damage();
   await fixture.issuer.close();
-  const before = await readFile(fixture.databaseFile);
-  const restoring = restoreDatabase(backup, fixture.databaseFile, Date.now());
+  const before = await readFile(fixture.database);
+  const restoring = restoreDatabase(backup, fixture.database, Date.now());
   await expect(restoring).rejects.toMatchObject({
     code: expect.stringMatching(`${code}|registry_unavailable`),
   });
-  expect((await readFile(fixture.databaseFile)).equals(before)).toBe(true);
-  expect(await readdir(dirname(fixture.databaseFile))).not.toContainEqual(expect.stringContaining('restore'));
+  expect((await readFile(fixture.database)).equals(before)).toBe(true);
+  expect(await readdir(dirname(fixture.database))).not.toContainEqual(expect.stringContaining('restore'));
 });
 
 async function foreign(): Promise<void> {
@@ -350,6 +350,6 @@ test('a backup of an older schema is brought to the newest as it is restored', a
   await copyFile(backup, `${backup}.old`);
   const { registry } = await restored();
   await registry.recordEvent(auditEvent({ atMs: 1, actor: 'issuer', action: 'key.activate' }));
-  expect((await trail(fixture.databaseFile)).verdict).toMatchObject({ isIntact: true });
+  expect((await trail(fixture.database)).verdict).toMatchObject({ isIntact: true });
   expect((await readFile(backup)).equals(await readFile(`${backup}.old`))).toBe(true);
 });

@@ -20,7 +20,7 @@ async function refused(response: Response, status: number, code: string): Promis
   return String(body['detail']);
 }
 function audited(): unknown[] {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => {
     database.close();
   });

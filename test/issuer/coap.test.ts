@@ -57,7 +57,7 @@ async function asker(clientId: string) {
 }
 
 function rows<Row>(sql: string): Row[] {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   try {
     return database.prepare<[], Row>(sql).all();
   } finally {
@@ -295,9 +295,9 @@ test('an agent whose credentials file gets another context goes on with that', a
 test('contexts are encrypted under another key with the signing keys, and under that alone they are good', async () => {
   const devices = await Promise.all(['sensor-1', 'sensor-2', 'sensor-3'].map((id) => fixture.device(id)));
   await fixture.issuer.close();
-  const { directory, databaseFile } = fixture;
+  const { directory, database } = fixture;
   const newKeyFile = join(directory, 'new.key');
-  const keys = { databaseFile, from: { file: fixture.keyFile }, to: { file: newKeyFile } };
+  const keys = { database, from: { file: fixture.keyFile }, to: { file: newKeyFile } };
   // Two signing keys and three contexts; and none again.
   expect([await reencryptSigningKeys(keys), await reencryptSigningKeys(keys)]).toEqual([5, 0]);
   const again = await startIssuer(

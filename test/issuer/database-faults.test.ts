@@ -14,7 +14,7 @@ beforeEach(async () => {
 const ready = async () => (await fetch(`${fixture.issuer.url}/readyz`)).status;
 
 function another(): Sqlite.Database {
-  const database = new Sqlite(fixture.databaseFile);
+  const database = new Sqlite(fixture.database);
   onTestFinished(() => void database.close());
   return database;
 }
@@ -63,7 +63,7 @@ test('a lock that another process lets go within a second delays an act and refu
 });
 
 test('a registry that is closed while another process keeps the lock refuses what waits, and does not hang', async () => {
-  const registry = await openSqliteRegistry(fixture.databaseFile);
+  const registry = await openSqliteRegistry(fixture.database);
   another().exec('BEGIN IMMEDIATE');
   const event = auditEvent({ atMs: 1, actor: 'issuer', action: 'key.activate' });
   const waiting = expect(registry.recordEvent(event)).rejects.toMatchObject({ code: 'registry_unavailable' });
@@ -77,12 +77,12 @@ test('a damaged database is answered with 503 and said by readyz, and a mended o
     await fixture.register({ client_id: `c${i}`, metadata: { filler } });
   }
   another().pragma('wal_checkpoint(TRUNCATE)');
-  const whole = await readFile(fixture.databaseFile);
+  const whole = await readFile(fixture.database);
   const damaged = Buffer.from(whole);
   // All but the first pages, which are always read from memory.
   damaged.fill(0, 16 * 4096);
   const write = async (content: Buffer) => {
-    const handle = await open(fixture.databaseFile, 'r+');
+    const handle = await open(fixture.database, 'r+');
     await handle.write(content, 0, content.length, 0);
     await handle.close();
   };

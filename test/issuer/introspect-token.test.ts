@@ -52,7 +52,7 @@ const activeAnswer = () => {
   return { active: true, token_type: 'Bearer', client_id, scope, exp, iat, nbf, sub, aud, iss, jti };
 };
 const audit = () => {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => void database.close());
   return database
     .prepare<[], { actor: string; target: string | null; result: string; token_id: string | null }>(
@@ -210,7 +210,7 @@ describe('is inactive and nothing more', () => {
     expect(await introspected(client, access_token)).toEqual(inactive);
     const { startIssuer } = await import('@fleetgate/issuer');
     const other = await startIssuer({
-      databaseFile: fixture.databaseFile,
+      database: fixture.database,
       keyEncryptionKeyFile: fixture.keyFile,
       now: () => nowMs,
       http: { host: '127.0.0.1', port: 0 },
@@ -299,7 +299,7 @@ describe('is refused', () => {
   });
 
   test('who asks while the registry is away, with 503 and not as inactive', async () => {
-    const other = new Sqlite(fixture.databaseFile);
+    const other = new Sqlite(fixture.database);
     onTestFinished(() => void other.close());
     other.exec('ALTER TABLE revocations RENAME TO away');
     const response = await ask({ ...credentials(client), token });

@@ -118,7 +118,7 @@ function connectTo(file: string): Sqlite.Database {
 test('whether the key that signs next is published', async () => {
   const { fixture, scrape } = await start();
   expect((await scrape()).value('fleetgate_signing_key_next_published')).toBe(1);
-  const database = connectTo(fixture.databaseFile);
+  const database = connectTo(fixture.database);
   database.exec(
     "DELETE FROM signing_keys WHERE state = 'next'; UPDATE signing_key_revision SET revision = revision + 1",
   );
@@ -144,7 +144,7 @@ test('an app that is out of order is counted and says so itself, and the default
 test('acts, the commits they share, and those that wait while another process holds the lock', async () => {
   const { fixture, scrape } = await start();
   const before = await scrape();
-  const database = connectTo(fixture.databaseFile);
+  const database = connectTo(fixture.database);
   database.exec('BEGIN IMMEDIATE');
   const made = Promise.all(['a', 'b', 'c'].map((client_id) => fixture.register({ client_id })));
   // The issuer has acts of its own at the start.

@@ -342,7 +342,7 @@ test('the audit has why a proof was refused, and nothing of it', async () => {
   await ask(text);
   await ask(text);
   await ask(assertion({}, clientKeyPair('ES256')));
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   const rows = database.prepare("SELECT target, result FROM audit WHERE action = 'token.issue'").raw().all();
   const everything = JSON.stringify(database.prepare('SELECT * FROM audit').all());
   database.close();

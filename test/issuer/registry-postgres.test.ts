@@ -1,18 +1,13 @@
-import { afterAll, beforeAll } from 'vitest';
+import { inject } from 'vitest';
 import { openPostgresRegistry } from '../../issuer/registry/postgres/registry.ts';
-import { type Postgres, startPostgres } from '../support/postgres.ts';
 import { fleetContract } from './fleet-registry-contract.ts';
 import { apiKeysContract } from './registry-api-keys.ts';
 import { clientChangesContract } from './registry-client-changes.ts';
 import { registryContract } from './registry-contract.ts';
+import { secretRegistryContract } from './secret-registry-contract.ts';
 import { signingKeyContract } from './signing-key-contract.ts';
 
-let postgres: Postgres;
-
-beforeAll(async () => {
-  postgres = await startPostgres();
-});
-afterAll(() => postgres.stop());
+let schemas = 0;
 
 for (const contract of [
   registryContract,
@@ -20,9 +15,11 @@ for (const contract of [
   apiKeysContract,
   signingKeyContract,
   fleetContract,
+  secretRegistryContract,
 ]) {
   contract('PostgreSQL', async () => {
-    const url = postgres.url();
+    schemas += 1;
+    const url = `${inject('postgres')}?schema=contract_${schemas}`;
     const registry = await openPostgresRegistry(url);
     const opened = [registry];
     const openAnother = async () => {

@@ -133,7 +133,7 @@ describe('over HTTP', () => {
   }
 
   const rows = (fixture: IssuerFixture) => {
-    const database = new Sqlite(fixture.databaseFile, { readonly: true });
+    const database = new Sqlite(fixture.database, { readonly: true });
     onTestFinished(() => void database.close());
     return database
       .prepare("SELECT result, target, address FROM audit WHERE action = 'token.issue'")
@@ -226,7 +226,7 @@ describe('over HTTP', () => {
         await response.arrayBuffer();
       }
       expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(60);
-      const database = new Sqlite(fixture.databaseFile, { readonly: true });
+      const database = new Sqlite(fixture.database, { readonly: true });
       onTestFinished(() => void database.close());
       const { count } = database
         .prepare('SELECT count(*) AS count FROM audit WHERE action = ?')

@@ -78,7 +78,7 @@ describe('a reader', () => {
 
   test.each([0, 1, 199, 200, 201, 400])('is told ready once, after %d revocations', async (count) => {
     const fixture = await issuerFixture();
-    insertTokens(fixture.databaseFile, count);
+    insertTokens(fixture.database, count);
     const reader = await open(fixture);
     expect(await reader.untilReady()).toHaveLength(count);
     await revokeToken(fixture, 'last');
@@ -109,7 +109,7 @@ describe('a reader', () => {
     const fixture = await issuerFixture();
     const reader = await open(fixture);
     await reader.untilReady();
-    const other = await openSqliteRegistry(fixture.databaseFile);
+    const other = await openSqliteRegistry(fixture.database);
     onTestFinished(() => other.close());
     for (const tokenId of ['j1', 'j2', 'j3']) {
       const expiresAtSeconds = Math.ceil(Date.now() / 1000) + 60;
@@ -210,7 +210,7 @@ describe('a reader', () => {
     // Long enough for the other reader, which shares this process with the server.
     const fixture = await issuerFixture({ log, revocationFeed: { drainTimeoutSeconds: 2 } });
     // More than the buffers of both ends hold.
-    insertTokens(fixture.databaseFile, 60_000, 'x'.repeat(250));
+    insertTokens(fixture.database, 60_000, 'x'.repeat(250));
     const token = await feedToken(fixture);
     const socket = connect(fixture.issuer.port, '127.0.0.1');
     onTestFinished(() => void socket.destroy());
@@ -236,7 +236,7 @@ describe('a reader', () => {
 
   test('that reads nothing does not hold up a stop', async () => {
     const fixture = await issuerFixture();
-    insertTokens(fixture.databaseFile, 60_000, 'x'.repeat(250));
+    insertTokens(fixture.database, 60_000, 'x'.repeat(250));
     const token = await feedToken(fixture);
     const socket = connect(fixture.issuer.port, '127.0.0.1');
     onTestFinished(() => void socket.destroy());
@@ -257,7 +257,7 @@ describe('a reader', () => {
     const token = await feedToken(fixture);
     const reader = await openAs(fixture, token);
     await reader.untilReady();
-    const other = new Sqlite(fixture.databaseFile);
+    const other = new Sqlite(fixture.database);
     onTestFinished(() => void other.close());
     other.exec('ALTER TABLE revocations RENAME TO away');
     await reader.ended();
@@ -350,7 +350,7 @@ describe('in the same process', () => {
 
   test('a subscriber is told what was revoked before, that it is current, and each as it happens', async () => {
     const { fixture, told, states, subscribe } = await opened();
-    insertTokens(fixture.databaseFile, 450);
+    insertTokens(fixture.database, 450);
     subscribe();
     expect(told).toEqual([]);
     await expect.poll(() => states.at(-1)).toBe('current');
@@ -390,7 +390,7 @@ describe('in the same process', () => {
     await revokeToken(fixture, 'j1');
     subscribe();
     await expect.poll(() => states).toEqual(['current']);
-    const other = new Sqlite(fixture.databaseFile);
+    const other = new Sqlite(fixture.database);
     onTestFinished(() => void other.close());
     other.exec('ALTER TABLE revocations RENAME TO elsewhere');
     await expect.poll(() => states.at(-1)).toBe('away');

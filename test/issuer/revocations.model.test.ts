@@ -36,7 +36,7 @@ test('a revocation hits what was issued before it as it says, and nothing that i
   let nowMs = 1_800_000_000_000;
   const options = resolveOptions(issuerOptions(folder, { now: () => nowMs }));
   const issuer = await openIssuer(options, () => 'http://127.0.0.1:1');
-  const registry = await openSqliteRegistry(options.databaseFile);
+  const registry = await openSqliteRegistry(options.database);
   onTestFinished(async () => {
     await registry.close();
     await issuer.close();

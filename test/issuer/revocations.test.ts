@@ -42,7 +42,7 @@ async function claimsFor(client: RegisteredClient): Promise<AccessTokenClaims> {
 }
 
 const auditRows = () => {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => void database.close());
   return database
     .prepare<
@@ -332,7 +332,7 @@ describe('a signing key', () => {
 
 test('no revocation is answered that could not be recorded, and none is recorded without its audit row', async () => {
   await fixture.register({ client_id: 'a' });
-  const other = new Sqlite(fixture.databaseFile);
+  const other = new Sqlite(fixture.database);
   onTestFinished(() => void other.close());
   other.exec('BEGIN IMMEDIATE');
   expect(await revoke({ kind: 'token', jti: 'j1' })).toMatchObject({ status: 503 });
@@ -351,7 +351,7 @@ test('expired revocations are forgotten at the next start', async () => {
   const later = nowMs + KEPT * 1000;
   const next = await startIssuer(issuerOptions(fixture.directory, { now: () => later }));
   onTestFinished(() => next.close());
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => void database.close());
   const count = database.prepare<[], number>('SELECT count(*) FROM revocations').pluck();
   await expect.poll(() => count.get()).toBe(0);

@@ -46,7 +46,7 @@ const revoked = async () =>
     }
   ).revocations;
 const audit = () => {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => void database.close());
   return database
     .prepare<[], { actor: string; target: string | null; result: string; token_id: string | null }>(
@@ -214,7 +214,7 @@ describe('is refused', () => {
   });
 
   test('what cannot be recorded, with 503', async () => {
-    const other = new Sqlite(fixture.databaseFile);
+    const other = new Sqlite(fixture.database);
     onTestFinished(() => void other.close());
     other.exec('BEGIN IMMEDIATE');
     const response = await post({ ...credentials(client), token });
@@ -241,7 +241,7 @@ test.each(['ES256', 'EdDSA', 'RS256'] as const)(
 test('a token signed by these keys under another URL is none of this issuer', async () => {
   const { startIssuer } = await import('@fleetgate/issuer');
   const options = {
-    databaseFile: fixture.databaseFile,
+    database: fixture.database,
     keyEncryptionKeyFile: fixture.keyFile,
     now: () => nowMs,
   };

@@ -58,7 +58,7 @@ async function refused(response: Response, code: number, error: string): Promise
   return String(error_description);
 }
 function audit(): [string, string, string | null, string][] {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => {
     database.close();
   });
@@ -177,7 +177,7 @@ describe('a rotation', () => {
   });
 
   test('of a client that authenticates without a secret is refused naming how it does', async () => {
-    const database = new Sqlite(fixture.databaseFile);
+    const database = new Sqlite(fixture.database);
     database.exec("UPDATE clients SET auth_method = 'tls_client_auth'");
     database.close();
     expect(await refused(await post(), 400, 'not_supported')).toContain('tls_client_auth');

@@ -75,11 +75,11 @@ describe('public routes', () => {
   });
 
   test('health is 200, and readiness 503 once the database cannot be read', async () => {
-    const { issuer, databaseFile } = await issuerFixture();
+    const { issuer, database } = await issuerFixture();
     expect((await fetch(`${issuer.url}/livez`)).status).toBe(200);
     expect((await fetch(`${issuer.url}/readyz`)).status).toBe(200);
     expect(await issuer.isReady()).toBe(true);
-    await rm(databaseFile);
+    await rm(database);
     for (const [path, status] of [
       ['/livez', 200],
       ['/readyz', 503],
@@ -241,7 +241,7 @@ describe('options', () => {
   ])('%s is config_invalid, and no file is made', async (_name, options) => {
     const resolved = issuerOptions(await temporaryDirectory(), options);
     expect(await failure(startIssuer(resolved))).toMatchObject({ code: 'config_invalid' });
-    await expect(stat(resolved.databaseFile)).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(stat(resolved.database)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   test.each(['http://localhost:1', 'http://127.8.9.1', 'http://[::1]:8080', 'https://auth.example.com/auth'])(

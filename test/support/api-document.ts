@@ -58,7 +58,7 @@ export async function apiDocument(): Promise<ApiDocument> {
   const directory = mkdtempSync(join(tmpdir(), 'fleetgate-api-'));
   const issuer = await startIssuer({
     http: { host: '127.0.0.1', port: 0 },
-    databaseFile: join(directory, 'fleetgate.db'),
+    database: join(directory, 'fleetgate.db'),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
     appsDirectory: join(directory, 'apps'),
   });

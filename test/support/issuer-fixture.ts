@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { IssuerOptions } from '@fleetgate/issuer';
 import { type RunningIssuer, startIssuer } from '@fleetgate/issuer';
 import { type FastifyBaseLogger, fastify, LogController, type RouteOptions } from 'fastify';
-import { onTestFinished } from 'vitest';
+import { inject, onTestFinished } from 'vitest';
 
 /** An admin key as the issuer would make one. */
 export const adminKey = 'test-admin-key-0123456789-0123456789-0123456';
@@ -15,7 +15,7 @@ export interface IssuerFixture {
   /** Every route of the admin listener, as it was added. */
   readonly adminRoutes: readonly RouteOptions[];
   readonly directory: string;
-  readonly databaseFile: string;
+  readonly database: string;
   readonly keyFile: string;
   /** An answer of the admin listener, with the admin key unless other headers are given. */
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
@@ -40,6 +40,13 @@ export async function temporaryDirectory(): Promise<string> {
   return directory;
 }
 
+/** The registry of a directory: a file in it or, in the project `postgres`, a schema of its name. */
+export function databaseIn(directory: string): string {
+  const postgres = inject('postgres');
+  if (postgres === undefined) return join(directory, 'fleetgate.db');
+  return `${postgres}?schema=${basename(directory).toLowerCase().replaceAll('-', '_')}`;
+}
+
 /** Options of an issuer whose files are in `directory`. */
 export function issuerOptions(
   directory: string,
@@ -47,9 +54,9 @@ export function issuerOptions(
 ): IssuerOptions & { keyEncryptionKeyFile: string } {
   return {
     http: { host: '127.0.0.1', port: 0 },
-    databaseFile: join(directory, 'fleetgate.db'),
+    database: databaseIn(directory),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
-    appsDirectory: join(directory, 'apps'),
+    ...(inject('postgres') === undefined ? { appsDirectory: join(directory, 'apps') } : {}),
     ...options,
   };
 }
@@ -95,7 +102,7 @@ export async function issuerFixture(options: Partial<IssuerOptions> = {}): Promi
     admin,
     adminRoutes,
     directory,
-    databaseFile: resolved.databaseFile,
+    database: resolved.database,
     keyFile: resolved.keyEncryptionKeyFile,
     call,
     async register(client) {

@@ -5,7 +5,7 @@ import { startIssuer } from '@fleetgate/issuer';
 const directory = process.argv[2] ?? '.';
 const issuer = await startIssuer({
   http: { host: '127.0.0.1', port: 0 },
-  databaseFile: join(directory, 'fleetgate.db'),
+  database: join(directory, 'fleetgate.db'),
   keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
 });
 console.log(JSON.stringify(issuer.jwks()));

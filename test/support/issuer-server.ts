@@ -9,7 +9,7 @@ const { directory, adminKey, ...options } = JSON.parse(process.argv[2] ?? '{}') 
 };
 const issuer = await startIssuer({
   http: { host: '127.0.0.1', port: 0 },
-  databaseFile: join(directory, 'fleetgate.db'),
+  database: join(directory, 'fleetgate.db'),
   keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
   ...options,
 });

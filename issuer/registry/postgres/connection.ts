@@ -1,5 +1,6 @@
 import { FleetgateError } from '@fleetgate/shared';
 import pg from 'pg';
+import type { PostgresPlace } from './place.ts';
 
 /** Connections of one issuer. Ours: writing takes one, hearing of revocations another, the rest read. */
 const MAX_CONNECTIONS = 10;
@@ -16,46 +17,6 @@ const QUERY_TIMEOUT_MS = 12_000;
 
 /** How long the server keeps the turn of an issuer that has gone silent. */
 const IDLE_IN_TRANSACTION_MS = 10_000;
-
-/** Default of `?schema=`. */
-const DEFAULT_SCHEMA = 'fleetgate';
-
-/** Ours: what needs no quotes, with room for the name of an app. */
-const schemaPattern = /^[a-z_][a-z0-9_]{0,30}$/;
-
-/** Where a registry is in PostgreSQL. */
-export interface PostgresPlace {
-  readonly connectionString: string;
-  /** All tables are in it; it is made where there is none. */
-  readonly schema: string;
-  /** For people: without user and password. */
-  readonly name: string;
-}
-
-/** Whether it names a PostgreSQL database, and not a file. */
-export const isPostgresUrl = (database: string): boolean => /^postgres(ql)?:\/\//.test(database);
-
-/**
- * `postgres://user@host:port/database?schema=…`; what else is in the query is the driver's (`sslmode`, `sslrootcert`).
- * @throws FleetgateError `config_invalid`; the message holds no password
- */
-export function parsePostgresUrl(database: string): PostgresPlace {
-  if (!URL.canParse(database)) throw new FleetgateError('config_invalid', 'database is not a URL');
-  const url = new URL(database);
-  const schema = url.searchParams.get('schema') ?? DEFAULT_SCHEMA;
-  if (!schemaPattern.test(schema)) {
-    throw new FleetgateError(
-      'config_invalid',
-      `database: schema '${schema}' is not a name of lower-case letters, digits and _, 31 at most`,
-    );
-  }
-  url.searchParams.delete('schema');
-  return {
-    connectionString: url.href,
-    schema,
-    name: `postgres://${url.host}${url.pathname} (schema ${schema})`,
-  };
-}
 
 /** 64 bits as a number: none of ours goes beyond safe integers. */
 const int8 = 20;

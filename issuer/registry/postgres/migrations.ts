@@ -1,6 +1,7 @@
 import { FleetgateError } from '@fleetgate/shared';
 import type pg from 'pg';
-import { asRegistryError, type PostgresPlace } from './connection.ts';
+import { asRegistryError } from './connection.ts';
+import type { PostgresPlace } from './place.ts';
 import { schema } from './schema.ts';
 
 /** Steps of the schema, by number: step n makes version n out of version n - 1. A published step is never edited. */

@@ -6,12 +6,13 @@ import { usedAssertions } from '../acts/used-assertions.ts';
 import type { Registry } from '../registry.ts';
 import { auditJournal } from './audit-journal.ts';
 import { clientFinder } from './client-finder.ts';
-import { asRegistryError, openPool, parsePostgresUrl } from './connection.ts';
+import { openPool } from './connection.ts';
 import { groupCommit } from './group-commit.ts';
 import { issuedTokens } from './issued-tokens.ts';
 import { migrate } from './migrations.ts';
+import { parsePostgresUrl } from './place.ts';
+import { readAct } from './read-act.ts';
 import { openRevocationAlarm } from './revocation-alarm.ts';
-import { runAct } from './run-act.ts';
 
 const probe = sql('SELECT registration FROM clients LIMIT 1');
 // Of the same value: it is written, and nothing is changed.
@@ -38,23 +39,10 @@ export async function openPostgresRegistry(database: string): Promise<Registry> 
   const findClient = clientFinder(pool);
   let isClosed = false;
 
-  const open = async () => {
-    if (isClosed) throw new FleetgateError('registry_unavailable', 'the registry is closed');
-    return pool.connect();
-  };
   const store: Store = {
-    async read(act) {
-      const client = await open().catch((error: unknown) => {
-        throw asRegistryError(error);
-      });
-      try {
-        const value = await runAct(client, act());
-        client.release();
-        return value;
-      } catch (error) {
-        client.release(true);
-        throw error;
-      }
+    read: async (act) => {
+      if (isClosed) throw new FleetgateError('registry_unavailable', 'the registry is closed');
+      return readAct(pool, act);
     },
     write: commits.run,
     writeOverwriting: commits.run,

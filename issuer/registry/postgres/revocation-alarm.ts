@@ -1,5 +1,6 @@
 import type pg from 'pg';
-import { openClient, type PostgresPlace } from './connection.ts';
+import { openClient } from './connection.ts';
+import type { PostgresPlace } from './place.ts';
 
 /** Before another try to listen. Ours: who does not hear still looks twice a second (see `openRevocationFeed`). */
 const RETRY_MS = 2000;

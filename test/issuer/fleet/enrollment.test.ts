@@ -658,11 +658,11 @@ test('a key of a kind that signs nothing here is refused', async () => {
 });
 
 test('group keys are encrypted under another key with the signing keys, and let devices in as before', async () => {
-  const { open, url, issuer, directory, databaseFile, keyFile } = await factory(grouped);
+  const { open, url, issuer, directory, database, keyFile } = await factory(grouped);
   const { enrollment_id, primary_key, secondary_key } = await open({ kind: 'group_key' });
   await issuer.close();
   const newKeyFile = join(directory, 'new.key');
-  const keys = { databaseFile, from: { file: keyFile }, to: { file: newKeyFile } };
+  const keys = { database, from: { file: keyFile }, to: { file: newKeyFile } };
   // Two signing keys and two group keys; and none again.
   expect([await reencryptSigningKeys(keys), await reencryptSigningKeys(keys)]).toEqual([4, 0]);
   const again = await startIssuer(issuerOptions(directory, { url, keyEncryptionKeyFile: newKeyFile }));

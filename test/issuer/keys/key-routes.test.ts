@@ -42,7 +42,7 @@ async function signingKid(): Promise<string | undefined> {
 }
 
 function auditRows(): unknown[][] {
-  const database = new Sqlite(fixture.databaseFile, { readonly: true });
+  const database = new Sqlite(fixture.database, { readonly: true });
   onTestFinished(() => void database.close());
   return database
     .prepare("SELECT actor, action, target, result FROM audit WHERE action LIKE 'key.%' ORDER BY sequence")

@@ -408,14 +408,14 @@ describe('reencrypted', () => {
     const { keys, close } = await open(directory);
     const set = keys.jwks();
     await close();
-    const databaseFile = join(directory, 'registry.db');
+    const database = join(directory, 'registry.db');
     const files = { from: { file: join(directory, 'kek') }, to: { file: join(directory, 'new') } };
-    return { directory, databaseFile, set, files };
+    return { directory, database, set, files };
   };
 
   test('keys sign under the new encryption key, each with its row in the audit trail', async () => {
-    const { directory, databaseFile, set, files } = await prepared();
-    expect(await reencryptSigningKeys({ databaseFile, ...files })).toBe(2);
+    const { directory, database, set, files } = await prepared();
+    expect(await reencryptSigningKeys({ database, ...files })).toBe(2);
     await rename(join(directory, 'new'), join(directory, 'kek'));
     const { registry, keys } = await open(directory);
     expect(keys.jwks()).toEqual(set);
@@ -427,34 +427,34 @@ describe('reencrypted', () => {
   });
 
   test('are the keys of the apps, too', async () => {
-    const { directory, databaseFile, files } = await prepared();
+    const { directory, database, files } = await prepared();
     const appsDirectory = join(directory, 'apps');
     await mkdir(join(appsDirectory, 'plant'), { recursive: true });
-    await copyFile(databaseFile, join(appsDirectory, 'plant', 'fleetgate.db'));
-    expect(await reencryptSigningKeys({ databaseFile, appsDirectory, ...files })).toBe(4);
-    expect(await reencryptSigningKeys({ databaseFile, appsDirectory, ...files })).toBe(0);
+    await copyFile(database, join(appsDirectory, 'plant', 'fleetgate.db'));
+    expect(await reencryptSigningKeys({ database, appsDirectory, ...files })).toBe(4);
+    expect(await reencryptSigningKeys({ database, appsDirectory, ...files })).toBe(0);
   });
 
   test('keys of which some were are finished by another run', async () => {
-    const { databaseFile, files } = await prepared();
-    const registry = await openSqliteRegistry(databaseFile);
+    const { database, files } = await prepared();
+    const registry = await openSqliteRegistry(database);
     const [active] = (await registry.signingKeys()).keys as [StoredSigningKey];
     const [from, to] = [openKeyEncryption(files.from, true), openKeyEncryption(files.to, false)];
     const plain = from.decrypt(active.encryptedPrivateJwk ?? new Uint8Array(), active.kid);
     await putKeys(registry, [{ ...active, encryptedPrivateJwk: to.encrypt(plain, active.kid) }]);
     await registry.close();
-    expect(await reencryptSigningKeys({ databaseFile, ...files })).toBe(1);
-    expect(await reencryptSigningKeys({ databaseFile, ...files })).toBe(0);
+    expect(await reencryptSigningKeys({ database, ...files })).toBe(1);
+    expect(await reencryptSigningKeys({ database, ...files })).toBe(0);
   });
 
   test('is nothing where a key is under neither, and nothing is made where no database is', async () => {
-    const { directory, databaseFile, files } = await prepared();
+    const { directory, database, files } = await prepared();
     const other = { ...files, from: { key: randomBytes(32).toString('base64') } };
-    expect(await failure(reencryptSigningKeys({ databaseFile, ...other }))).toMatchObject({
+    expect(await failure(reencryptSigningKeys({ database, ...other }))).toMatchObject({
       code: 'key_file_invalid',
     });
     const misspelled = join(directory, 'registri.db');
-    expect(await failure(reencryptSigningKeys({ databaseFile: misspelled, ...files }))).toMatchObject({
+    expect(await failure(reencryptSigningKeys({ database: misspelled, ...files }))).toMatchObject({
       code: 'registry_unavailable',
     });
     expect(await failure(stat(misspelled))).toMatchObject({ code: 'ENOENT' });

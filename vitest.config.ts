@@ -27,7 +27,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/issuer/registry-postgres.test.ts'],
+          exclude: ['test/e2e/**', 'test/issuer/{registry,transfer}-postgres.test.ts'],
           testTimeout: 20_000,
         },
       },

@@ -10,6 +10,7 @@ import { addCompletionCommand } from './commands/completion.ts';
 import { addEnrollmentCommands } from './commands/enrollment-program.ts';
 import { addFleetCommands } from './commands/fleet-program.ts';
 import { addKeysCommands } from './commands/keys-program.ts';
+import { addMigrateCommand } from './commands/migrate-program.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
 import { addRevokeCommands } from './commands/revoke-program.ts';
 import { addServeCommands } from './commands/serve.ts';
@@ -61,6 +62,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addKeysCommands(program);
   addAuditCommands(program);
   addBackupCommands(program);
+  addMigrateCommand(program);
   addPolicyCommands(program);
   addCompletionCommand(program);
   inheritSettings(program);

@@ -47,7 +47,8 @@ export type AuditAction =
   | 'admin.authenticate'
   | 'admin.authorize'
   | 'audit.prune'
-  | 'database.restore';
+  | 'database.restore'
+  | 'database.migrate';
 
 /** One audit row. It never holds a secret, a token or anything a caller chose freely and unchecked. */
 export interface AuditEvent {

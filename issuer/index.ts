@@ -18,6 +18,11 @@ export type { Registry } from './registry/registry.ts';
 export { type BackupProgress, type BackupReport, backupDatabase } from './registry/sqlite/backup.ts';
 export { openSqliteRegistry } from './registry/sqlite/registry.ts';
 export { type NamedClients, type RestoreReport, restoreDatabase } from './registry/sqlite/restore.ts';
+export {
+  type TransferProgress,
+  type TransferReport,
+  transferToPostgres,
+} from './registry/transfer/to-postgres.ts';
 export type { RecordedRevocation, RevocationTarget } from './revocation.ts';
 export type { RevocationFeed, SubscriptionState } from './revocation-feed.ts';
 export { type RunningIssuer, startIssuer } from './start-issuer.ts';

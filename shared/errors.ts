@@ -133,6 +133,7 @@ export const faultCodes = [
   'address_in_use',
   'audit_malformed',
   'backup_failed',
+  'transfer_failed',
 ] as const;
 export type FaultCode = (typeof faultCodes)[number];
 

@@ -109,6 +109,7 @@ const homes: readonly {
   { library: 'mqtt', files: ['agent/connection.ts'] },
   { library: 'coap', files: [/^issuer\/coap\//, 'agent/transport/coap.ts'] },
   { library: 'better-sqlite3', files: [/^issuer\/registry\/sqlite\//] },
+  { library: 'pg', files: [/^issuer\/registry\/(postgres|transfer)\//] },
   { library: 'fastify', files: [/^issuer\/http\//, 'cli/admin-listener.ts'], types: [/^issuer\//] },
   { library: 'ws', files: ['broker/listener/websocket.ts'], types: [/^broker\//] },
   { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },

@@ -11,7 +11,11 @@ const migrations: readonly string[] = [schema];
  * Makes the schema, or brings it to the newest version. Of issuers that start at once one does, and the others wait.
  * @throws FleetgateError `registry_schema_newer`, `registry_unavailable`
  */
-export async function migrate(pool: pg.Pool, { schema: name, name: place }: PostgresPlace): Promise<void> {
+export async function migrate(
+  pool: pg.Pool,
+  { schema: name, name: place }: PostgresPlace,
+  { mayBeUnfinished = false } = {},
+): Promise<void> {
   let client: pg.PoolClient | undefined;
   try {
     client = await pool.connect();
@@ -27,6 +31,13 @@ export async function migrate(pool: pg.Pool, { schema: name, name: place }: Post
       throw new FleetgateError(
         'registry_schema_newer',
         `${place} has schema version ${version}, and this Fleetgate knows ${migrations.length}; use the newer Fleetgate`,
+      );
+    }
+    const unfinished = await client.query<{ name: string | null }>("SELECT to_regclass('transfer') AS name");
+    if (unfinished.rows[0]?.name !== null && !mayBeUnfinished) {
+      throw new FleetgateError(
+        'registry_unavailable',
+        `${place} does not hold all yet: finish 'fleetgate migrate' first`,
       );
     }
     for (const step of migrations.slice(version)) await client.query(step);

@@ -71,6 +71,24 @@ export function openForReading(file: string, { mayBeOlder = false, advice = OTHE
   }
 }
 
+/**
+ * Opens a database of the newest schema that nobody else can open meanwhile, in a transaction.
+ * @throws FleetgateError `data_directory_in_use`, `registry_schema_newer`, `registry_unavailable`
+ */
+export function openAlone(file: string): Database {
+  openForReading(file).close();
+  const database = new Sqlite(file, { fileMustExist: true, timeout: 0 });
+  try {
+    database.pragma('locking_mode = EXCLUSIVE');
+    database.exec('BEGIN IMMEDIATE');
+    return database;
+  } catch (error) {
+    database.close();
+    if (!isLocked(error)) throw asOpenError(file, error);
+    throw new FleetgateError('data_directory_in_use', `an issuer runs on ${file}; stop it, and start again`);
+  }
+}
+
 /** Whether another process holds a lock. */
 export function isLocked(error: unknown): boolean {
   return error instanceof Sqlite.SqliteError && error.code.startsWith('SQLITE_BUSY');

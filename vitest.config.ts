@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { isPostgresMissing } from './test/support/postgres.ts';
 
 // Sources, never dist: a stale dist would hide a mistake. Only the ssr conditions do it in vitest.
 const ssr = { resolve: { conditions: ['@fleetgate/source'] } };
@@ -15,9 +15,6 @@ const ofFiles = [
   'test/issuer/keys/{key-routes,signing-keys}.test.ts',
 ];
 
-// With CI set a test is not skipped for want of a program.
-const hasPostgres = existsSync('/usr/lib/postgresql') || process.env['CI'] !== undefined;
-
 export default defineConfig({
   test: {
     reporters: ['default', './test/support/summary-reporter.ts'],
@@ -31,8 +28,9 @@ export default defineConfig({
           testTimeout: 20_000,
         },
       },
-      ...(hasPostgres
-        ? [
+      ...(isPostgresMissing
+        ? []
+        : [
             {
               ssr,
               test: {
@@ -44,8 +42,7 @@ export default defineConfig({
                 testTimeout: 20_000,
               },
             },
-          ]
-        : []),
+          ]),
       {
         ssr,
         test: {

@@ -3,6 +3,8 @@ import { connect, createServer, type Socket } from 'node:net';
 /** A plain TCP balancer on a free loopback port, as HAProxy in TCP mode: each connection goes to the next that takes it. */
 export interface Balancer {
   readonly port: number;
+  /** Whether nobody gets through: open connections are lost, new ones are not taken. */
+  cut(isCut: boolean): void;
   close(): Promise<void>;
 }
 
@@ -10,6 +12,7 @@ export interface Balancer {
 export async function startBalancer(ports: () => readonly number[]): Promise<Balancer> {
   const open = new Set<Socket>();
   let next = 0;
+  let isCut = false;
 
   function forward(client: Socket, candidates: readonly number[]): void {
     const [port, ...others] = candidates;
@@ -33,6 +36,10 @@ export async function startBalancer(ports: () => readonly number[]): Promise<Bal
     open.add(client);
     client.on('error', () => client.destroy());
     client.once('close', () => open.delete(client));
+    if (isCut) {
+      client.destroy();
+      return;
+    }
     const all = ports();
     next += 1;
     forward(client, [...all.slice(next % all.length), ...all.slice(0, next % all.length)]);
@@ -40,6 +47,10 @@ export async function startBalancer(ports: () => readonly number[]): Promise<Bal
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return {
     port: (server.address() as { port: number }).port,
+    cut(now) {
+      isCut = now;
+      if (isCut) for (const each of open) each.destroy();
+    },
     close: () =>
       new Promise((done) => {
         for (const each of open) each.destroy();

@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
-import { isPostgresMissing } from './test/support/postgres.ts';
+import { isPostgresMissing } from './bench/postgres.ts';
 
 // Sources, never dist: a stale dist would hide a mistake. Only the ssr conditions do it in vitest.
 const ssr = { resolve: { conditions: ['@fleetgate/source'] } };

@@ -13,6 +13,8 @@ export interface ServeTask {
   readonly hasCoap?: boolean;
   /** Of the database with the clients; of fleetgate only. */
   readonly directory: string;
+  /** Default: a file in it. */
+  readonly database?: string;
 }
 
 export interface TokenEndpoint {
@@ -37,6 +39,7 @@ function start(task: ServeTask): Promise<TokenEndpoint> {
 async function startFleetgate({
   algorithm: signingAlgorithm,
   directory,
+  database = join(directory, 'fleetgate.db'),
   hasCoap = false,
 }: ServeTask): Promise<TokenEndpoint> {
   // Each loads its own code alone: the memory of the process is compared.
@@ -44,7 +47,7 @@ async function startFleetgate({
   const { port, url, coapUrl } = await startIssuer({
     http: { host: '127.0.0.1', port: 0 },
     ...(hasCoap ? { coap: { host: '127.0.0.1', port: 0 } } : {}),
-    database: join(directory, 'fleetgate.db'),
+    database,
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
     tokenLifetimeSeconds: LIFETIME,
     signingAlgorithm,

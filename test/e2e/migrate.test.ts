@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isPostgresMissing, type Postgres, startPostgres } from '../../bench/postgres.ts';
 import {
   freePorts,
   requestToken,
@@ -6,7 +7,6 @@ import {
   startFleetgate,
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
-import { isPostgresMissing, type Postgres, startPostgres } from '../support/postgres.ts';
 
 const data = temporaryDirectory();
 let postgres: Postgres;

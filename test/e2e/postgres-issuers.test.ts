@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ChainedEvent, openAuditReader, verifyChain } from '@fleetgate/issuer';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isPostgresMissing } from '../../bench/postgres.ts';
 import { runFleetgate } from '../support/fleetgate-process.ts';
-import { isPostgresMissing } from '../support/postgres.ts';
 import { type PostgresIssuers, startPostgresIssuers } from '../support/postgres-issuers.ts';
 
 const isLong = process.env['FLEETGATE_LONG'] !== undefined;

@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import mqtt, { type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isPostgresMissing } from '../../bench/postgres.ts';
 import {
   type RunningFleetgate,
   runFleetgate,
   startFleetgate,
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
-import { isPostgresMissing } from '../support/postgres.ts';
 import { type PostgresIssuers, startPostgresIssuers } from '../support/postgres-issuers.ts';
 
 const BROKERS = 3;

@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort, type Postgres, startPostgres } from '../../bench/postgres.ts';
 import { type Balancer, startBalancer } from './balancer.ts';
 import {
   type RunningFleetgate,
@@ -8,7 +9,6 @@ import {
   startFleetgate,
   temporaryDirectory,
 } from './fleetgate-process.ts';
-import { freePort, type Postgres, startPostgres } from './postgres.ts';
 
 /** How long a client tries again: an issuer is away for a second or two. */
 const MAX_RETRY_MS = 30_000;

@@ -4,6 +4,7 @@ import { type AuditEnd, chained, EMPTY_TRAIL } from '../acts/audit-events.ts';
 import { settled, sql, type Value } from '../acts/statement.ts';
 import type { Store } from '../acts/store.ts';
 import { asRegistryError } from './connection.ts';
+import { hasNul } from './run-act.ts';
 
 /**
  * Opens a transaction and takes the turn: of all issuers on this schema one writes at a time. So a row that is numbered
@@ -37,7 +38,8 @@ export function auditJournal(): AuditJournal {
   let latestMs = 0;
   let rows: Value[][] = [];
 
-  function add(event: AuditEvent): void {
+  function add(asked: AuditEvent): void {
+    const event = withoutNul(asked);
     const next = chained(end, event);
     end = next.end;
     latestMs = Math.max(latestMs, event.atMs);
@@ -81,4 +83,14 @@ export function auditJournal(): AuditJournal {
     },
     lastActMs: () => settled(latestMs),
   };
+}
+
+/** What a caller is called in the trail may be anything that came by the network. */
+function withoutNul(event: AuditEvent): AuditEvent {
+  if (!Object.values(event).some(hasNul)) return event;
+  const replaced = Object.entries(event).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value.replaceAll('\0', '\uFFFD') : value,
+  ]);
+  return Object.fromEntries(replaced) as unknown as AuditEvent;
 }

@@ -3,6 +3,7 @@ import { type SecretRow, secretsFromOldToNew } from '../acts/client-secrets.ts';
 import { type ClientRow, toClient } from '../acts/clients.ts';
 import type { ClientRecord } from '../registry.ts';
 import { asRegistryError } from './connection.ts';
+import { hasNul } from './run-act.ts';
 
 /** Clients one query finds. */
 const MAX_TOGETHER = 200;
@@ -62,6 +63,8 @@ export function clientFinder(pool: pg.Pool): (clientId: string) => Promise<Clien
 
   return (clientId) =>
     new Promise((resolve, reject) => {
+      // One that nobody can have must not be in the query that finds others.
+      if (hasNul(clientId)) return resolve(undefined);
       if (waiting.length === 0) setImmediate(flush);
       waiting.push({ clientId, resolve, reject });
     });

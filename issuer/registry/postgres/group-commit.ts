@@ -151,7 +151,8 @@ async function rollback(client: pg.ClientBase, error: unknown): Promise<boolean>
   );
 }
 
-const isOfOneAct = (error: unknown) => !(error instanceof FleetgateError) || isOfAct(error);
+const isOfOneAct = (error: unknown) =>
+  !(error instanceof FleetgateError && error.code === 'registry_unavailable') || isOfAct(error);
 
 function unavailable(message: string): Promise<never> {
   return Promise.reject(new FleetgateError('registry_unavailable', message));

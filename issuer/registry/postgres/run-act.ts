@@ -1,3 +1,4 @@
+import { OAuthError } from '@fleetgate/shared';
 import type pg from 'pg';
 import type { Act, Call, Statement, Values } from '../acts/statement.ts';
 import { asRegistryError } from './connection.ts';
@@ -38,10 +39,15 @@ function prepare(statement: Statement): Prepared {
   return made;
 }
 
+/** PostgreSQL has no text with it. */
+export const hasNul = (value: unknown): boolean => typeof value === 'string' && value.includes('\0');
+
 async function query(client: pg.ClientBase, statement: Statement, values: Values): Promise<pg.QueryResult> {
   const { name, text, bind } = prepared.get(statement) ?? prepare(statement);
+  const bound = bind(values);
+  if (bound.some(hasNul)) throw new OAuthError('invalid_request', 'text must not hold the character U+0000');
   try {
-    return await client.query({ ...(name === undefined ? {} : { name }), text, values: [...bind(values)] });
+    return await client.query({ ...(name === undefined ? {} : { name }), text, values: [...bound] });
   } catch (error) {
     throw asRegistryError(error);
   }
@@ -66,7 +72,7 @@ async function answer(client: pg.ClientBase, call: Call): Promise<unknown> {
 
 /**
  * Runs an act on this connection, in whatever transaction is open.
- * @throws FleetgateError `registry_unavailable`
+ * @throws FleetgateError `registry_unavailable`; OAuthError `invalid_request` for text that PostgreSQL cannot keep
  */
 export async function runAct<T>(client: pg.ClientBase, act: Act<T>): Promise<T> {
   let step = act.next();

@@ -1,5 +1,5 @@
 import { putBounded, type SecurityContext } from '@fleetgate/shared';
-import type { ProvenDevice } from '../fleet/enroll.ts';
+import type { ProvenDevice } from '../fleet/device-identity.ts';
 import type { KeyEncryption } from '../keys/key-encryption.ts';
 import type { ContextVault, StoredContext } from '../oscore-context.ts';
 import type { Registry } from '../registry/registry.ts';

@@ -2,7 +2,7 @@ import { OAuthError } from '@fleetgate/shared';
 import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import type { ShownCredential } from '../client-credential.ts';
-import type { EnrollCall } from '../fleet/enroll.ts';
+import type { EnrollCall } from '../fleet/device-identity.ts';
 import type { Issuer } from '../open-issuer.ts';
 import type { NewClientRecord } from '../registry/registry.ts';
 import { credentialView } from './credential-wire.ts';

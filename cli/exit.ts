@@ -10,6 +10,7 @@ export const EXIT_PARTLY_DONE = 3;
 const usageCodes: ReadonlySet<string> = new Set([
   'config_invalid',
   'policy_invalid',
+  'policy_untranslatable',
   'scope_malformed',
   'not_supported',
   'tls_file_invalid',

@@ -22,7 +22,14 @@ export function policyPath(config: Config, directory: DataDirectory): string {
  */
 export function readPolicy(config: Config, directory: DataDirectory): Policy {
   if (config.broker.policy_file === undefined) writeOnce(directory.policyFile, examplePolicy);
-  const file = policyPath(config, directory);
+  return readPolicyFile(policyPath(config, directory));
+}
+
+/**
+ * The policy in a file that the configuration names.
+ * @throws FleetgateError `policy_invalid`
+ */
+export function readPolicyFile(file: string): Policy {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -30,8 +37,8 @@ export function readPolicy(config: Config, directory: DataDirectory): Policy {
     const { code, message } = error as NodeJS.ErrnoException;
     const words =
       code === 'ENOENT'
-        ? `the policy ${file} does not exist; leave broker.policy_file out to get a first one`
-        : `cannot read the policy ${file} (${code ?? message}); mend the file or set broker.policy_file`;
+        ? `the policy ${file} does not exist; leave policy_file out to get a first one`
+        : `cannot read the policy ${file} (${code ?? message}); mend the file or set policy_file`;
     throw new FleetgateError('policy_invalid', words);
   }
   return parsePolicy(text, file);

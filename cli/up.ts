@@ -27,6 +27,7 @@ import { createMetrics } from './metrics.ts';
 import { policyPath, readPolicy, watchPolicy } from './policy-file.ts';
 import { createReload, type Reloadable } from './reload.ts';
 import { remoteIssuers } from './remote-issuers.ts';
+import { type LoadedTargets, loadTokenTargets } from './token-targets.ts';
 
 export type Role = 'issuer' | 'broker';
 
@@ -72,12 +73,13 @@ export async function up(
   try {
     // All that can be wrong on disk is read before the first listener opens.
     if (roles.includes('issuer')) readOrCreateAdminKey(directory.adminKeyFile);
+    const targets = roles.includes('issuer') ? loadTokenTargets(config, directory) : undefined;
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
     const remote = roles.includes('broker') ? await remoteIssuers(config.broker.trusted_issuers, log) : [];
     const audit = policy === undefined ? undefined : openAudit(config, log);
     if (audit !== undefined) closers.push(() => audit.close());
     const metrics = createMetrics(() => audit?.lost() ?? 0);
-    const issuer = roles.includes('issuer') ? await openIssuer(config, directory, log, metrics) : undefined;
+    const issuer = targets && (await openIssuer(config, directory, log, { metrics, targets }));
     if (issuer !== undefined) closers.push(() => issuer.close());
     let broker: RunningBroker | undefined;
     const problems = async () => [
@@ -107,9 +109,13 @@ export async function up(
       reload: async () => of.setPolicy(readPolicy(config, directory)),
     });
     const trail: Reloadable[] = audit === undefined ? [] : [{ what: 'audit_file', reload: audit.reopen }];
+    const targetPolicies: Reloadable | undefined = targets?.files.length
+      ? { what: 'policies of token targets', reload: targets.reload }
+      : undefined;
     const hasIssuerTls = issuer !== undefined && config.issuer.http.tls_cert_file !== undefined;
     const parts = [
       ...(hasIssuerTls ? [certificates(issuer, 'issuer certificates')] : []),
+      ...(targetPolicies === undefined ? [] : [targetPolicies]),
       ...(broker === undefined ? [] : [certificates(broker), policyOf(broker), ...trail]),
     ];
     const reload = createReload(parts, log);
@@ -117,6 +123,13 @@ export async function up(
       const again = createReload([policyOf(broker)], log);
       const unwatch = watchPolicy(policyPath(config, directory), () => void again());
       closers.push(async () => unwatch());
+    }
+    if (targets !== undefined && targetPolicies !== undefined) {
+      const again = createReload([targetPolicies], log);
+      for (const file of targets.files) {
+        const unwatch = watchPolicy(file, () => void again());
+        closers.push(async () => unwatch());
+      }
     }
     return { ready, reload, close };
   } catch (error) {
@@ -129,7 +142,7 @@ function openIssuer(
   config: Config,
   directory: DataDirectory,
   log: Logger,
-  metrics: Registry,
+  { metrics, targets }: { metrics: Registry; targets: LoadedTargets },
 ): Promise<RunningIssuer> {
   const { issuer } = config;
   const issuerLog = log.child({ component: 'issuer' });
@@ -143,6 +156,7 @@ function openIssuer(
     tokenLifetimeSeconds: issuer.token_lifetime_seconds,
     maxTokenLifetimeSeconds: issuer.max_token_lifetime_seconds,
     tokenClaims: issuer.token_claims,
+    tokenTargets: targets.targets,
     signingAlgorithm: issuer.signing_algorithm,
     keyRotationDays: issuer.key_rotation_days,
     defaultAudience: issuer.default_audience,

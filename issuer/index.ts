@@ -27,3 +27,4 @@ export type { RecordedRevocation, RevocationTarget } from './revocation.ts';
 export type { RevocationFeed, SubscriptionState } from './revocation-feed.ts';
 export { type RunningIssuer, startIssuer } from './start-issuer.ts';
 export type { TokenRequest } from './token-request.ts';
+export type { TargetValue, TokenTarget } from './token-targets.ts';

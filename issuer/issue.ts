@@ -24,6 +24,7 @@ import { recordRefusal } from './refusal.ts';
 import type { Registry, TokenRecorded } from './registry/registry.ts';
 import { MAX_ISSUED_AHEAD_SECONDS } from './token-lifetime.ts';
 import type { TokenRequest } from './token-request.ts';
+import { type TokenTarget, targetClaims } from './token-targets.ts';
 
 export interface IssueContext {
   readonly registry: Registry;
@@ -32,6 +33,8 @@ export interface IssueContext {
   /** `iss`. */
   readonly issuerUrl: () => string;
   readonly grants: GrantSettings;
+  /** Default: none. */
+  readonly targets?: readonly TokenTarget[];
   readonly now: () => number;
   readonly newTokenId?: () => string;
   readonly log?: Logger | undefined;
@@ -159,7 +162,7 @@ async function sign(
     issuedAtSeconds,
     maxTokenLength,
   }: { atMs: number; issuedAtSeconds: number; maxTokenLength: number },
-  { keys, issuerUrl, newTokenId = randomUUID }: IssueContext,
+  { keys, issuerUrl, targets = [], newTokenId = randomUUID }: IssueContext,
 ): Promise<SignedToken> {
   const tokenId = newTokenId();
   const claims: AccessTokenClaims = {
@@ -182,7 +185,7 @@ async function sign(
     // RFC 8705 §3: good only with the certificate it was asked for by.
     ...(client.certificateThumbprint && { cnf: { 'x5t#S256': client.certificateThumbprint } }),
   };
-  const { token, keyId } = await keys.sign(claims);
+  const { token, keyId } = await keys.sign({ ...targetClaims(targets, claims), ...claims });
   if (token.length > maxTokenLength) {
     const whose =
       maxTokenLength === MAX_TOKEN_LENGTH ? 'which no one accepts' : 'more than one message carries';

@@ -109,7 +109,11 @@ export async function openIssuer(
     const tokens = ownTokens({ keys, issuerUrl, now });
     const clientAuth = { registry, clientKeys: openClientKeys({ log }), issuerUrl, now };
     const acts = {
-      ...tokenIssuer({ registry, clientAuth, keys, issuerUrl, grants: options, now, log }),
+      ...tokenIssuer({
+        ...{ registry, clientAuth, keys, issuerUrl, now, log },
+        grants: options,
+        targets: options.tokenTargets,
+      }),
       ...tokenIntrospector({ registry, clientAuth, tokens, grants: options, now, log }),
       ...tokenRevoker({ registry, clientAuth, tokens, now, log, onRevoked }),
     };

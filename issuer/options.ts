@@ -15,6 +15,7 @@ import { isPostgresUrl } from './registry/postgres/place.ts';
 import { defaultRequestLimits, type RequestLimits } from './request-rate.ts';
 import { checkTokenClaimNames } from './token-claims.ts';
 import { isTokenLifetime, MAX_TOKEN_LIFETIME_SECONDS } from './token-lifetime.ts';
+import { checkTokenTargets, type TokenTarget } from './token-targets.ts';
 
 /** Where the public listener accepts. */
 export interface HttpOptions {
@@ -63,6 +64,8 @@ export interface IssuerOptions {
   readonly maxTokenLifetimeSeconds?: number;
   /** Fields of a client's metadata that are copied into its tokens as claims. Default none. */
   readonly tokenClaims?: readonly string[];
+  /** Resource servers that read a claim of their own. Default none. */
+  readonly tokenTargets?: readonly TokenTarget[];
   /** Default ES256. */
   readonly signingAlgorithm?: SigningAlgorithm;
   /** Age in days at which the signing key is replaced, over 0. Default 30. */
@@ -108,6 +111,7 @@ const optionNames = [
   'tokenLifetimeSeconds',
   'maxTokenLifetimeSeconds',
   'tokenClaims',
+  'tokenTargets',
   'signingAlgorithm',
   'keyRotationDays',
   'keyPublishAheadSeconds',
@@ -140,6 +144,7 @@ export interface ResolvedOptions {
   readonly tokenLifetimeSeconds: number;
   readonly maxTokenLifetimeSeconds: number;
   readonly tokenClaims: readonly string[];
+  readonly tokenTargets: readonly TokenTarget[];
   readonly signingAlgorithm: SigningAlgorithm;
   readonly keyRotation: RotationPolicy;
   readonly defaultAudience: readonly string[];
@@ -165,7 +170,8 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
   if (!isTokenLifetime(tokenLifetimeSeconds)) {
     invalid(`token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
   }
-  const { maxTokenLifetimeSeconds = MAX_TOKEN_LIFETIME_SECONDS, tokenClaims = [] } = options;
+  const { maxTokenLifetimeSeconds = MAX_TOKEN_LIFETIME_SECONDS } = options;
+  const { tokenClaims = [], tokenTargets = [] } = options;
   if (!isTokenLifetime(maxTokenLifetimeSeconds)) {
     invalid(`max_token_lifetime_seconds must be a whole number from 1 to ${MAX_TOKEN_LIFETIME_SECONDS}`);
   }
@@ -176,6 +182,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     );
   }
   checkTokenClaimNames(tokenClaims);
+  checkTokenTargets(tokenTargets, tokenClaims);
   if (!signingAlgorithms.includes(signingAlgorithm)) {
     invalid(`signing_algorithm must be one of ${signingAlgorithms.join(', ')}`);
   }
@@ -216,6 +223,7 @@ export function resolveOptions(options: IssuerOptions): ResolvedOptions {
     tokenLifetimeSeconds,
     maxTokenLifetimeSeconds,
     tokenClaims: Object.freeze(Array.from(new Set(tokenClaims))),
+    tokenTargets: Object.freeze([...tokenTargets]),
     signingAlgorithm,
     keyRotation: rotationPolicyOf(options),
     defaultAudience: Object.freeze([...defaultAudience]),

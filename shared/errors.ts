@@ -87,6 +87,7 @@ export const faultCodes = [
   'revocation_malformed',
   'revocation_kind_unknown',
   'policy_invalid',
+  'policy_untranslatable',
   'config_invalid',
   'data_directory_in_use',
   'not_supported',

@@ -1,10 +1,11 @@
-import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
+import { execFileSync, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { end, freePort, untilListening } from './listening.ts';
+import { isRabbitmqInstalled, startRabbitmq } from './rabbitmq.ts';
 import { AUDIENCE, type TokenMaker } from './tokens.ts';
 import type { Login } from './wire.ts';
 
@@ -28,7 +29,7 @@ export async function startSubject(name: SubjectName, tokens: TokenMaker): Promi
     case 'mosquitto':
       return isInstalled('mosquitto', '-h') ? startMosquitto() : undefined;
     case 'rabbitmq':
-      return existsSync(RABBITMQ_SERVER) ? startRabbit(tokens) : undefined;
+      return isRabbitmqInstalled() ? startRabbit(tokens) : undefined;
     default:
       return startAedes(name, tokens);
   }
@@ -92,20 +93,17 @@ async function startMosquitto(): Promise<Subject> {
   };
 }
 
-/** Debian's; the one on PATH changes to a user of its own, who may not read our folder. */
-const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
-
 /** RabbitMQ with its MQTT and OAuth 2 plugins and our key; the token is the password. */
 async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
-  const folder = mkdtempSync(join(tmpdir(), 'fleetgate-bench-'));
-  const [port, amqp, epmd] = [await freePort(), await freePort(), await freePort()];
+  const [port, amqp] = [await freePort(), await freePort()];
   const [{ kid, kty, crv, x, y }] = jwks.keys as unknown as [Record<string, string>];
   const members = Object.entries({ kty, crv, x, y, alg: 'ES256' })
     .map(([key, value]) => `<<"${key}">> => <<"${value}">>`)
     .join(', ');
-  writeFileSync(
-    join(folder, 'advanced.config'),
-    `[
+  const node = await startRabbitmq(port, {
+    rabbitmqConf: 'log.console = false\nlog.file = false\n',
+    enabledPlugins: '[rabbitmq_mqtt,rabbitmq_auth_backend_oauth2].',
+    advancedConfig: `[
   {rabbit, [{tcp_listeners, [{"127.0.0.1", ${amqp}}]}, {auth_backends, [rabbit_auth_backend_oauth2]}]},
   {rabbitmq_mqtt, [{tcp_listeners, [{"127.0.0.1", ${port}}]}, {allow_anonymous, false}]},
   {rabbitmq_auth_backend_oauth2, [
@@ -114,44 +112,14 @@ async function startRabbit({ jwks }: TokenMaker): Promise<Subject> {
   ]}
 ].
 `,
-  );
-  writeFileSync(join(folder, 'plugins'), '[rabbitmq_mqtt,rabbitmq_auth_backend_oauth2].');
-  writeFileSync(join(folder, 'rabbitmq.conf'), 'log.console = false\nlog.file = false\n');
-  const child = spawn(RABBITMQ_SERVER, [], {
-    stdio: 'ignore',
-    detached: true,
-    env: {
-      ...process.env,
-      HOME: folder,
-      RABBITMQ_NODENAME: 'fleetgate-bench@localhost',
-      RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
-      RABBITMQ_NODE_PORT: String(amqp),
-      RABBITMQ_DIST_PORT: String(await freePort()),
-      ERL_EPMD_PORT: String(epmd),
-      ERL_EPMD_ADDRESS: '127.0.0.1',
-      RABBITMQ_MNESIA_BASE: join(folder, 'mnesia'),
-      RABBITMQ_LOG_BASE: join(folder, 'log'),
-      RABBITMQ_PID_FILE: join(folder, 'pid'),
-      RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
-      RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, 'advanced.config'),
-      RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
-    },
   });
-  await untilListening(port, child, 60_000);
-  const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'));
   return {
     name: 'rabbitmq',
     port,
-    pid,
+    pid: node.pid,
     login: (clientId, token) => ({ clientId, username: '', password: token }),
-    memory: async () => residentBytes(pid),
-    async stop() {
-      const ended = once(child, 'exit');
-      // Its own group: the start script, the node and what that started.
-      process.kill(-(child.pid as number), 'SIGTERM');
-      await Promise.race([ended, sleep(15_000)]);
-      rmSync(folder, { recursive: true, force: true });
-    },
+    memory: async () => residentBytes(node.pid),
+    stop: node.stop,
   };
 }
 
@@ -189,14 +157,6 @@ function isInstalled(command: string, flag: string): boolean {
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGTERM');
-  await Promise.race([ended, sleep(5_000)]);
-  child.kill('SIGKILL');
-}
-
 function residentBytes(pid: number): number {
   const [, kilobytes = '0'] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kilobytes) * 1024;
@@ -207,29 +167,4 @@ function ticksOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return Number(fields[11]) + Number(fields[12]);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function untilListening(port: number, child: ChildProcess, timeoutMs = 10_000): Promise<void> {
-  const endMs = performance.now() + timeoutMs;
-  for (;;) {
-    const isOpen = await new Promise<boolean>((resolve) => {
-      const socket = connect({ port, host: '127.0.0.1' }, () => resolve(true));
-      socket.once('error', () => resolve(false));
-      socket.once('connect', () => socket.destroy());
-    });
-    if (isOpen) return;
-    if (child.exitCode !== null || performance.now() > endMs) {
-      throw new Error(`${child.spawnfile} does not listen (exit code ${child.exitCode})`);
-    }
-    await sleep(100);
-  }
 }

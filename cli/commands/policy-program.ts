@@ -4,20 +4,16 @@ import { EXIT_FAILED, UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';
 import { formatOption } from './format-option.ts';
 import { explainAttempt, loadPolicy } from './policy.ts';
+import { addPolicyCompile } from './policy-compile-program.ts';
 import { policyInForce } from './policy-in-force.ts';
 import { addPolicyMatrix } from './policy-matrix-program.ts';
 import { addPolicyTools } from './policy-tools-program.ts';
-import { decodeToken, readToken } from './token.ts';
+import { type SubjectFlags, subjectOf, withSubject } from './subject-option.ts';
 
-interface ExplainFlags {
+interface ExplainFlags extends SubjectFlags {
   policy?: string;
   config?: string;
   data?: string;
-  clientId?: string;
-  group?: string;
-  scope?: string;
-  claim: string[];
-  tokenFile?: string;
   scopeFormat: ScopeFormat;
   qos: string;
   retain?: boolean;
@@ -25,7 +21,7 @@ interface ExplainFlags {
   format: Format;
 }
 
-/** `fleetgate policy check|explain|matrix|lint|diff|test`. */
+/** `fleetgate policy check|explain|compile|matrix|lint|diff|test`. */
 export function addPolicyCommands(program: Command): void {
   const policy = program
     .command('policy')
@@ -40,6 +36,7 @@ Examples:
   fleetgate policy explain --client-id sensor-1 --scope telemetry.write publish devices/sensor-1/telemetry/t
   fleetgate policy matrix --by group --format html --out access.html
   fleetgate policy lint
+  fleetgate policy compile --target rabbitmq
   fleetgate policy diff policy.yaml new.yaml
   fleetgate policy test expectations.yaml`,
     );
@@ -64,8 +61,7 @@ Examples:
       process.stdout.write(`${path}: valid\n`);
     });
 
-  policy
-    .command('explain')
+  withSubject(policy.command('explain'))
     .addArgument(new Argument('<action>', 'what is tried').choices(['publish', 'subscribe', 'receive']))
     .argument('<topic>', 'topic name, or topic filter of a subscribe')
     .summary('say which rule allows or refuses, and why')
@@ -73,11 +69,6 @@ Examples:
     .option('--policy <file>', 'policy file (default: the one in force)')
     .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
     .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
-    .option('--client-id <id>', 'client the attempt is of')
-    .option('--scope <scope>', 'scopes of its token, separated by spaces')
-    .option('--group <group>', 'group of the client')
-    .option('--claim <name=value>', 'a claim of its token; may be given again', collect, [])
-    .option('--token-file <file>', "a token instead of the above; '-' is standard input")
     .addOption(
       new Option('--scope-format <format>', 'how the issuer of the token writes scopes')
         .choices(['named', 'aif'])
@@ -99,16 +90,7 @@ Examples:
     .action(async (action: string, topic: string, flags: ExplainFlags) => {
       const explanation = explainAttempt(
         loadPolicy(flags.policy ?? policyInForce(flags)),
-        {
-          claim: flags.claim,
-          scopeFormat: flags.scopeFormat,
-          ...(flags.clientId === undefined ? {} : { clientId: flags.clientId }),
-          ...(flags.group === undefined ? {} : { group: flags.group }),
-          ...(flags.scope === undefined ? {} : { scope: flags.scope }),
-          ...(flags.tokenFile === undefined
-            ? {}
-            : { claims: decodeToken(await readToken(flags.tokenFile)).claims }),
-        },
+        { ...(await subjectOf(flags)), scopeFormat: flags.scopeFormat },
         {
           action,
           topic,
@@ -123,6 +105,7 @@ Examples:
       if (!explanation.decision.allowed) process.exitCode = EXIT_FAILED;
     });
 
+  addPolicyCompile(policy);
   addPolicyMatrix(policy);
   addPolicyTools(policy);
 }
@@ -130,8 +113,4 @@ Examples:
 function wholeNumber(option: string, text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new UsageError(`${option} takes a whole number, not '${text}'`);
   return Number(text);
-}
-
-function collect(value: string, previous: string[]): string[] {
-  return [...previous, value];
 }

@@ -52,7 +52,7 @@ export interface ExplainAttempt {
 /** What the policy says of one attempt of one client, and why; the same code decides in the broker. */
 export function explainAttempt(policy: Policy, subject: ExplainSubject, asked: ExplainAttempt): Explanation {
   const { scopeFormat = 'named' } = subject;
-  const claims = subject.claims === undefined ? givenClaims(subject) : tokenClaims(subject.claims);
+  const claims = subjectClaims(subject);
   const principal = Object.freeze({
     clientId: claims.clientId,
     issuer: '',
@@ -122,6 +122,11 @@ export function attemptOf({ action, topic, qos, retain, bytes }: ExplainAttempt)
     default:
       throw new UsageError(`the action is publish, subscribe or receive, not '${action}'`);
   }
+}
+
+/** The claims of a token, or those that options give one. */
+export function subjectClaims(subject: ExplainSubject): GrantClaims {
+  return subject.claims === undefined ? givenClaims(subject) : tokenClaims(subject.claims);
 }
 
 function givenClaims({ clientId, group, scope, claim = [] }: ExplainSubject): GrantClaims {

@@ -9,6 +9,7 @@ import type { Role } from '../up.ts';
 import { issuerHttpProblems } from './issuer-http.ts';
 import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
+import { tokenTargetProblems } from './token-targets.ts';
 import { trustedIssuerProblems } from './trusted-issuers.ts';
 import { unreadableFiles } from './unreadable-files.ts';
 
@@ -135,7 +136,9 @@ function resolvePaths(value: unknown, directory: string): void {
 /** What only several keys together show to be wrong. */
 function crossProblems({ issuer, broker }: Config, roles: readonly Role[]): string[] {
   const problems: string[] = [];
-  if (roles.includes('issuer')) problems.push(...issuerHttpProblems(issuer.http));
+  if (roles.includes('issuer')) {
+    problems.push(...issuerHttpProblems(issuer.http), ...tokenTargetProblems(issuer));
+  }
   if (roles.includes('broker') && !roles.includes('issuer') && broker.trusted_issuers.length === 0) {
     problems.push(
       'broker.trusted_issuers is empty: a broker alone would accept nobody; name an issuer there',

@@ -1,3 +1,4 @@
+import { ruleOptions } from '@fleetgate/broker';
 import Type, { type Static } from 'typebox';
 
 /**
@@ -15,6 +16,43 @@ const url = (description: string) => Type.Optional(Type.String({ pattern: '^http
 const limit = (value: number, maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, default: value, description });
 const signingAlgorithm = Type.Enum(['ES256', 'EdDSA', 'RS256']);
+
+const tokenTarget = Type.Object(
+  {
+    audience: Type.String({ minLength: 1, description: 'audience of the tokens that hold its claim' }),
+    target: Type.Enum(['rabbitmq', 'emqx'], { description: 'rabbitmq or emqx' }),
+    policy_file: file('topic policy that is compiled; default: that of broker.policy_file'),
+    claim: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        description: 'claim it reads; default: `extra_scopes` for rabbitmq, `acl` for emqx',
+      }),
+    ),
+    accept_not_enforced: Type.Array(Type.Enum([...ruleOptions]), {
+      maxItems: 4,
+      default: [],
+      description: 'options that rules may have though it does not hold clients to them',
+    }),
+    vhost: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 255, description: 'virtual host of rabbitmq; default: `/`' }),
+    ),
+    exchange: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 255,
+        description: 'exchange of the MQTT plugin of rabbitmq; default: `amq.topic`',
+      }),
+    ),
+    scope_prefix: Type.Optional(
+      Type.String({
+        maxLength: 255,
+        description: 'what rabbitmq takes off its scopes; default: the audience and a dot',
+      }),
+    ),
+  },
+  closed,
+);
 
 const issuer = Type.Object(
   {
@@ -67,6 +105,11 @@ const issuer = Type.Object(
       maxItems: 16,
       default: [],
       description: 'fields of client metadata that become claims of its tokens',
+    }),
+    token_targets: Type.Array(tokenTarget, {
+      maxItems: 16,
+      default: [],
+      description: 'brokers of another make whose tokens hold a claim that is compiled from a policy',
     }),
     signing_algorithm: Type.Enum(['ES256', 'EdDSA', 'RS256'], {
       default: 'ES256',

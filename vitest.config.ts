@@ -7,12 +7,10 @@ const ssr = { resolve: { conditions: ['@fleetgate/source'] } };
 // What is about files of SQLite, apps, which have such, or the acts of one registry alone.
 const ofFiles = [
   'test/issuer/{registry-sqlite,database-faults,backup,apps,group-commit,secret-registry,revocations.model}.test.ts',
-  // Look into the file beside the issuer, and have no way yet to look into PostgreSQL.
-  'test/issuer/{api-keys,audit,audit-chain,client-changes,coap,introspect-token,metrics,openapi}.test.ts',
-  'test/issuer/{private-key-jwt,request-log,request-rate,revocation-feed,revocations,revoke-token}.test.ts',
-  'test/issuer/{secrets,server,supertokens,supertokens-sdk}.test.ts',
-  'test/issuer/fleet/enrollment.test.ts',
-  'test/issuer/keys/{key-routes,signing-keys}.test.ts',
+  // Of which some look into the file beside the issuer, and some are about apps.
+  'test/issuer/{audit-chain,coap,metrics,openapi,request-log,revocation-feed,server}.test.ts',
+  'test/issuer/{supertokens,supertokens-sdk}.test.ts',
+  'test/issuer/keys/signing-keys.test.ts',
 ];
 
 export default defineConfig({

@@ -1,8 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
 import { pino } from 'pino';
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { otherConnection, rowsOf, storedBytes } from '../support/database.ts';
 import { adminKey, type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
 
 const MINUTE_MS = 60_000;
@@ -33,16 +31,14 @@ async function refused(response: Response, status: number, code: string): Promis
   expect([response.status, body['code']]).toEqual([status, code]);
   return String(body['detail']);
 }
-function rows<Row>(sql: string): Row[] {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => {
-    database.close();
-  });
-  return database.prepare<[], Row>(sql).all();
+async function rows<Row>(sql: string): Promise<Row[]> {
+  return rowsOf<Row>(fixture.database, sql);
 }
-const audited = () =>
-  rows<Record<string, string | null>>(
-    "SELECT actor, action, target, result FROM audit WHERE action NOT IN ('key.activate', 'key.publish') ORDER BY sequence",
+const audited = async () =>
+  (
+    await rows<Record<string, string | null>>(
+      "SELECT actor, action, target, result FROM audit WHERE action NOT IN ('key.activate', 'key.publish') ORDER BY sequence",
+    )
   ).map((row) => Object.values(row));
 
 describe('making a key', () => {
@@ -54,7 +50,7 @@ describe('making a key', () => {
     expect(shown).toEqual({ name: 'ci', role: 'provisioner', created_at: at(nowMs), rotated_at: at(nowMs) });
     expect(await show('ci')).toEqual(shown);
     expect(await json(await fixture.call('GET', '/v1/api-keys'))).toEqual({ api_keys: [shown] });
-    expect(JSON.stringify(rows('SELECT * FROM api_keys'))).not.toContain(String(api_key).slice(4));
+    expect(JSON.stringify(await rows('SELECT * FROM api_keys'))).not.toContain(String(api_key).slice(4));
     expect(await use(api_key as string)).toBe(200);
   });
 
@@ -91,7 +87,7 @@ test('a key stands in the audit trail by its name', async () => {
   await fixture.call('DELETE', '/v1/api-keys/ci');
   await use(apiKey);
   // But for the keys of the start.
-  expect(audited().filter(([actor]) => actor !== 'issuer')).toEqual([
+  expect((await audited()).filter(([actor]) => actor !== 'issuer')).toEqual([
     ['admin:default', 'api_key.create', 'ci', 'ok'],
     ['admin:ci', 'client.create', 'a', 'ok'],
     ['admin:ci', 'admin.authorize', null, 'role_insufficient'],
@@ -106,15 +102,15 @@ test('of keys that are not good 60 a minute are recorded, and all are refused', 
   const provisioner = await make('ci');
   // The start of a minute.
   nowMs = Math.ceil(nowMs / MINUTE_MS) * MINUTE_MS;
-  const recorded = (result: string) => audited().filter((row) => row.at(-1) === result).length;
+  const recorded = async (result: string) => (await audited()).filter((row) => row.at(-1) === result).length;
   for (let i = 0; i < 70; i += 1) expect(await use(`fgk_${i}`)).toBe(401);
-  expect(recorded('api_key_invalid')).toBe(60);
+  expect(await recorded('api_key_invalid')).toBe(60);
   // Of a good one, which somebody answers for, all.
   for (let i = 0; i < 70; i += 1) expect(await use(provisioner, '/v1/api-keys')).toBe(403);
-  expect(recorded('role_insufficient')).toBe(70);
+  expect(await recorded('role_insufficient')).toBe(70);
   nowMs += MINUTE_MS;
   expect(await use('wrong')).toBe(401);
-  expect(recorded('api_key_invalid')).toBe(61);
+  expect(await recorded('api_key_invalid')).toBe(61);
 });
 
 describe('a key that ends', () => {
@@ -125,7 +121,7 @@ describe('a key that ends', () => {
     nowMs += 1;
     const response = await fixture.call('GET', '/v1/clients', undefined, { 'api-key': apiKey });
     expect(await refused(response, 401, 'api_key_invalid')).toContain("'ci'");
-    expect(audited().at(-1)).toEqual(['admin:ci', 'admin.authenticate', null, 'api_key_invalid']);
+    expect((await audited()).at(-1)).toEqual(['admin:ci', 'admin.authenticate', null, 'api_key_invalid']);
   });
 
   test('by deletion is refused at once', async () => {
@@ -231,15 +227,10 @@ test('no key is in a log line, a file, an audit row or an error', async () => {
       }
     }
   }
-  const files = await readdir(fixture.directory);
   const places = [
     logged.join(''),
     said.join(''),
-    ...(await Promise.all(
-      files
-        .filter((name) => name.startsWith('fleetgate.db'))
-        .map((name) => readFile(join(fixture.directory, name), 'latin1')),
-    )),
+    ...(await storedBytes(fixture.database)).map(([, bytes]) => bytes.toString('latin1')),
   ];
   expect(places.length).toBeGreaterThan(3);
   for (const place of places) for (const key of [first, second]) expect(place).not.toContain(key.slice(4));
@@ -248,7 +239,7 @@ test('no key is in a log line, a file, an audit row or an error', async () => {
 
 test('what is no key of ours is refused alike: another prefix, a hash, the empty one', async () => {
   const apiKey = await make('ci');
-  const hash = rows<{ hash: Buffer }>('SELECT hash FROM api_keys')[0]?.hash.toString('base64url');
+  const hash = (await rows<{ hash: Buffer }>('SELECT hash FROM api_keys'))[0]?.hash.toString('base64url');
   for (const wrong of [apiKey.slice(4), `fgk_${hash}`, 'fgk_', `${apiKey}x`, apiKey.toUpperCase(), 'ci']) {
     expect(await use(wrong)).toBe(401);
   }
@@ -256,14 +247,11 @@ test('what is no key of ours is refused alike: another prefix, a hash, the empty
 
 test('while the database cannot be written, who only reads is still let in', async () => {
   const apiKey = await make('ci', 'auditor');
-  const other = new Sqlite(fixture.database);
-  onTestFinished(() => {
-    other.close();
-  });
-  other.exec('BEGIN IMMEDIATE');
+  const other = await otherConnection(fixture.database);
+  await other.holdTurn();
   expect(await use(apiKey)).toBe(200);
   expect((await fixture.call('DELETE', '/v1/api-keys/ci')).status).toBe(503);
-  other.exec('ROLLBACK');
+  await other.letGo();
   expect(await use(apiKey)).toBe(200);
 });
 

@@ -1,8 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
+import { readFile } from 'node:fs/promises';
 import { pino } from 'pino';
-import { beforeEach, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
+import { otherConnection, rowsOf, storedBytes } from '../support/database.ts';
 import { adminKey, basic, form, type IssuerFixture, issuerFixture, json } from '../support/issuer-fixture.ts';
 
 let fixture: IssuerFixture;
@@ -25,14 +24,11 @@ interface Row {
   at_ms: number;
 }
 
-function rows(): Row[] {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => {
-    database.close();
-  });
-  return database.prepare<[], Row>('SELECT * FROM audit ORDER BY sequence').all();
+async function rows(): Promise<Row[]> {
+  return rowsOf<Row>(fixture.database, 'SELECT * FROM audit ORDER BY sequence');
 }
-const brief = () => rows().map(({ actor, action, target, result }) => [actor, action, target, result]);
+const brief = async () =>
+  (await rows()).map(({ actor, action, target, result }) => [actor, action, target, result]);
 
 const grant = { grant_type: 'client_credentials' };
 
@@ -55,7 +51,7 @@ test('every administrative act and every token issued or refused is one row, in 
   await fixture.call('GET', '/v1/clients', undefined, { 'api-key': 'wrong' });
   await fixture.call('POST', '/recipe/oauth/clients', { clientId: 'c' });
   const [active, next] = fixture.issuer.jwks().keys;
-  expect(brief()).toEqual([
+  expect(await brief()).toEqual([
     ['issuer', 'key.activate', active?.kid, 'ok'],
     ['issuer', 'key.publish', next?.kid, 'ok'],
     ['admin:default', 'client.create', 'a', 'ok'],
@@ -88,7 +84,7 @@ test('a row says when, from which socket, by which request, and of a token its j
   );
   const { access_token } = (await response.json()) as { access_token: string };
   const claims = JSON.parse(Buffer.from(access_token.split('.')[1] as string, 'base64url').toString());
-  const row = rows().at(-1);
+  const row = (await rows()).at(-1);
   expect(row).toMatchObject({ address: '127.0.0.1', token_id: claims.jti });
   expect(row?.request_id).toMatch(/^[0-9a-f-]{36}$/);
   expect(row?.at_ms).toBeGreaterThanOrEqual(before - 1000);
@@ -98,7 +94,7 @@ test('a row says when, from which socket, by which request, and of a token its j
 test('what an attacker writes into an id makes no row of its own', async () => {
   await fixture.tokenFor({ client_id: 'a\n2026 admin client.create ok', client_secret: 'x' });
   await fixture.tokenFor({ client_id: "a'); DELETE FROM audit;--", client_secret: 'x' });
-  expect(brief().slice(2)).toEqual([
+  expect((await brief()).slice(2)).toEqual([
     ['anonymous', 'token.issue', null, 'invalid_client'],
     ['anonymous', 'token.issue', null, 'invalid_client'],
   ]);
@@ -109,7 +105,7 @@ test('a secret sent in the place of a client id is in no row', async () => {
   await fixture.tokenFor({ client_id: secret, client_secret: 'a' });
   await fixture.call('DELETE', `/v1/clients/${secret}`);
   await fixture.call('POST', '/v1/revocations', { kind: 'client', client_id: secret });
-  expect(brief().slice(-3)).toEqual([
+  expect((await brief()).slice(-3)).toEqual([
     ['anonymous', 'token.issue', null, 'invalid_client'],
     ['admin:default', 'client.delete', null, 'client_unknown'],
     ['admin:default', 'client.revoke', null, 'client_unknown'],
@@ -125,17 +121,14 @@ test('each of many concurrent tokens has its row when it is answered', async () 
       return jti as string;
     }),
   );
-  const recorded = new Set(rows().map(({ token_id }) => token_id));
+  const recorded = new Set((await rows()).map(({ token_id }) => token_id));
   expect(ids.filter((id) => !recorded.has(id))).toEqual([]);
 });
 
 test('while nothing can be recorded no token is issued and no client made: 503, and it recovers', async () => {
   const client = await fixture.register({ client_id: 'a' });
-  const other = new Sqlite(fixture.database);
-  onTestFinished(() => {
-    other.close();
-  });
-  other.exec('BEGIN IMMEDIATE');
+  const other = await otherConnection(fixture.database);
+  await other.holdTurn();
   const [issued, refused, created] = await Promise.all([
     fixture.tokenFor(client),
     fixture.tokenFor({ client_id: 'a', client_secret: 'wrong' }),
@@ -146,7 +139,7 @@ test('while nothing can be recorded no token is issued and no client made: 503, 
     expect(response?.headers.get('retry-after')).toMatch(/^\d+$/);
     expect(await response?.json()).toMatchObject({ error: 'temporarily_unavailable' });
   }
-  other.exec('ROLLBACK');
+  await other.letGo();
   expect((await fixture.tokenFor(client)).status).toBe(200);
   expect((await fixture.call('GET', '/v1/clients/b')).status).toBe(404);
 });
@@ -189,13 +182,12 @@ test('no secret, token or key is in a log line, an audit row, a file or an error
   const privateNumbers = Buffer.from(await readFile(fixture.keyFile));
   const places: [string, Buffer][] = [
     ['log', Buffer.from(logged.join(''))],
-    ['audit', Buffer.from(JSON.stringify(rows()))],
+    ['audit', Buffer.from(JSON.stringify(await rows()))],
     ['errors', Buffer.from(errors.join('\n'))],
   ];
-  for (const name of await readdir(fixture.directory)) {
-    if (name.startsWith('fleetgate.db')) places.push([name, await readFile(join(fixture.directory, name))]);
-  }
-  expect(places.map(([name]) => name)).toContain('fleetgate.db-wal');
+  const stored = await storedBytes(fixture.database);
+  expect(stored.length).toBeGreaterThan(1);
+  places.push(...stored);
   const needles = [
     canary,
     client_secret,

@@ -1,6 +1,6 @@
-import Sqlite from 'better-sqlite3';
 import { decodeJwt } from 'jose';
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { rowsOf } from '../support/database.ts';
 import { adminKey, type IssuerFixture, issuerFixture } from '../support/issuer-fixture.ts';
 
 let fixture: IssuerFixture;
@@ -19,17 +19,12 @@ async function refused(response: Response, status: number, code: string): Promis
   expect([response.status, body['code']]).toEqual([status, code]);
   return String(body['detail']);
 }
-function audited(): unknown[] {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => {
-    database.close();
-  });
-  return database
-    .prepare<[], { action: string; target: string | null; result: string }>(
-      "SELECT action, target, result FROM audit WHERE action NOT IN ('key.activate', 'key.publish', 'client.create') ORDER BY sequence",
-    )
-    .all()
-    .map(({ action, target, result }) => [action, target, result]);
+async function audited(): Promise<unknown[]> {
+  const rows = await rowsOf<{ action: string; target: string | null; result: string }>(
+    fixture.database,
+    "SELECT action, target, result FROM audit WHERE action NOT IN ('key.activate', 'key.publish', 'client.create') ORDER BY sequence",
+  );
+  return rows.map(({ action, target, result }) => [action, target, result]);
 }
 async function claims(response: Response): Promise<Json> {
   expect(response.status).toBe(200);
@@ -247,7 +242,7 @@ describe('an entity tag', () => {
     await refused(await remove(tag, 'ghost'), 404, 'client_unknown');
     expect((await remove(tag)).status).toBe(204);
     expect((await show('a')).status).toBe(404);
-    expect(audited().slice(-3)).toEqual([
+    expect((await audited()).slice(-3)).toEqual([
       ['client.delete', 'a', 'precondition_failed'],
       ['client.delete', 'ghost', 'client_unknown'],
       ['client.delete', 'a', 'ok'],
@@ -289,7 +284,7 @@ describe('quarantine', () => {
     );
     expect(answers[0]).toEqual([401, expect.objectContaining({ error: 'invalid_client' })]);
     expect(answers[0]).toEqual(answers[1]);
-    expect(audited().slice(-3, -1)).toEqual([
+    expect((await audited()).slice(-3, -1)).toEqual([
       ['client.quarantine', 'a', 'ok'],
       ['token.issue', 'a', 'client_quarantined'],
     ]);
@@ -299,7 +294,7 @@ describe('quarantine', () => {
     await fixture.register(full);
     await quarantine('a');
     await fixture.tokenFor({ client_id: 'a', client_secret: 'wrong' });
-    expect(audited().at(-1)).toEqual(['token.issue', 'a', 'invalid_client']);
+    expect((await audited()).at(-1)).toEqual(['token.issue', 'a', 'invalid_client']);
   });
 
   test('ends by release, and tokens that were revoked stay so', async () => {
@@ -309,7 +304,7 @@ describe('quarantine', () => {
     expect([response.status, (await json(response))['state']]).toEqual([200, 'active']);
     await claims(await fixture.tokenFor(client));
     expect(await json(await show('a'))).not.toHaveProperty('quarantine_reason');
-    expect(audited().slice(0, 2)).toEqual([
+    expect((await audited()).slice(0, 2)).toEqual([
       ['client.quarantine', 'a', 'ok'],
       ['client.release', 'a', 'ok'],
     ]);
@@ -344,7 +339,7 @@ describe('quarantine', () => {
     // 429 once it has failed five times.
     expect(statuses.filter((status) => status !== 401 && status !== 429)).toEqual([]);
     expect(statuses).toHaveLength(5);
-    const results = audited() as string[][];
+    const results = (await audited()) as string[][];
     const from = results.findIndex(([action]) => action === 'client.quarantine');
     expect(
       results.slice(from).filter(([action, , result]) => action === 'token.issue' && result === 'ok'),
@@ -366,7 +361,7 @@ describe('quarantine', () => {
   test('of no client is 404, as is its release', async () => {
     await refused(await quarantine('ghost'), 404, 'client_unknown');
     await refused(await release('ghost'), 404, 'client_unknown');
-    expect(audited()).toEqual([
+    expect(await audited()).toEqual([
       ['client.quarantine', 'ghost', 'client_unknown'],
       ['client.release', 'ghost', 'client_unknown'],
     ]);
@@ -380,7 +375,7 @@ test('each change, done or refused, is in the audit trail', async () => {
   await patch('a', { scope: 'a  b' });
   await patch('a', { name: 'm' }, { 'if-match': '"x"' });
   await patch('ghost', { name: 'm' });
-  expect(audited()).toEqual([
+  expect(await audited()).toEqual([
     ['client.update', 'a', 'ok'],
     ['client.update', 'a', 'ok'],
     ['client.update', 'a', 'scope_malformed'],

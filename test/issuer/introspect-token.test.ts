@@ -1,7 +1,7 @@
-import Sqlite from 'better-sqlite3';
 import { decodeJwt } from 'jose';
 import * as oauth from 'oauth4webapi';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { otherConnection, rowsOf } from '../support/database.ts';
 import {
   adminKey,
   basic,
@@ -51,16 +51,15 @@ const activeAnswer = () => {
   const { client_id, scope, exp, iat, nbf, sub, aud, iss, jti } = decodeJwt(token);
   return { active: true, token_type: 'Bearer', client_id, scope, exp, iat, nbf, sub, aud, iss, jti };
 };
-const audit = () => {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => void database.close());
-  return database
-    .prepare<[], { actor: string; target: string | null; result: string; token_id: string | null }>(
-      "SELECT * FROM audit WHERE action = 'token.introspect' ORDER BY sequence",
-    )
-    .all()
-    .map(({ actor, target, result, token_id }) => [actor, target, result, token_id]);
-};
+async function audit(): Promise<(string | null)[][]> {
+  const rows = await rowsOf<{
+    actor: string;
+    target: string | null;
+    result: string;
+    token_id: string | null;
+  }>(fixture.database, "SELECT * FROM audit WHERE action = 'token.introspect' ORDER BY sequence");
+  return rows.map(({ actor, target, result, token_id }) => [actor, target, result, token_id]);
+}
 
 describe('a client sees its own token', () => {
   test.each<[string, () => Promise<Response>]>([
@@ -92,7 +91,7 @@ describe('a client sees its own token', () => {
 
   test('again and again, and the audit does not grow by it', async () => {
     for (let i = 0; i < 3; i += 1) expect(await introspected(client, token)).toEqual(activeAnswer());
-    expect(audit()).toEqual([]);
+    expect(await audit()).toEqual([]);
   });
 
   test('when a library of the field finds the endpoint by the metadata', async () => {
@@ -192,7 +191,7 @@ describe('is inactive and nothing more', () => {
     const observer = await fixture.register({ client_id: 'observer', scope: 'fleetgate.introspect' });
     expect(await introspected(client, text)).toEqual(inactive);
     expect(await introspected(observer, text)).toEqual(inactive);
-    expect(audit()).toEqual([]);
+    expect(await audit()).toEqual([]);
   });
 
   test('a token of a client that was deleted, also once its id is registered again', async () => {
@@ -290,7 +289,7 @@ describe('is refused', () => {
     expect([response.status, await response.json()]).toMatchObject([status, { error }]);
     expect(response.headers.get('cache-control')).toBe('no-store');
     if (status === 401) expect(response.headers.get('www-authenticate')).toMatch(/^Basic /);
-    expect(audit()).toEqual([[actor, target, error, null]]);
+    expect(await audit()).toEqual([[actor, target, error, null]]);
   });
 
   test('GET, with 405', async () => {
@@ -299,15 +298,14 @@ describe('is refused', () => {
   });
 
   test('who asks while the registry is away, with 503 and not as inactive', async () => {
-    const other = new Sqlite(fixture.database);
-    onTestFinished(() => void other.close());
-    other.exec('ALTER TABLE revocations RENAME TO away');
+    const other = await otherConnection(fixture.database);
+    await other.execute('ALTER TABLE revocations RENAME TO away');
     const response = await ask({ ...credentials(client), token });
     expect([response.status, await response.json()]).toMatchObject([
       503,
       { error: 'temporarily_unavailable' },
     ]);
-    other.exec('ALTER TABLE away RENAME TO revocations');
+    await other.execute('ALTER TABLE away RENAME TO revocations');
     expect(await introspected(client, token)).toEqual(activeAnswer());
   });
 });

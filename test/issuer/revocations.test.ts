@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { startIssuer } from '@fleetgate/issuer';
 import type { AccessTokenClaims } from '@fleetgate/shared';
-import Sqlite from 'better-sqlite3';
 import { decodeProtectedHeader } from 'jose';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { otherConnection, rowsOf } from '../support/database.ts';
 import {
   type IssuerFixture,
   issuerFixture,
@@ -41,17 +41,13 @@ async function claimsFor(client: RegisteredClient): Promise<AccessTokenClaims> {
   return JSON.parse(Buffer.from(access_token.split('.')[1] as string, 'base64url').toString());
 }
 
-const auditRows = () => {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => void database.close());
-  return database
-    .prepare<
-      [],
-      { actor: string; action: string; target: string | null; result: string; token_id: string | null }
-    >("SELECT * FROM audit WHERE action LIKE '%revoke' ORDER BY sequence")
-    .all()
-    .map(({ actor, action, target, result, token_id }) => [actor, action, target, result, token_id]);
-};
+async function auditRows() {
+  const rows = await rowsOf(
+    fixture.database,
+    "SELECT * FROM audit WHERE action LIKE '%revoke' ORDER BY sequence",
+  );
+  return rows.map((row) => ['actor', 'action', 'target', 'result', 'token_id'].map((name) => row[name]));
+}
 
 /** Longest lifetime of a token, and what readers' clocks may be behind. */
 const KEPT = 86_400 + 300;
@@ -140,7 +136,7 @@ describe('POST /v1/revocations', () => {
     await revoke({ kind: 'client', client_id: 'nobody' });
     await revoke({ kind: 'client', client_id: "a'); DELETE FROM audit;--" });
     const admin = 'admin:default';
-    expect(auditRows()).toEqual([
+    expect(await auditRows()).toEqual([
       [admin, 'token.revoke', null, 'ok', 'j1'],
       [admin, 'token.revoke', null, 'revoked_already', 'j1'],
       [admin, 'client.revoke', 'a', 'ok', null],
@@ -332,15 +328,14 @@ describe('a signing key', () => {
 
 test('no revocation is answered that could not be recorded, and none is recorded without its audit row', async () => {
   await fixture.register({ client_id: 'a' });
-  const other = new Sqlite(fixture.database);
-  onTestFinished(() => void other.close());
-  other.exec('BEGIN IMMEDIATE');
+  const other = await otherConnection(fixture.database);
+  await other.holdTurn();
   expect(await revoke({ kind: 'token', jti: 'j1' })).toMatchObject({ status: 503 });
-  other.exec('ROLLBACK');
-  other.exec("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END");
+  await other.letGo();
+  await other.execute('ALTER TABLE audit RENAME TO away');
   expect((await revoke({ kind: 'client', client_id: 'a' })).status).toBe(503);
   expect((await fixture.call('DELETE', '/v1/clients/a')).status).toBe(503);
-  other.exec('DROP TRIGGER full');
+  await other.execute('ALTER TABLE away RENAME TO audit');
   expect((await list()).body.revocations).toEqual([]);
   expect((await fixture.call('GET', '/v1/clients/a')).status).toBe(200);
 });
@@ -351,10 +346,8 @@ test('expired revocations are forgotten at the next start', async () => {
   const later = nowMs + KEPT * 1000;
   const next = await startIssuer(issuerOptions(fixture.directory, { now: () => later }));
   onTestFinished(() => next.close());
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => void database.close());
-  const count = database.prepare<[], number>('SELECT count(*) FROM revocations').pluck();
-  await expect.poll(() => count.get()).toBe(0);
+  const other = await otherConnection(fixture.database);
+  await expect.poll(() => other.rows('SELECT sequence FROM revocations')).toEqual([]);
 });
 
 test('docs/revocation.md names each kind and each field', async () => {

@@ -1,6 +1,6 @@
-import Sqlite from 'better-sqlite3';
 import * as oauth from 'oauth4webapi';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { otherConnection, rowsOf } from '../support/database.ts';
 import {
   basic,
   form,
@@ -45,16 +45,15 @@ const revoked = async () =>
       revocations: Record<string, unknown>[];
     }
   ).revocations;
-const audit = () => {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => void database.close());
-  return database
-    .prepare<[], { actor: string; target: string | null; result: string; token_id: string | null }>(
-      "SELECT * FROM audit WHERE action = 'token.revoke' ORDER BY sequence",
-    )
-    .all()
-    .map(({ actor, target, result, token_id }) => [actor, target, result, token_id]);
-};
+async function audit(): Promise<(string | null)[][]> {
+  const rows = await rowsOf<{
+    actor: string;
+    target: string | null;
+    result: string;
+    token_id: string | null;
+  }>(fixture.database, "SELECT * FROM audit WHERE action = 'token.revoke' ORDER BY sequence");
+  return rows.map(({ actor, target, result, token_id }) => [actor, target, result, token_id]);
+}
 
 test.each<[string, () => Promise<Response>]>([
   ['with Basic', () => post({ token }, basic(client.client_id, client.client_secret))],
@@ -76,7 +75,7 @@ test.each<[string, () => Promise<Response>]>([
   expect(response.headers.get('cache-control')).toBe('no-store');
   const { jti, exp } = claimsOf(token);
   expect(await revoked()).toMatchObject([{ kind: 'token', jti, expires_at: exp + 300 }]);
-  expect(audit()).toEqual([['client:a', 'a', 'ok', jti]]);
+  expect(await audit()).toEqual([['client:a', 'a', 'ok', jti]]);
 });
 
 test('a library of the field finds the endpoint by the metadata and revokes', async () => {
@@ -96,7 +95,7 @@ test('a token that was ended is the same answer again, and recorded as such', as
   for (let i = 0; i < 2; i += 1) expect((await post({ ...credentials(client), token })).status).toBe(200);
   expect(await revoked()).toHaveLength(1);
   const { jti } = claimsOf(token);
-  expect(audit()).toEqual([
+  expect(await audit()).toEqual([
     ['client:a', 'a', 'ok', jti],
     ['client:a', 'a', 'revoked_already', jti],
   ]);
@@ -147,7 +146,7 @@ describe('is 200 and nothing done for', () => {
     const response = await post({ ...credentials(client), token: await other() });
     expect([response.status, await response.text()]).toEqual([200, '']);
     expect(await revoked()).toEqual([]);
-    expect(audit()).toEqual([['client:a', 'a', result, null]]);
+    expect(await audit()).toEqual([['client:a', 'a', result, null]]);
   });
 });
 
@@ -206,7 +205,7 @@ describe('is refused', () => {
     expect([response.status, await response.json()]).toMatchObject([status, { error }]);
     if (status === 401) expect(response.headers.get('www-authenticate')).toMatch(/^Basic /);
     expect(await revoked()).toEqual([]);
-    expect(audit()).toEqual([[actor, target, error, null]]);
+    expect(await audit()).toEqual([[actor, target, error, null]]);
   });
 
   test('GET, with 405', async () => {
@@ -214,15 +213,14 @@ describe('is refused', () => {
   });
 
   test('what cannot be recorded, with 503', async () => {
-    const other = new Sqlite(fixture.database);
-    onTestFinished(() => void other.close());
-    other.exec('BEGIN IMMEDIATE');
+    const other = await otherConnection(fixture.database);
+    await other.holdTurn();
     const response = await post({ ...credentials(client), token });
     expect([response.status, await response.json()]).toMatchObject([
       503,
       { error: 'temporarily_unavailable' },
     ]);
-    other.exec('ROLLBACK');
+    await other.letGo();
     expect(await revoked()).toEqual([]);
   });
 });
@@ -256,5 +254,5 @@ test('a token signed by these keys under another URL is none of this issuer', as
     body: new URLSearchParams({ ...credentials(client), token }),
   });
   expect(response.status).toBe(200);
-  expect(audit()).toEqual([['client:a', 'a', 'token_issuer_unknown', null]]);
+  expect(await audit()).toEqual([['client:a', 'a', 'token_issuer_unknown', null]]);
 });

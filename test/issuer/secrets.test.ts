@@ -1,7 +1,7 @@
-import Sqlite from 'better-sqlite3';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { openIssuer } from '../../issuer/open-issuer.ts';
 import { resolveOptions } from '../../issuer/options.ts';
+import { otherConnection, rowsOf } from '../support/database.ts';
 import {
   basic,
   type IssuerFixture,
@@ -57,19 +57,14 @@ async function refused(response: Response, code: number, error: string): Promise
   expect([response.status, got]).toEqual([code, error]);
   return String(error_description);
 }
-function audit(): [string, string, string | null, string][] {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => {
-    database.close();
-  });
-  return database
-    .prepare<[], { actor: string; action: string; target: string | null; result: string }>(
-      'SELECT actor, action, target, result FROM audit ORDER BY sequence',
-    )
-    .all()
-    .map(({ actor, action, target, result }) => [actor, action, target, result]);
+async function audit(): Promise<[string, string, string | null, string][]> {
+  const rows = await rowsOf<{ actor: string; action: string; target: string | null; result: string }>(
+    fixture.database,
+    'SELECT actor, action, target, result FROM audit ORDER BY sequence',
+  );
+  return rows.map(({ actor, action, target, result }) => [actor, action, target, result]);
 }
-const of = (action: string) => audit().filter((row) => row[1] === action);
+const of = async (action: string) => (await audit()).filter((row) => row[1] === action);
 
 describe('a rotation', () => {
   test('answers the new secret this once, and until the overlap of a week is over both are good', async () => {
@@ -177,9 +172,8 @@ describe('a rotation', () => {
   });
 
   test('of a client that authenticates without a secret is refused naming how it does', async () => {
-    const database = new Sqlite(fixture.database);
-    database.exec("UPDATE clients SET auth_method = 'tls_client_auth'");
-    database.close();
+    const other = await otherConnection(fixture.database);
+    await other.execute("UPDATE clients SET auth_method = 'tls_client_auth'");
     expect(await refused(await post(), 400, 'not_supported')).toContain('tls_client_auth');
   });
 
@@ -189,14 +183,14 @@ describe('a rotation', () => {
     await post({ overlap_seconds: -1 });
     await fixture.call('POST', '/v1/clients/nobody/secrets');
     await fixture.call('POST', '/v1/clients/a%2Fb/secrets');
-    expect(of('secret.rotate')).toEqual([
+    expect(await of('secret.rotate')).toEqual([
       ['admin:default', 'secret.rotate', 'device', 'ok'],
       ['admin:default', 'secret.rotate', 'device', 'secret_limit_reached'],
       ['admin:default', 'secret.rotate', 'device', 'invalid_request'],
       ['admin:default', 'secret.rotate', 'nobody', 'client_unknown'],
       ['admin:default', 'secret.rotate', null, 'client_unknown'],
     ]);
-    expect(JSON.stringify(audit())).not.toContain(rotated.client_secret);
+    expect(JSON.stringify(await audit())).not.toContain(rotated.client_secret);
   });
 });
 
@@ -213,11 +207,11 @@ describe('an ended secret', () => {
     );
     expect(answers[0]).toEqual(answers[1]);
     expect(answers[0]).toEqual(answers[2]);
-    expect(
-      of('token.issue')
-        .map(([, , target, result]) => `${target} ${result}`)
-        .sort(),
-    ).toEqual(['device invalid_client', 'device secret_expired', 'nobody invalid_client']);
+    expect((await of('token.issue')).map(([, , target, result]) => `${target} ${result}`).sort()).toEqual([
+      'device invalid_client',
+      'device secret_expired',
+      'nobody invalid_client',
+    ]);
     expect(await status(rotated)).toBe(200);
   });
 
@@ -231,7 +225,7 @@ describe('an ended secret', () => {
       });
     await refused(await revoke(device.client_secret), 401, 'invalid_client');
     expect((await revoke(rotated.client_secret)).status).toBe(200);
-    expect(of('token.revoke').map(([, , , result]) => result)).toEqual(['secret_expired', 'ok']);
+    expect((await of('token.revoke')).map(([, , , result]) => result)).toEqual(['secret_expired', 'ok']);
   });
 
   test('is not used by who presents it: nothing else ends', async () => {
@@ -240,7 +234,7 @@ describe('an ended secret', () => {
     expect(await status(rotated)).toBe(401);
     nowMs += DAY;
     expect(await status(device)).toBe(200);
-    expect(of('secret.first_use')).toHaveLength(1);
+    expect(await of('secret.first_use')).toHaveLength(1);
   });
 });
 
@@ -277,7 +271,7 @@ test('ending a secret is 204, also when it had ended, and 404 where there is non
   expect((await remove(secret_id)).status).toBe(204);
   await refused(await remove('0123456789abcdef'), 404, 'secret_unknown');
   await refused(await remove(secret_id, 'nobody'), 404, 'client_unknown');
-  expect(of('secret.end').map(([, , target, result]) => [target, result])).toEqual([
+  expect((await of('secret.end')).map(([, , target, result]) => [target, result])).toEqual([
     ['device', 'ok'],
     ['device', 'ended_already'],
     ['device', 'secret_unknown'],
@@ -289,11 +283,11 @@ test('ending a secret is 204, also when it had ended, and 404 where there is non
 describe('the first use of a secret', () => {
   test('is recorded once, by whichever request it is proven, and not by one that is refused', async () => {
     await fixture.tokenFor({ client_id: 'device', client_secret: 'wrong' });
-    expect(of('secret.first_use')).toEqual([]);
+    expect(await of('secret.first_use')).toEqual([]);
     await Promise.all(Array.from({ length: 10 }, () => status(device)));
     nowMs += 1000;
     await status(device);
-    expect(of('secret.first_use')).toEqual([['client:device', 'secret.first_use', 'device', 'ok']]);
+    expect(await of('secret.first_use')).toEqual([['client:device', 'secret.first_use', 'device', 'ok']]);
     expect(await secrets()).toMatchObject([{ first_used_at: iso(START) }]);
   });
 

@@ -40,6 +40,9 @@ export async function temporaryDirectory(): Promise<string> {
   return directory;
 }
 
+/** Apps are kept in SQLite alone: their tests run in the project `unit`. */
+export const hasApps = inject('postgres') === undefined;
+
 /** The registry of a directory: a file in it or, in the project `postgres`, a schema of its name. */
 export function databaseIn(directory: string): string {
   const postgres = inject('postgres');
@@ -56,7 +59,7 @@ export function issuerOptions(
     http: { host: '127.0.0.1', port: 0 },
     database: databaseIn(directory),
     keyEncryptionKeyFile: join(directory, 'key-encryption.key'),
-    ...(inject('postgres') === undefined ? { appsDirectory: join(directory, 'apps') } : {}),
+    ...(hasApps ? { appsDirectory: join(directory, 'apps') } : {}),
     ...options,
   };
 }

@@ -13,7 +13,7 @@ import {
   keyProofFor,
   type ProofClaims,
 } from '../../support/enrolling-device.ts';
-import { issuerFixture, issuerOptions, temporaryDirectory } from '../../support/issuer-fixture.ts';
+import { hasApps, issuerFixture, issuerOptions, temporaryDirectory } from '../../support/issuer-fixture.ts';
 
 interface Enrollment {
   enrollment_id: string;
@@ -160,7 +160,7 @@ test('an expired code and a revoked one are refused, each with its reason, and r
   }
 });
 
-test('a code of one app opens nothing in another', async () => {
+test.runIf(hasApps)('a code of one app opens nothing in another', async () => {
   const { open, call, url } = await factory();
   await call('POST', '/v1/apps', { app_id: 'shop' });
   const { claim_code } = await open();

@@ -1,6 +1,6 @@
-import Sqlite from 'better-sqlite3';
 import { decodeProtectedHeader } from 'jose';
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { rowsOf } from '../../support/database.ts';
 import { type IssuerFixture, issuerFixture } from '../../support/issuer-fixture.ts';
 
 const NOW_MS = 1_800_000_000_000;
@@ -41,14 +41,12 @@ async function signingKid(): Promise<string | undefined> {
   return decodeProtectedHeader(access_token).kid;
 }
 
-function auditRows(): unknown[][] {
-  const database = new Sqlite(fixture.database, { readonly: true });
-  onTestFinished(() => void database.close());
-  return database
-    .prepare("SELECT actor, action, target, result FROM audit WHERE action LIKE 'key.%' ORDER BY sequence")
-    .raw()
-    .all()
-    .slice(2) as unknown[][];
+async function auditRows(): Promise<unknown[][]> {
+  const rows = await rowsOf(
+    fixture.database,
+    "SELECT * FROM audit WHERE action LIKE 'key.%' ORDER BY sequence",
+  );
+  return rows.slice(2).map(({ actor, action, target, result }) => [actor, action, target, result]);
 }
 
 test('GET /v1/keys shows the published keys with what becomes of them, and nothing private', async () => {
@@ -95,7 +93,7 @@ describe('POST /v1/keys/rotate', () => {
     ]);
     expect(await signingKid()).toBe(second?.kid);
     expect(published()).toContain(first?.kid);
-    expect(auditRows()).toEqual([
+    expect(await auditRows()).toEqual([
       ['admin:default', 'key.activate', second?.kid, 'ok'],
       ['admin:default', 'key.retire', first?.kid, 'ok'],
       ['admin:default', 'key.publish', keys[1]?.kid, 'ok'],
@@ -110,11 +108,11 @@ describe('POST /v1/keys/rotate', () => {
       expect([status, keys[1]]).toMatchObject([202, { kid: second?.kid, activates_at: at(nowMs + 1) }]);
     }
     expect(await signingKid()).toBe(first?.kid);
-    expect(auditRows()).toEqual([['admin:default', 'key.schedule', second?.kid, 'ok']]);
+    expect(await auditRows()).toEqual([['admin:default', 'key.schedule', second?.kid, 'ok']]);
     nowMs += 1;
     await expect.poll(() => published()[0]).toBe(second?.kid);
     expect(await signingKid()).toBe(second?.kid);
-    expect(auditRows()[1]).toEqual(['issuer', 'key.activate', second?.kid, 'ok']);
+    expect((await auditRows())[1]).toEqual(['issuer', 'key.activate', second?.kid, 'ok']);
   });
 
   test('with now does not wait', async () => {
@@ -130,7 +128,7 @@ describe('POST /v1/keys/rotate', () => {
     const { status, body } = await call('POST', '/v1/keys/rotate', { now: true });
     expect([status, body['error']]).toEqual([409, 'key_conflict']);
     expect(published()).toHaveLength(32);
-    expect(auditRows().at(-1)).toEqual(['admin:default', 'key.schedule', null, 'key_conflict']);
+    expect((await auditRows()).at(-1)).toEqual(['admin:default', 'key.schedule', null, 'key_conflict']);
     // A compromise is never refused.
     const [active] = await list();
     expect((await call('POST', `/v1/keys/${active?.kid}/retire`, { compromised: true })).status).toBe(200);
@@ -176,7 +174,7 @@ describe('POST /v1/keys/{kid}/retire', () => {
     expect(await signingKid()).toBe(keys[0]?.kid);
     const revocations = await (await fixture.call('GET', '/v1/revocations')).json();
     expect(revocations).toMatchObject({ revocations: [{ kind: 'key', kid: first?.kid }] });
-    expect(auditRows()).toEqual([
+    expect(await auditRows()).toEqual([
       ['admin:default', 'key.revoke', first?.kid, 'ok'],
       ['admin:default', 'key.remove', first?.kid, 'ok'],
       ['admin:default', 'key.remove', second?.kid, 'ok'],
@@ -191,13 +189,13 @@ describe('POST /v1/keys/{kid}/retire', () => {
     const { status, body: answered } = await call('POST', '/v1/keys/nobody/retire', body);
     expect([status, answered['error']]).toEqual([404, 'key_unknown']);
     const action = body.compromised === true ? 'key.revoke' : 'key.retire';
-    expect(auditRows()).toEqual([['admin:default', action, 'nobody', 'key_unknown']]);
+    expect(await auditRows()).toEqual([['admin:default', action, 'nobody', 'key_unknown']]);
   });
 
   test('records no kid that could not exist', async () => {
     const { status } = await call('POST', `/v1/keys/${encodeURIComponent('a b')}/retire`);
     expect(status).toBe(400);
-    expect(auditRows()).toEqual([['admin:default', 'key.retire', null, 'invalid_request']]);
+    expect(await auditRows()).toEqual([['admin:default', 'key.retire', null, 'invalid_request']]);
   });
 });
 

@@ -45,6 +45,8 @@ export function emqx({ claim = 'acl', acceptNotEnforced = [] }: EmqxOptions = {}
     denyPublish: ({ filter }) =>
       // No rule that is said reaches there.
       filter.startsWith('$') ? { parts: [] } : said(filter, { permission: 'deny', action: 'publish' }),
+    // The first lifts every rule, and the second the binding of the client id.
+    ownClaims: new Set(['is_superuser', 'clientid_override', 'client_attrs']),
     ownScopeProblem: () => undefined,
     assemble: (_clientId, { denies, allows }) => [
       { permission: 'deny', action: 'all', topic: '$SYS/#' },

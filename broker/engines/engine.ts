@@ -22,6 +22,8 @@ export interface Engine {
   subscribe(granted: Granted<SubscribeRule>): Saying;
   /** Unset for an engine that can only allow. */
   readonly denyPublish: ((granted: Granted<DenyRule>) => Saying) | undefined;
+  /** Claims beside it that would say something else to it: tokens must not get them from metadata. */
+  readonly ownClaims: ReadonlySet<string>;
   /** What is wrong with a scope of ours that the engine would read as one of its own. */
   ownScopeProblem(scope: string): string | undefined;
   /** The claim, of what was said of the rules of one client. */

@@ -19,7 +19,12 @@ export function tokenTargetProblems({ token_targets, token_claims }: Config['iss
       problems.push(`${key}.audience ${target.audience} is that of another target; leave one of them out`);
     }
     seen.add(target.audience);
-    const { claim } = engineOf(target);
+    const { claim, ownClaims } = engineOf(target);
+    for (const name of token_claims.filter((one) => ownClaims.has(one))) {
+      problems.push(
+        `issuer.token_claims copies ${name}, by which ${target.target} grants more than a policy; leave it out`,
+      );
+    }
     if (token_claims.includes(claim)) {
       problems.push(`${key} has the claim ${claim}, which issuer.token_claims copies; leave it out there`);
     }

@@ -43,6 +43,18 @@ describe('what only several keys together show to be wrong', () => {
     ],
     ['a virtual host of EMQX', [{ audience: 'e', target: 'emqx', vhost: '/' }], {}, 'token_targets.0.vhost'],
     ['a claim of metadata', [rabbit()], { token_claims: ['extra_scopes'] }, 'claim extra_scopes'],
+    [
+      'a claim that grants by itself',
+      [rabbit()],
+      { token_claims: ['authorization'] },
+      'copies authorization',
+    ],
+    [
+      'a claim that lifts all rules',
+      [{ audience: 'e', target: 'emqx' }],
+      { token_claims: ['is_superuser'] },
+      'copies is_superuser, by which emqx grants more',
+    ],
     ['an unknown key', [rabbit({ host: '/' })], {}, "'host'"],
   ])('%s', (_rule, targets, issuer, words) => {
     expect(() => configOf(targets, issuer)).toThrow(

@@ -25,10 +25,10 @@ export interface RabbitmqOptions {
 export function rabbitmq(options: RabbitmqOptions): Engine {
   const { resourceServerId, vhost = '/', exchange = 'amq.topic' } = options;
   const { scopePrefix = `${resourceServerId}.`, claim = 'extra_scopes', acceptNotEnforced = [] } = options;
-  const scope = (permission: string, ...path: string[]) =>
-    `${scopePrefix}${permission}:${[encode(vhost), ...path].join('/')}`;
+  const [encodedVhost, encodedExchange] = [encode(vhost), encode(exchange)];
+  const scope = (permission: string, name: string) => `${scopePrefix}${permission}:${encodedVhost}/${name}`;
   const topics = (permission: 'read' | 'write', patterns: readonly string[]) =>
-    patterns.map((pattern) => scope(permission, encode(exchange), pattern));
+    patterns.map((pattern) => scope(permission, `${encodedExchange}/${pattern}`));
 
   return Object.freeze<Engine>({
     name: 'rabbitmq',

@@ -1,13 +1,14 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type RecordedRevocation, type RunningIssuer, startIssuer } from '@fleetgate/issuer';
-import Sqlite from 'better-sqlite3';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { auditEvent } from '../../issuer/audit.ts';
-import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
+import { openRegistry } from '../../issuer/registry/open-registry.ts';
 import { openRevocationFeed } from '../../issuer/revocation-feed.ts';
+import { otherConnection } from '../support/database.ts';
 import {
+  databaseIn,
   type IssuerFixture,
   issuerFixture,
   issuerOptions,
@@ -78,7 +79,7 @@ describe('a reader', () => {
 
   test.each([0, 1, 199, 200, 201, 400])('is told ready once, after %d revocations', async (count) => {
     const fixture = await issuerFixture();
-    insertTokens(fixture.database, count);
+    await insertTokens(fixture.database, count);
     const reader = await open(fixture);
     expect(await reader.untilReady()).toHaveLength(count);
     await revokeToken(fixture, 'last');
@@ -109,7 +110,7 @@ describe('a reader', () => {
     const fixture = await issuerFixture();
     const reader = await open(fixture);
     await reader.untilReady();
-    const other = await openSqliteRegistry(fixture.database);
+    const other = await openRegistry(fixture.database);
     onTestFinished(() => other.close());
     for (const tokenId of ['j1', 'j2', 'j3']) {
       const expiresAtSeconds = Math.ceil(Date.now() / 1000) + 60;
@@ -210,7 +211,7 @@ describe('a reader', () => {
     // Long enough for the other reader, which shares this process with the server.
     const fixture = await issuerFixture({ log, revocationFeed: { drainTimeoutSeconds: 2 } });
     // More than the buffers of both ends hold.
-    insertTokens(fixture.database, 60_000, 'x'.repeat(250));
+    await insertTokens(fixture.database, 60_000, 'x'.repeat(250));
     const token = await feedToken(fixture);
     const socket = connect(fixture.issuer.port, '127.0.0.1');
     onTestFinished(() => void socket.destroy());
@@ -236,7 +237,7 @@ describe('a reader', () => {
 
   test('that reads nothing does not hold up a stop', async () => {
     const fixture = await issuerFixture();
-    insertTokens(fixture.database, 60_000, 'x'.repeat(250));
+    await insertTokens(fixture.database, 60_000, 'x'.repeat(250));
     const token = await feedToken(fixture);
     const socket = connect(fixture.issuer.port, '127.0.0.1');
     onTestFinished(() => void socket.destroy());
@@ -257,11 +258,10 @@ describe('a reader', () => {
     const token = await feedToken(fixture);
     const reader = await openAs(fixture, token);
     await reader.untilReady();
-    const other = new Sqlite(fixture.database);
-    onTestFinished(() => void other.close());
-    other.exec('ALTER TABLE revocations RENAME TO away');
+    const other = await otherConnection(fixture.database);
+    await other.execute('ALTER TABLE revocations RENAME TO away');
     await reader.ended();
-    other.exec('ALTER TABLE away RENAME TO revocations');
+    await other.execute('ALTER TABLE away RENAME TO revocations');
     await (await openAs(fixture, token)).untilReady();
   });
 });
@@ -350,7 +350,7 @@ describe('in the same process', () => {
 
   test('a subscriber is told what was revoked before, that it is current, and each as it happens', async () => {
     const { fixture, told, states, subscribe } = await opened();
-    insertTokens(fixture.database, 450);
+    await insertTokens(fixture.database, 450);
     subscribe();
     expect(told).toEqual([]);
     await expect.poll(() => states.at(-1)).toBe('current');
@@ -390,11 +390,10 @@ describe('in the same process', () => {
     await revokeToken(fixture, 'j1');
     subscribe();
     await expect.poll(() => states).toEqual(['current']);
-    const other = new Sqlite(fixture.database);
-    onTestFinished(() => void other.close());
-    other.exec('ALTER TABLE revocations RENAME TO elsewhere');
+    const other = await otherConnection(fixture.database);
+    await other.execute('ALTER TABLE revocations RENAME TO elsewhere');
     await expect.poll(() => states.at(-1)).toBe('away');
-    other.exec('ALTER TABLE elsewhere RENAME TO revocations');
+    await other.execute('ALTER TABLE elsewhere RENAME TO revocations');
     await expect.poll(() => states.at(-1)).toBe('current');
     await revokeToken(fixture, 'j2');
     await expect.poll(() => told.map((one) => 'tokenId' in one && one.tokenId)).toEqual(['j1', 'j2']);
@@ -418,7 +417,7 @@ describe('in the same process', () => {
 });
 
 test('what is revoked while a reader is busy is told without waiting for the next look', async () => {
-  const registry = await openSqliteRegistry(`${await temporaryDirectory()}/registry.db`);
+  const registry = await openRegistry(databaseIn(await temporaryDirectory()));
   const feed = openRevocationFeed({ registry, now: Date.now });
   const ending = new AbortController();
   onTestFinished(async () => {
@@ -442,8 +441,8 @@ test('what is revoked while a reader is busy is told without waiting for the nex
 });
 
 test('of a burst by many processes each revocation is told once, in order', async () => {
-  const file = `${await temporaryDirectory()}/registry.db`;
-  const registries = await Promise.all(Array.from({ length: 3 }, () => openSqliteRegistry(file)));
+  const database = databaseIn(await temporaryDirectory());
+  const registries = await Promise.all(Array.from({ length: 3 }, () => openRegistry(database)));
   const [registry] = registries as [(typeof registries)[0]];
   const feed = openRevocationFeed({ registry, now: Date.now });
   onTestFinished(async () => {
@@ -472,14 +471,14 @@ test('of a burst by many processes each revocation is told once, in order', asyn
 });
 
 /** Writes token revocations as another process would, many at once. */
-function insertTokens(file: string, count: number, suffix = ''): void {
-  const database = new Sqlite(file);
-  const insert = database.prepare(
-    "INSERT INTO revocations (kind, token_id, created_at_ms, expires_at) VALUES ('token', ?, 1, ?)",
-  );
+async function insertTokens(database: string, count: number, suffix = ''): Promise<void> {
+  const other = await otherConnection(database);
   const expiresAt = Math.ceil(Date.now() / 1000) + 3600;
-  database.transaction(() => {
-    for (let i = 0; i < count; i += 1) insert.run(`${String(i).padStart(6, '0')}${suffix}`, expiresAt);
-  })();
-  database.close();
+  const row = (i: number) => `('token', '${String(i).padStart(6, '0')}${suffix}', 1, ${expiresAt})`;
+  for (let from = 0; from < count; from += 10_000) {
+    const rows = Array.from({ length: Math.min(10_000, count - from) }, (_, i) => row(from + i));
+    await other.execute(
+      `INSERT INTO revocations (kind, token_id, created_at_ms, expires_at) VALUES ${rows.join(', ')}`,
+    );
+  }
 }

@@ -28,9 +28,12 @@ const SILENCE_MS = 45_000;
 /** From the request to the head of its answer. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Back-off between two tries: full jitter up to a ceiling that doubles from the first to the second. */
+/**
+ * Back-off between two tries: full jitter up to a ceiling that doubles from the first to the second. Ours: brokers are
+ * few, and one that does not hear of revocations does harm.
+ */
 const FIRST_RETRY_MS = 1_000;
-const MAX_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 10_000;
 
 /** Characters of one event; ours have some 200. */
 const MAX_EVENT_LENGTH = 16_384;

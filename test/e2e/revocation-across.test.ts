@@ -157,10 +157,10 @@ test.skipIf(isPostgresMissing)(
 
     running.front.cut(false);
     await expect
-      .poll(() => missed.filter(({ client }) => client.connected).length, { timeout: 20_000 })
+      .poll(() => missed.filter(({ client }) => client.connected).length, { timeout: 40_000 })
       .toBe(0);
     for (let n = 0; n < BROKERS; n += 1) {
-      await expect.poll(() => answerTo(brokerOf(n), fresh), { timeout: 20_000 }).toBe('taken');
+      await expect.poll(() => answerTo(brokerOf(n), fresh), { timeout: 40_000 }).toBe('taken');
       expect(await answerTo(brokerOf(n), missed[n] as Device)).not.toBe('taken');
     }
   },

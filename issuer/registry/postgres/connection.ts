@@ -42,9 +42,18 @@ function clientConfig({ connectionString, schema }: PostgresPlace): pg.ClientCon
   };
 }
 
-/** Connections to the database. One that fails is thrown away; who used it is told. */
-export function openPool(place: PostgresPlace): pg.Pool {
-  const pool = new pg.Pool({ ...clientConfig(place), max: MAX_CONNECTIONS, pipeline: true } as pg.PoolConfig);
+/**
+ * Connections to the database. One that fails is thrown away; who used it is told. A patient one waits for a statement
+ * however long it takes.
+ */
+export function openPool(place: PostgresPlace, { isPatient = false } = {}): pg.Pool {
+  const patience = isPatient ? { statement_timeout: 0, query_timeout: 0 } : {};
+  const pool = new pg.Pool({
+    ...clientConfig(place),
+    ...patience,
+    max: MAX_CONNECTIONS,
+    pipeline: true,
+  } as pg.PoolConfig);
   // Of a connection that nobody uses at the moment there is nobody to tell; the next one is new.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));

@@ -49,7 +49,7 @@ export async function transferToPostgres(
 ): Promise<TransferReport> {
   const place = parsePostgresUrl(database);
   const source = openAlone(file);
-  const pool = openPool(place);
+  const pool = openPool(place, { isPatient: true });
   try {
     const origin = originOf(source);
     const isResumed = await begin(pool, place, origin);
@@ -129,10 +129,10 @@ async function carry(
     .map(({ type }, i) => `$${i + 1}::${type}[]`)
     .join(', ')})`;
   let last = await lastKeyOf(pool, name);
-  let { rowCount: done = 0 } = await pool.query(`SELECT 1 FROM ${name}`);
+  let done = await countIn(pool, name);
   for (;;) {
     const rows = last === undefined ? first.all() : page.all(...last);
-    onDone(done ?? 0);
+    onDone(done);
     const end = rows.at(-1);
     if (end === undefined) return;
     last = key.map((column) => end[column] as Cell);
@@ -144,7 +144,7 @@ async function carry(
         written(last ?? []),
       ]);
     });
-    done = (done ?? 0) + rows.length;
+    done += rows.length;
   }
 }
 
@@ -171,10 +171,15 @@ async function columnsOf(pool: pg.Pool, table: string): Promise<{ column: string
   return rows;
 }
 
+async function countIn(pool: pg.Pool, table: string): Promise<number> {
+  const { rows } = await pool.query<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
+  return rows[0]?.rows ?? 0;
+}
+
 async function compare(pool: pg.Pool, totals: ReadonlyMap<string, number>): Promise<void> {
   for (const [table, total] of totals) {
-    const { rows } = await pool.query<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
-    if (rows[0]?.rows !== total) throw failed(`${table} has ${rows[0]?.rows} rows of ${total}`);
+    const rows = await countIn(pool, table);
+    if (rows !== total) throw failed(`${table} has ${rows} rows of ${total}`);
   }
 }
 

@@ -180,7 +180,7 @@ function createNotes(flags: CreateFlags, brokerUrl: string | undefined): string[
   if (flags.scope === undefined) {
     notes.push('without --scope its tokens allow nothing');
   } else {
-    notes.push(...scopeNotesInForce(flags.scope, flags.audience, flags));
+    notes.push(...scopeNotesInForce({ ...flags, scope: flags.scope }, flags));
   }
   return notes;
 }

@@ -58,7 +58,9 @@ Examples:
       }
       process.stdout.write(formatTemplates(kept, flags.format));
       const notes = read.flatMap(({ template: { scope, audience } }) =>
-        typeof scope === 'string' ? scopeNotesInForce(scope, audience as string[] | undefined, flags) : [],
+        typeof scope === 'string'
+          ? scopeNotesInForce({ scope, audience: audience as string[] | undefined }, flags)
+          : [],
       );
       for (const note of new Set(notes)) process.stderr.write(`note: ${note}\n`);
     });

@@ -1,6 +1,7 @@
 import { parsePolicy } from '@fleetgate/broker';
-import { expect, test } from 'vitest';
-import { scopeNotes } from '../../cli/commands/scope-notes.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { scopeNotes, scopeNotesInForce } from '../../cli/commands/scope-notes.ts';
+import { certificateFolder } from '../support/certificates.ts';
 
 const policy = parsePolicy('version: 1\nscopes: { event.create: { publish: [ a ] } }\n', 'policy.yaml');
 
@@ -15,4 +16,23 @@ test.each([
   ['two of them', 'x y', 2],
 ])('%s', (_name, scope, notes) => {
   expect(scopeNotes(scope, policy, 'policy.yaml')).toHaveLength(notes);
+});
+
+test('under the policy of each audience: of a broker of another make also why the client gets no token for it', () => {
+  const folder = certificateFolder();
+  onTestFinished(folder.remove);
+  const rules = '{ own: { publish: [ "d/{client_id}/t" ] } }';
+  folder.write('rabbit.yaml', `version: 1\nscopes: ${rules}\n`);
+  const targets = '[ { audience: rabbit, target: rabbitmq, policy_file: rabbit.yaml } ]';
+  const config = folder.write('fleetgate.yaml', `issuer: { token_targets: ${targets} }\n`);
+  const notes = (id: string, scope: string, audience: string[]) =>
+    scopeNotesInForce({ id, scope, audience }, { config, data: folder.path });
+  expect(notes('a', 'own', ['rabbit'])).toEqual([]);
+  expect(notes('a', 'mqtt:publish:{client_id}/#', ['rabbit'])).toEqual([]);
+  expect(notes('a', 'own.x', ['other'])).toEqual([]);
+  expect(notes('a', 'owm', ['rabbit'])).toEqual([expect.stringContaining('rabbit.yaml does not define it')]);
+  const [note] = notes('press.1', 'own', ['rabbit']);
+  expect(note).toMatch(
+    /^it gets no token for audience 'rabbit': .*publish d\/press\.1\/t of scope own: RabbitMQ takes/,
+  );
 });

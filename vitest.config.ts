@@ -8,7 +8,7 @@ const ssr = { resolve: { conditions: ['@fleetgate/source'] } };
 const ofFiles = [
   'test/issuer/{registry-sqlite,database-faults,backup,apps,group-commit,secret-registry,revocations.model}.test.ts',
   // Of which some look into the file beside the issuer, and some are about apps.
-  'test/issuer/{audit-chain,metrics,openapi,request-log,server}.test.ts',
+  'test/issuer/{audit-chain,openapi,request-log}.test.ts',
   'test/issuer/{supertokens,supertokens-sdk}.test.ts',
   'test/issuer/keys/signing-keys.test.ts',
 ];

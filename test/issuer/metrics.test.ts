@@ -1,12 +1,12 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { prometheusObserver } from '@fleetgate/issuer/metrics';
-import Sqlite from 'better-sqlite3';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createApp } from '../support/app-fixture.ts';
-import { issuerFixture } from '../support/issuer-fixture.ts';
+import { otherConnection } from '../support/database.ts';
+import { hasApps, issuerFixture } from '../support/issuer-fixture.ts';
 import { parseMetrics } from '../support/prometheus-text.ts';
 
 const AHEAD_SECONDS = 900;
@@ -79,7 +79,7 @@ test('requests that come too soon are counted, also where the audit trail has no
   expect(value('fleetgate_token_requests_total', { act: 'issue', result: 'slow_down' })).toBe(limited);
 });
 
-test('requests to apps are counted with the others', async () => {
+test.runIf(hasApps)('requests to apps are counted with the others', async () => {
   const { fixture, count } = await start();
   expect((await fixture.call('POST', '/v1/apps', { app_id: 'x' })).status).toBe(201);
   await fetch(`${fixture.issuer.url}/appid-x/oauth/token`, {
@@ -108,49 +108,45 @@ test('whether the registry answers', async () => {
   expect((await scrape()).value('fleetgate_registry_ready')).toBe(0);
 });
 
-/** Another process on the database. */
-function connectTo(file: string): Sqlite.Database {
-  const database = new Sqlite(file);
-  onTestFinished(() => void database.close());
-  return database;
-}
-
 test('whether the key that signs next is published', async () => {
   const { fixture, scrape } = await start();
   expect((await scrape()).value('fleetgate_signing_key_next_published')).toBe(1);
-  const database = connectTo(fixture.database);
-  database.exec(
+  const other = await otherConnection(fixture.database);
+  await other.execute(
     "DELETE FROM signing_keys WHERE state = 'next'; UPDATE signing_key_revision SET revision = revision + 1",
   );
   expect((await scrape()).value('fleetgate_signing_key_next_published')).toBe(0);
 });
 
-test('an app that is out of order is counted and says so itself, and the default app goes on', async () => {
-  const { fixture, scrape } = await start();
-  const a = await createApp(fixture, 'a');
-  await createApp(fixture, 'b');
-  const states = async () => {
-    const { value } = await scrape();
-    return ['ready', 'failing'].map((state) => value('fleetgate_apps', { state }));
-  };
-  expect(await states()).toEqual([2, 0]);
-  rmSync(join(fixture.directory, 'apps', 'a', 'fleetgate.db'));
-  expect(await states()).toEqual([1, 1]);
-  expect((await scrape()).value('fleetgate_registry_ready')).toBe(1);
-  expect((await fetch(`${a.url}/readyz`)).status).toBe(503);
-  expect((await fetch(`${fixture.issuer.url}/readyz`)).status).toBe(200);
-});
+test.runIf(hasApps)(
+  'an app that is out of order is counted and says so itself, and the default app goes on',
+  async () => {
+    const { fixture, scrape } = await start();
+    const a = await createApp(fixture, 'a');
+    await createApp(fixture, 'b');
+    const states = async () => {
+      const { value } = await scrape();
+      return ['ready', 'failing'].map((state) => value('fleetgate_apps', { state }));
+    };
+    expect(await states()).toEqual([2, 0]);
+    rmSync(join(fixture.directory, 'apps', 'a', 'fleetgate.db'));
+    expect(await states()).toEqual([1, 1]);
+    expect((await scrape()).value('fleetgate_registry_ready')).toBe(1);
+    expect((await fetch(`${a.url}/readyz`)).status).toBe(503);
+    expect((await fetch(`${fixture.issuer.url}/readyz`)).status).toBe(200);
+  },
+);
 
 test('acts, the commits they share, and those that wait while another process holds the lock', async () => {
   const { fixture, scrape } = await start();
   const before = await scrape();
-  const database = connectTo(fixture.database);
-  database.exec('BEGIN IMMEDIATE');
+  const other = await otherConnection(fixture.database);
+  await other.holdTurn();
   const made = Promise.all(['a', 'b', 'c'].map((client_id) => fixture.register({ client_id })));
   // The issuer has acts of its own at the start.
   const waiting = async () => (await scrape()).value('fleetgate_registry_waiting_acts');
   await vi.waitFor(async () => expect(await waiting()).toBeGreaterThanOrEqual(3));
-  database.exec('COMMIT');
+  await other.letGo();
   await made;
   const after = await scrape();
   const more = (name: string) => (after.value(name) ?? 0) - (before.value(name) ?? 0);
@@ -160,7 +156,7 @@ test('acts, the commits they share, and those that wait while another process ho
   expect(after.value('fleetgate_registry_waiting_acts')).toBe(0);
 });
 
-test('rows of the audit trail and clients in quarantine, of all apps', async () => {
+test.runIf(hasApps)('rows of the audit trail and clients in quarantine, of all apps', async () => {
   const { fixture, scrape } = await start();
   const before = await scrape();
   const app = await createApp(fixture, 'a');
@@ -178,7 +174,7 @@ test('rows of the audit trail and clients in quarantine, of all apps', async () 
   expect((await scrape()).value('fleetgate_clients_quarantined')).toBe(1);
 });
 
-test('readers of the revocations, of all apps, while they read', async () => {
+test.runIf(hasApps)('readers of the revocations, of all apps, while they read', async () => {
   const { fixture, scrape } = await start();
   const app = await createApp(fixture, 'a');
   const readers = async () => (await scrape()).value('fleetgate_revocation_feed_readers');

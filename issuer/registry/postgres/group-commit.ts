@@ -43,6 +43,7 @@ type Waiting = Asked & { resolve(value: unknown): void; reject(error: unknown): 
  */
 export function groupCommit(pool: pg.Pool, journal: AuditJournal): GroupCommit {
   let waiting: Waiting[] = [];
+  let inWork = 0;
   let working: Promise<void> | undefined;
   let isClosed = false;
   let hasFailed = false;
@@ -55,7 +56,9 @@ export function groupCommit(pool: pg.Pool, journal: AuditJournal): GroupCommit {
     while (waiting.length > 0) {
       const batch = waiting.slice(0, MAX_BATCH_ACTS);
       waiting = waiting.slice(MAX_BATCH_ACTS);
+      inWork = batch.length;
       await commitAll(batch);
+      inWork = 0;
     }
     working = undefined;
   }
@@ -134,7 +137,7 @@ export function groupCommit(pool: pg.Pool, journal: AuditJournal): GroupCommit {
     runTogether: <Input, T>(together: Together<Input, T>, input: Input) =>
       ask({ together: together as Together<unknown, unknown>, input }) as Promise<T>,
     isFailing: () => hasFailed,
-    load: () => ({ waitingActs: waiting.length, commits, acts }),
+    load: () => ({ waitingActs: waiting.length + inWork, commits, acts }),
     async close() {
       isClosed = true;
       await working;

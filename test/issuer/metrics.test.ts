@@ -70,9 +70,9 @@ test('requests that come too soon are counted, also where the audit trail has no
     limits: { maxClientTokensPerSecond: 1 },
   });
   const client = await fixture.register({ client_id: 'a' });
-  const statuses = await Promise.all(
-    Array.from({ length: 30 }, async () => (await fixture.tokenFor(client)).status),
-  );
+  // One after the other: what a client has proven counts when it is answered.
+  const statuses: number[] = [];
+  for (let i = 0; i < 20; i += 1) statuses.push((await fixture.tokenFor(client)).status);
   const { value } = parseMetrics(await register.metrics());
   const limited = statuses.filter((status) => status === 429).length;
   expect(limited).toBeGreaterThan(0);

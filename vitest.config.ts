@@ -22,7 +22,10 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/issuer/{registry,transfer}-postgres.test.ts'],
+          exclude: [
+            'test/e2e/**',
+            'test/issuer/{registry-postgres,transfer-postgres,postgres-faults}.test.ts',
+          ],
           testTimeout: 20_000,
         },
       },

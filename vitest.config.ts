@@ -7,10 +7,6 @@ const ssr = { resolve: { conditions: ['@fleetgate/source'] } };
 // What is about files of SQLite, apps, which have such, or the acts of one registry alone.
 const ofFiles = [
   'test/issuer/{registry-sqlite,database-faults,backup,apps,group-commit,secret-registry,revocations.model}.test.ts',
-  // Of which some look into the file beside the issuer, and some are about apps.
-  'test/issuer/{audit-chain,openapi,request-log}.test.ts',
-  'test/issuer/{supertokens,supertokens-sdk}.test.ts',
-  'test/issuer/keys/signing-keys.test.ts',
 ];
 
 export default defineConfig({

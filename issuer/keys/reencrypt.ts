@@ -5,8 +5,7 @@ import { APP_DATABASE, openAppFiles } from '../apps/app-files.ts';
 import { auditEvent, issuerActor } from '../audit.ts';
 import { groupKeyLabel } from '../fleet/enrollments.ts';
 import { contextLabel, type StoredContext } from '../oscore-context.ts';
-import { openRegistry } from '../registry/open-registry.ts';
-import { isPostgresUrl } from '../registry/postgres/place.ts';
+import { openExistingRegistry } from '../registry/open-registry.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { StoredSigningKey } from '../registry/signing-key-registry.ts';
 import { type EncryptionKeySource, type KeyEncryption, openKeyEncryption } from './key-encryption.ts';
@@ -35,10 +34,7 @@ export async function reencryptSigningKeys(options: ReencryptOptions): Promise<n
   const to = openKeyEncryption(options.to, false);
   let reencrypted = 0;
   for (const file of [database, ...appDatabases(appsDirectory)]) {
-    // Opening makes a database; a misspelled name must not.
-    if (!isPostgresUrl(file) && !existsSync(file))
-      throw new FleetgateError('registry_unavailable', `there is no database ${file}`);
-    const registry = await openRegistry(file);
+    const registry = await openExistingRegistry(file);
     try {
       const encryptions = { from, to, atMs: now() };
       reencrypted += await reencryptKeys(registry, encryptions);

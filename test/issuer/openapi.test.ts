@@ -2,7 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { type ApiDocument, apiDocument } from '../support/api-document.ts';
-import { adminKey, issuerFixture } from '../support/issuer-fixture.ts';
+import { adminKey, hasApps, issuerFixture } from '../support/issuer-fixture.ts';
 
 const document = await apiDocument();
 
@@ -242,7 +242,9 @@ test('each answer is as the document has it, with no field that it has not', asy
         .map((status) => `${method} ${path} ${status}`),
     ),
   );
-  expect(done.filter((one) => !seen.has(one))).toEqual([]);
+  const unseen = done.filter((one) => !seen.has(one));
+  // Of an issuer without apps these routes say so, which is `default`.
+  expect(hasApps ? unseen : unseen.filter((one) => !one.includes(' /v1/apps'))).toEqual([]);
 });
 
 const soon = () => Math.floor(Date.now() / 1000) + 3600;

@@ -1,4 +1,4 @@
-import { inject, test } from 'vitest';
+import { inject } from 'vitest';
 import { openPostgresRegistry } from '../../issuer/registry/postgres/registry.ts';
 import { fleetContract } from './fleet-registry-contract.ts';
 import { apiKeysContract } from './registry-api-keys.ts';
@@ -36,8 +36,3 @@ for (const contract of [
     };
   });
 }
-
-// Issue 7: see the exclude list of the project in vitest.config.ts.
-test.todo(
-  'openapi, request-log, supertokens, audit-chain and signing-keys run on PostgreSQL but for apps and files',
-);

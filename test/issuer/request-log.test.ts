@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type AppFixture, createApp } from '../support/app-fixture.ts';
-import { basic, form, type IssuerFixture, issuerFixture, json } from '../support/issuer-fixture.ts';
+import { basic, form, hasApps, type IssuerFixture, issuerFixture, json } from '../support/issuer-fixture.ts';
 import { parseMetrics } from '../support/prometheus-text.ts';
 import { exchange, openTo } from '../support/raw-http.ts';
 
@@ -33,7 +33,7 @@ beforeEach(async () => {
   };
   const log = pino({ level: 'debug' }, { write });
   fixture = await issuerFixture({ log, observer: prometheusObserver(register) });
-  app = await createApp(fixture, 'a');
+  if (hasApps) app = await createApp(fixture, 'a');
 });
 
 const linesOf = (event: string) =>
@@ -75,8 +75,28 @@ const reader = async () => {
 };
 const raw = (text: string) => exchange(openTo(fixture.issuer.port), text);
 
+type Refused = [route: string, status: number, reason: string, act: () => Promise<unknown>];
+
+const publicOfApps: Refused[] = hasApps
+  ? [
+      ['/appid-:app_id/*', 404, 'app_unknown', () => post('/appid-b/oauth/token', `client_secret=${canary}`)],
+      [
+        '/appid-a/oauth/token',
+        401,
+        'invalid_client',
+        () => app.tokenFor({ client_id: 'x', client_secret: canary }),
+      ],
+    ]
+  : [];
+const adminOfApps: Refused[] = hasApps
+  ? [
+      ['/appid-a/v1/clients', 401, 'api_key_invalid', () => fixture.call('GET', '/appid-a/v1/clients')],
+      ['/appid-:app_id/*', 404, 'app_unknown', () => fixture.call('GET', '/appid-b/v1/clients')],
+    ]
+  : [];
+
 describe('a refusal is one line with the reason and one count', () => {
-  test.each<[string, number, string, () => Promise<unknown>]>([
+  test.each<Refused>([
     [
       '/oauth/token',
       401,
@@ -104,13 +124,7 @@ describe('a refusal is one line with the reason and one count', () => {
     ['none', 404, 'invalid_request', () => post(`/${canary}`)],
     ['none', 400, 'invalid_request', () => raw(`${canary}\r\n\r\n`)],
     ['none', 431, 'invalid_request', () => raw(`GET / HTTP/1.1\r\nx: ${canary.repeat(2000)}\r\n\r\n`)],
-    ['/appid-:app_id/*', 404, 'app_unknown', () => post('/appid-b/oauth/token', `client_secret=${canary}`)],
-    [
-      '/appid-a/oauth/token',
-      401,
-      'invalid_client',
-      () => app.tokenFor({ client_id: 'x', client_secret: canary }),
-    ],
+    ...publicOfApps,
   ])('public %s: %i %s', async (route, status, reason, act) => {
     const refusals = await refusalsOf(act);
     expect(refusals.map((line) => [line.level, line.route, line.status, line.reason])).toEqual([
@@ -121,7 +135,7 @@ describe('a refusal is one line with the reason and one count', () => {
     expect(lines.join('')).not.toContain(canary);
   });
 
-  test.each<[string, number, string, () => Promise<unknown>]>([
+  test.each<Refused>([
     [
       '/v1/clients',
       401,
@@ -155,8 +169,7 @@ describe('a refusal is one line with the reason and one count', () => {
       'scope_malformed',
       () => fixture.call('POST', '/recipe/oauth/clients', { scope: `"${canary}"` }),
     ],
-    ['/appid-a/v1/clients', 401, 'api_key_invalid', () => fixture.call('GET', '/appid-a/v1/clients')],
-    ['/appid-:app_id/*', 404, 'app_unknown', () => fixture.call('GET', '/appid-b/v1/clients')],
+    ...adminOfApps,
   ])('admin %s: %i %s', async (route, status, reason, act) => {
     const refusals = await refusalsOf(act);
     expect(refusals.map((line) => [line.level, line.route, line.status, line.reason])).toEqual([

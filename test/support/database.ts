@@ -70,13 +70,13 @@ export async function storedBytes(database: string): Promise<[name: string, byte
   const tables = await other.rows<{ name: string }>(
     'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = current_schema()',
   );
-  return Promise.all(
-    tables.map(async ({ name }): Promise<[string, Buffer]> => {
-      const cells = (await other.rows(`SELECT * FROM ${name}`)).flatMap((row) => Object.values(row));
-      return [
-        name,
-        Buffer.concat(cells.map((cell) => (Buffer.isBuffer(cell) ? cell : Buffer.from(String(cell))))),
-      ];
-    }),
-  );
+  const stored: [string, Buffer][] = [];
+  for (const { name } of tables) {
+    const cells = (await other.rows(`SELECT * FROM ${name}`)).flatMap((row) => Object.values(row));
+    stored.push([
+      name,
+      Buffer.concat(cells.map((cell) => (Buffer.isBuffer(cell) ? cell : Buffer.from(String(cell))))),
+    ]);
+  }
+  return stored;
 }

@@ -40,8 +40,11 @@ export async function temporaryDirectory(): Promise<string> {
   return directory;
 }
 
+/** Whether each registry is a file, and not a schema as in the project `postgres`. */
+export const isInFile = inject('postgres') === undefined;
+
 /** Apps are kept in SQLite alone: their tests run in the project `unit`. */
-export const hasApps = inject('postgres') === undefined;
+export const hasApps = isInFile;
 
 /** The registry of a directory: a file in it or, in the project `postgres`, a schema of its name. */
 export function databaseIn(directory: string): string {

@@ -14,7 +14,7 @@ const migrations: readonly string[] = [schema];
 export async function migrate(
   pool: pg.Pool,
   { schema: name, name: place }: PostgresPlace,
-  { mayBeUnfinished = false } = {},
+  { mayBeUnfinished = false, mayMake = true } = {},
 ): Promise<void> {
   let client: pg.PoolClient | undefined;
   try {
@@ -23,6 +23,9 @@ export async function migrate(
     // Also against one who makes the same schema at this moment.
     await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [0x464c5447, name]);
     const known = await client.query('SELECT 1 FROM pg_namespace WHERE nspname = $1', [name]);
+    if (known.rowCount === 0 && !mayMake) {
+      throw new FleetgateError('registry_unavailable', `there is no ${place}`);
+    }
     if (known.rowCount === 0) await client.query(`CREATE SCHEMA ${name}`);
     await client.query('CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)');
     const { rows } = await client.query<{ version: number }>('SELECT version FROM schema_version');

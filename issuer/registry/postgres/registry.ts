@@ -20,14 +20,17 @@ const touch = sql('UPDATE act_clock SET latest_ms = latest_ms');
 
 /**
  * The registry in a schema of a PostgreSQL database, which several issuers may share. Reads take a connection of the
- * pool each; writes go through the group commit.
+ * pool each; writes go through the group commit. A schema that is not there is made, unless `mayMake` is false.
  * @throws FleetgateError `config_invalid`, `registry_unavailable`, `registry_schema_newer`
  */
-export async function openPostgresRegistry(database: string): Promise<Registry> {
+export async function openPostgresRegistry(
+  database: string,
+  options: { readonly mayMake?: boolean } = {},
+): Promise<Registry> {
   const place = parsePostgresUrl(database);
   const pool = openPool(place);
   try {
-    await migrate(pool, place);
+    await migrate(pool, place, options);
   } catch (error) {
     await pool.end();
     throw error;

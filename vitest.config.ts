@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { isPostgresMissing } from './bench/postgres.ts';
+import { isRedisMissing } from './test/support/redis.ts';
 
 // Sources, never dist: a stale dist would hide a mistake. Only the ssr conditions do it in vitest.
 const ssr = { resolve: { conditions: ['@fleetgate/source'] } };
@@ -8,6 +9,9 @@ const ssr = { resolve: { conditions: ['@fleetgate/source'] } };
 const ofFiles = [
   'test/issuer/{registry-sqlite,database-faults,backup,apps,group-commit,secret-registry,revocations.model}.test.ts',
 ];
+
+// What is about the host's own persistence, or about no broker.
+const ofMemory: string[] = [];
 
 export default defineConfig({
   test: {
@@ -36,6 +40,21 @@ export default defineConfig({
                 include: ['test/issuer/**/*.test.ts'],
                 exclude: ofFiles,
                 globalSetup: './test/support/postgres-setup.ts',
+                testTimeout: 20_000,
+              },
+            },
+          ]),
+      ...(isRedisMissing
+        ? []
+        : [
+            {
+              ssr,
+              test: {
+                // The broker's tests once more, with each broker's sessions in Redis instead of its own memory.
+                name: 'redis',
+                include: ['test/broker/*.test.ts'],
+                exclude: ofMemory,
+                globalSetup: './test/support/redis-setup.ts',
                 testTimeout: 20_000,
               },
             },

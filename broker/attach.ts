@@ -46,6 +46,7 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
     monotonicMs,
     judgeSubscription: (client, subscription) => judgeSubscription(core, client, subscription),
     mayReceive: (mqttClientId, topic) => mayReceive(core, mqttClientId, topic),
+    principalOf: (token) => core.authority.principalOf(token),
     report,
     log: settings.log,
   };
@@ -53,9 +54,11 @@ export function attach(core: Core, hooks: AedesHooks, aedes: Aedes): void {
   const { accept, install, packet: packetGuards } = core.guards;
   followSessions(core, broker, context);
   for (const guard of install) {
-    const { deliver, retain } = guard.install(context) ?? {};
+    const { deliver, publish, retain, withheld } = guard.install(context) ?? {};
     if (deliver !== undefined) core.installed.deliver.push(deliver);
     if (retain !== undefined) core.installed.retain.push(retain);
+    if (withheld !== undefined) core.installed.withheld.push(withheld);
+    core.installed.publish ??= publish;
   }
   // One for all connections: between the host's parser and the host.
   function lookAt(this: HostParser, packet: WirePacket): void {

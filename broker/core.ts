@@ -11,6 +11,7 @@ import {
   guardsByPart,
   type Installed,
 } from './guard/guard.ts';
+import type { KeptSessions } from './kept-sessions.ts';
 import { createLoginRate, type LoginRate } from './login-rate.ts';
 import type { TokenStats } from './observer.ts';
 import type { Settings } from './options.ts';
@@ -26,6 +27,8 @@ import { createVerifier, type VerifyToken } from './verifier/verify.ts';
 export interface Parts {
   readonly guards: readonly Guard[];
   readonly connectChecks: readonly ConnectCheck[];
+  /** Where sessions that are kept are known to other brokers too; default: here alone. */
+  readonly kept?: KeptSessions;
 }
 
 /** What the parts of one plugin share. */
@@ -66,6 +69,8 @@ export interface Core {
   readonly installed: {
     readonly deliver: NonNullable<Installed['deliver']>[];
     readonly retain: NonNullable<Installed['retain']>[];
+    readonly withheld: NonNullable<Installed['withheld']>[];
+    publish: Installed['publish'];
   };
   /** Set by `attach`; until then everything is refused. */
   guardContext: GuardContext | undefined;
@@ -75,7 +80,7 @@ export interface Core {
 
 export function createCore(settings: Settings, parts: Parts): Core {
   const { limits, log, now } = settings;
-  const sessions = createSessions();
+  const sessions = createSessions(parts.kept);
   const revocations = createRevocations({ ...settings, maxLifetimeSeconds: MAX_TOKEN_LIFETIME_SECONDS });
   const reports = createReports(settings, sessions);
   const report = reports.refused;
@@ -134,7 +139,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     onError,
     rule,
     watchToken: () => {},
-    installed: { deliver: [], retain: [] },
+    installed: { deliver: [], retain: [], withheld: [], publish: undefined },
     guardContext: undefined,
     isClosed: false,
   };

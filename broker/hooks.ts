@@ -116,17 +116,27 @@ export function createHooks(core: Core): AedesHooks {
         ? judgeWill(core, host, host.will as HostWill)
         : judgePublish(core, host, packet);
       const action = isWill ? 'will' : 'publish';
-      if (decision.allowed) {
-        reports.allowed(host, action, packet.topic);
-        return callback(null);
-      }
-      const { reason } = decision;
-      reportOf(client, { action, reason, topic: packet.topic });
-      if (isWill || settings.deniedPublish === 'disconnect' || !policyReasons.has(reason)) {
-        return callback(denial(reason));
-      }
-      discard(packet);
-      callback(null);
+      const answer = (reason: ReasonCode | undefined) => {
+        if (reason === undefined) {
+          reports.allowed(host, action, packet.topic);
+          return callback(null);
+        }
+        reportOf(client, { action, reason, topic: packet.topic });
+        if (isWill || settings.deniedPublish === 'disconnect' || !policyReasons.has(reason)) {
+          return callback(denial(reason));
+        }
+        discard(packet);
+        callback(null);
+      };
+      if (!decision.allowed) return answer(decision.reason);
+      const { publish } = installed;
+      if (publish === undefined) return answer(undefined);
+      publish(host, packet, isWill)
+        .then(answer, (error) => {
+          onError(error);
+          answer('internal_error');
+        })
+        .catch(onError);
     },
 
     authorizeSubscribe(client, subscription, callback) {
@@ -143,7 +153,7 @@ export function createHooks(core: Core): AedesHooks {
     },
 
     authorizeForward(client, packet) {
-      for (const deliver of installed.deliver) if (!deliver(client as HostClient)) return null;
+      for (const deliver of installed.deliver) if (!deliver(client as HostClient, packet)) return null;
       if (packet.topic === SESSION_TOPIC) return isOwnPacket(packet) ? packet : null;
       const decision = rule(client, { action: 'receive', topic: packet.topic });
       if (decision.allowed) {
@@ -151,6 +161,7 @@ export function createHooks(core: Core): AedesHooks {
         return packet;
       }
       reportOf(client, { action: 'receive', reason: decision.reason, topic: packet.topic });
+      for (const withheld of installed.withheld) withheld(client as HostClient, packet);
       return null;
     },
   });

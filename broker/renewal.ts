@@ -68,6 +68,8 @@ async function replaceToken(core: Core, session: Session, bytes: Uint8Array): Pr
   }
   followExpiry(core, session);
   core.watchToken(session, bytes);
+  const context = core.guardContext;
+  if (context !== undefined) for (const { renewed } of core.guards.renewed) renewed(session, context);
   narrow(core, session);
   core.reports.renewed(session);
   tellGrants(session, 'renewed');

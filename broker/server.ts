@@ -1,19 +1,25 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { Aedes } from 'aedes';
+import { Aedes, type AedesOptions } from 'aedes';
 import { createGate } from './admission.ts';
 import type { Policy } from './authorization/policy.ts';
+import { type Cluster, createCluster } from './cluster/cluster.ts';
+import { type ClusterOptions, prepareCluster } from './cluster/options.ts';
+import { connectChecks } from './connect.ts';
+import { guards, guardsOfCluster } from './guard/guards.ts';
 import type { Listener, ListenerContext, ListenerOptions } from './listener/listener.ts';
 import { checkListener, openListener } from './listener/listener.ts';
 import type { PluginOptions } from './options.ts';
 import { prepareOptions } from './options.ts';
 import type { Fleetgate } from './plugin.ts';
-import { fleetgate } from './plugin.ts';
+import { createPlugin } from './plugin.ts';
 import type { Protocol } from './protocol.ts';
 import { createReports } from './reports.ts';
 import { createSessions } from './session.ts';
 
 export interface BrokerOptions extends PluginOptions {
   readonly listeners: readonly ListenerOptions[];
+  /** The Redis that this broker shares with others; default: none, and sessions end with the process. */
+  readonly cluster?: ClusterOptions;
 }
 
 export interface RunningBroker {
@@ -46,19 +52,25 @@ const DRAIN_POLL_MS = 10;
  * @throws FleetgateError `address_in_use`, `tls_file_invalid`, `not_supported`; TypeError for a mistake in the options
  */
 export async function startBroker(options: BrokerOptions): Promise<RunningBroker> {
-  const { listeners: wanted, ...pluginOptions } = options;
+  const { listeners: wanted, cluster: clusterOptions, ...pluginOptions } = options;
   if (!Array.isArray(wanted) || wanted.length === 0) throw new TypeError('there are no listeners');
   for (const one of wanted) checkListener(one);
   const settings = prepareOptions(pluginOptions);
   const { limits, log } = settings;
-  const auth = fleetgate(pluginOptions);
-  const broker = await Aedes.createBroker({ ...auth.hooks });
+  const cluster =
+    clusterOptions === undefined ? undefined : createCluster(prepareCluster(clusterOptions), settings);
+  const auth =
+    cluster === undefined
+      ? createPlugin(settings, { guards, connectChecks })
+      : createPlugin(settings, { guards: guardsOfCluster(cluster.guard), connectChecks, kept: cluster.kept });
+  const broker = await Aedes.createBroker({ ...auth.hooks, ...(cluster?.host as AedesOptions | undefined) });
   auth.attach(broker);
+  await cluster?.start();
 
   const listeners: Listener[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(broker, auth, listeners, limits.drainTimeoutSeconds * 1000);
+    closing ??= closeAll(broker, auth, cluster, listeners, limits.drainTimeoutSeconds * 1000);
     return closing;
   };
   const context: ListenerContext = {
@@ -87,7 +99,8 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
     reloading = reloading.catch(() => {}).then(() => reloadAll(listeners));
     return reloading;
   };
-  const problems = () => (closing === undefined ? auth.problems() : ['the broker is closing']);
+  const problems = () =>
+    closing === undefined ? [...auth.problems(), ...(cluster?.problems() ?? [])] : ['the broker is closing'];
   return Object.freeze({
     urls: Object.freeze(urls),
     setPolicy: auth.setPolicy,
@@ -105,6 +118,7 @@ async function reloadAll(listeners: readonly Listener[]): Promise<void> {
 async function closeAll(
   broker: Aedes,
   auth: Fleetgate,
+  cluster: Cluster | undefined,
   listeners: readonly Listener[],
   drainTimeoutMs: number,
 ): Promise<void> {
@@ -114,6 +128,7 @@ async function closeAll(
   // Those without a session, and any the broker has lost sight of.
   for (const { stream } of auth.connections) stream.destroy();
   await Promise.race([stopped, sleepUnheld(MAX_CLOSE_MS / 2)]);
+  await cluster?.close();
   auth.close();
 }
 

@@ -103,13 +103,13 @@ export interface Sessions {
   readonly kept: KeptSessions;
 }
 
-export function createSessions(): Sessions {
+export function createSessions(kept: KeptSessions = createKeptSessions()): Sessions {
   return {
     connections: new WeakMap(),
     byClient: new WeakMap(),
     open: new Set(),
     entering: new Map(),
     live: new Map(),
-    kept: createKeptSessions(),
+    kept,
   };
 }

@@ -75,6 +75,10 @@ export const reasonCodes = [
   'keepalive_refused',
   'too_many_renewals',
   'revocations_unavailable',
+  'cluster_unavailable',
+  'session_moved',
+  'session_cut',
+  'too_many_unreleased',
   'protocol_refused',
   'internal_error',
 ] as const;

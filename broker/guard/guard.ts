@@ -1,11 +1,12 @@
 import type { ReasonCode } from '@fleetgate/shared';
-import type { ConnectPacket, Subscription } from 'aedes';
-import type { Decision } from '../authorization/decide.ts';
+import type { AedesPublishPacket, ConnectPacket, PublishPacket, Subscription } from 'aedes';
+import type { Decision, Principal } from '../authorization/decide.ts';
 import type { ConnectRefusal } from '../connect.ts';
 import type { Deadlines } from '../deadlines.ts';
 import type { Limits, Logger } from '../options.ts';
 import type { Report } from '../refusal.ts';
 import type { Connection, Session, Sessions } from '../session.ts';
+import type { VerifiedToken } from '../verifier/verified-token.ts';
 import type { HostBroker, HostClient, WirePacket } from './host.ts';
 
 /** What guards work with. */
@@ -21,6 +22,8 @@ export interface GuardContext {
   readonly judgeSubscription: (client: object, subscription: Subscription) => Decision;
   /** Whether the session of this MQTT client id, live or kept, may receive a topic; true when nothing is known of it. */
   readonly mayReceive: (mqttClientId: string, topic: string) => boolean;
+  /** What a token that verified grants now. */
+  readonly principalOf: (token: VerifiedToken) => Principal;
   readonly report: Report;
   readonly log: Logger;
 }
@@ -35,7 +38,17 @@ export interface RetainedMessage {
 /** What a guard does for each message, of one plugin. */
 export interface Installed {
   /** For each message that is to be delivered, before it is judged. False holds it back. */
-  readonly deliver?: (client: HostClient) => boolean;
+  readonly deliver?: (client: HostClient, packet: AedesPublishPacket) => boolean;
+  /** For each message that was judged and may not be received. */
+  readonly withheld?: (client: HostClient, packet: AedesPublishPacket) => void;
+  /**
+   * For each message that may be published, before it is acknowledged. A reason refuses it. One guard at most has it.
+   */
+  readonly publish?: (
+    client: HostClient,
+    packet: PublishPacket,
+    isWill: boolean,
+  ) => Promise<ReasonCode | undefined>;
   /** For each retained message that may be published. A reason refuses it. */
   readonly retain?: (client: HostClient, message: RetainedMessage) => ReasonCode | undefined;
 }
@@ -64,6 +77,8 @@ export interface Guard {
    * called also when its connection closes, which is known by then.
    */
   readonly enter?: (session: Session, context: GuardContext, proceed: Proceed) => void;
+  /** When its session has another token. */
+  readonly renewed?: (session: Session, context: GuardContext) => void;
   /** When CONNACK 0 was sent. */
   readonly established?: (connection: Connection, context: GuardContext) => void;
   /** When its stream has closed. */
@@ -85,6 +100,7 @@ export function guardsByPart(guards: readonly Guard[]): GuardsByPart {
     connect: having('connect'),
     authenticating: having('authenticating'),
     enter: having('enter'),
+    renewed: having('renewed'),
     established: having('established'),
     closed: having('closed'),
   });

@@ -64,3 +64,21 @@ export const guards: readonly Guard[] = Object.freeze([
   retainedMessages,
   slowReader,
 ]);
+
+/** What stands in front of the host's own persistence, and has no place where sessions are in Redis. */
+const ofMemory: ReadonlySet<Guard> = new Set([
+  knownAcknowledgements,
+  keptPayloads,
+  queueBound,
+  queuedOnce,
+  releasedMessages,
+  unsentMessages,
+  unqueuedMessages,
+  inboundStore,
+  retainedMessages,
+]);
+
+/** All that stands in front of a host whose sessions are in Redis; `cluster` is behind the take-over of its own. */
+export function guardsOfCluster(cluster: Guard): readonly Guard[] {
+  return Object.freeze([...guards.filter((guard) => !ofMemory.has(guard)), cluster]);
+}

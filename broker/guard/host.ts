@@ -29,6 +29,8 @@ export interface HostClient extends Client {
   /** Sends one packet at QoS 0. */
   deliver0(packet: object, done: () => void): void;
   pause(): void;
+  /** Packet identifier of the next message to it. */
+  _nextId: number;
 }
 
 /** Emits `packet`. */
@@ -71,6 +73,8 @@ export interface HostPersistence {
   cleanIncoming(client: ById): Promise<void>;
   storeRetained(packet: AedesPublishPacket): Promise<void>;
   createRetainedStreamCombi(filters: readonly string[]): Readable;
+  /** What is retained, by topic, where it is all in memory. */
+  readonly retained?: ReadonlyMap<string, AedesPublishPacket>;
   delWill(will: { id: string; brokerId: string }): Promise<unknown>;
 }
 

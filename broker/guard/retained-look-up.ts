@@ -21,7 +21,7 @@ export const retainedLookUp: Guard = {
   name: 'looking up retained messages stops nothing',
   install({ broker, limits, log }) {
     const { persistence, opts } = broker;
-    const search = opts.persistence === undefined ? searchOfMemory(persistence) : searchOfStore(persistence);
+    const search = searchOf(persistence, opts.persistence === undefined);
     const running = new WeakMap<object, LookUp>();
     let asking: HostClient | undefined;
     // The host says so, and asks the persistence in the same go.
@@ -79,7 +79,12 @@ interface LookUp {
   next: Set<string>;
 }
 
-function searchOfMemory(persistence: HostPersistence): Search {
+function searchOf(persistence: HostPersistence, isOwn: boolean): Search {
+  if (isOwn) return searchOfMap(followRetained(persistence));
+  return persistence.retained === undefined ? searchOfStore(persistence) : searchOfMap(persistence.retained);
+}
+
+function followRetained(persistence: HostPersistence): ReadonlyMap<string, AedesPublishPacket> {
   const kept = new Map<string, AedesPublishPacket>();
   const { storeRetained } = persistence;
   persistence.storeRetained = async (packet) => {
@@ -88,6 +93,10 @@ function searchOfMemory(persistence: HostPersistence): Search {
     else kept.set(topic, Object.assign({}, packet));
     await storeRetained.call(persistence, packet);
   };
+  return kept;
+}
+
+function searchOfMap(kept: ReadonlyMap<string, AedesPublishPacket>): Search {
   const turn = createTurns();
 
   return async function* (filters, isOver) {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -5,10 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Aedes, type AedesOptions } from 'aedes';
 import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt';
 import type { IConnectPacket, IPublishPacket, ISubackPacket } from 'mqtt-packet';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, inject, onTestFinished, test } from 'vitest';
 import { createGate } from '../../broker/admission.ts';
+import { createCluster } from '../../broker/cluster/cluster.ts';
+import { type ClusterOptions, prepareCluster } from '../../broker/cluster/options.ts';
 import { connectChecks } from '../../broker/connect.ts';
-import { guards } from '../../broker/guard/guards.ts';
+import { guards, guardsOfCluster } from '../../broker/guard/guards.ts';
 import { type ListenerOptions, openListener } from '../../broker/listener/listener.ts';
 import type { PluginOptions } from '../../broker/options.ts';
 import { prepareOptions } from '../../broker/options.ts';
@@ -63,6 +66,10 @@ export interface TestBrokerOptions extends Partial<PluginOptions> {
   aedes?: AedesOptions;
   /** What `raw` and those built on it, and `mqttClient`, connect by. Default `mqtt`; `mqtt` and `ws` are there always. */
   protocol?: Protocol;
+  /** The Redis it shares with others; default: that of the project, by itself, or none. */
+  cluster?: ClusterOptions;
+  /** Of its tokens; default: a new one. */
+  issuer?: TestIssuer;
   /** More of the listener of that protocol. */
   listener?: Partial<ListenerOptions>;
   /** Trusted beside the issuer of the tokens that the fixture makes. */
@@ -83,9 +90,10 @@ export async function startTestBroker({
   listener = {},
   otherIssuers = [],
   remoteIssuers = [],
+  issuer = testIssuer(),
+  cluster: clusterOptions = clusterOfProject(),
   ...options
 }: TestBrokerOptions = {}): Promise<TestBroker> {
-  const issuer = testIssuer();
   const refusals: Refusal[] = [];
   const seen = new EventEmitter();
   const lines: string[] = [];
@@ -103,12 +111,16 @@ export async function startTestBroker({
     ...options,
   });
   const isLeftIn = ({ name }: { name: string }) => name !== leftOut;
+  const cluster = clusterOptions && createCluster(prepareCluster(clusterOptions), settings);
   const auth = createPlugin(settings, {
-    guards: guards.filter(isLeftIn),
+    guards: (cluster === undefined ? guards : guardsOfCluster(cluster.guard)).filter(isLeftIn),
     connectChecks: connectChecks.filter(isLeftIn),
+    ...(cluster === undefined ? {} : { kept: cluster.kept }),
   });
-  const aedes = await Aedes.createBroker({ ...auth.hooks, ...aedesOptions });
+  const hosted = cluster?.host as AedesOptions | undefined;
+  const aedes = await Aedes.createBroker({ ...auth.hooks, ...hosted, ...aedesOptions });
   auth.attach(aedes);
+  await cluster?.start();
   const tls = protocol === 'mqtts' || protocol === 'wss' ? await testTls() : undefined;
   const files = tls && { tls: { certFile: tls.certFile, keyFile: tls.keyFile, ...listener.tls } };
   const { limits, log, onRefusal } = settings;
@@ -137,6 +149,7 @@ export async function startTestBroker({
     for (const { stream } of auth.connections) stream.destroy();
     await Promise.all(listeners.map((listener) => listener.close()));
     await new Promise<void>((resolve) => aedes.close(resolve));
+    await cluster?.close();
     auth.close();
   });
 
@@ -220,6 +233,12 @@ export async function startTestBroker({
       await bystander.end();
     },
   };
+}
+
+/** Of the vitest project `redis`, where each broker has a Redis to itself. */
+function clusterOfProject(): ClusterOptions | undefined {
+  const redis = inject('redis');
+  return redis === undefined ? undefined : { redis, prefix: randomUUID() };
 }
 
 /** A test of an attack: whatever it did, the broker serves others afterwards. */

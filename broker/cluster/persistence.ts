@@ -1,0 +1,149 @@
+import { Readable } from 'node:stream';
+import type { AedesPublishPacket, Subscription } from 'aedes';
+import type { HostClient, HostPersistence, QueuedPacket } from '../guard/host.ts';
+import type { Directory } from './directory.ts';
+import { CLUSTER_ID, isNumbered } from './emitter.ts';
+import type { Link } from './link.ts';
+import { type Outbox, takePacketId } from './outbox.ts';
+import { decodeMessage } from './wire.ts';
+
+/** Messages of a queue that are read at once. */
+const PAGE = 100;
+
+/** Rejected, the host closes the connection. */
+class SessionMoved extends Error {}
+
+interface Context {
+  readonly prefix: string;
+  readonly link: Link;
+  readonly directory: Directory;
+  /** Of the connections that have claimed their session. */
+  readonly outboxes: WeakMap<object, Outbox>;
+}
+
+/**
+ * What the host asks of a persistence, in Redis. Messages are stored, retained and sent when they are authorized, in
+ * one step; what the host asks afterwards for each of them has been done by then. Wills are in the claim of a session.
+ */
+export function createPersistence({ prefix, link, directory, outboxes }: Context) {
+  const boxOf = (client: object): Outbox => {
+    const box = outboxes.get(client);
+    if (box === undefined) throw new SessionMoved('this connection has no session');
+    return box;
+  };
+  async function own(done: Promise<unknown>): Promise<void> {
+    if ((await done) !== 1) throw new SessionMoved('another connection has the session');
+  }
+
+  async function* queueOf(box: Outbox): AsyncGenerator<object> {
+    const store = link.store();
+    for (const [messageId, state] of box.byPacketId) {
+      if (state === 'released') yield { cmd: 'pubrel', messageId };
+    }
+    const lost = new Set(box.sentBefore.keys());
+    for (let from = '-'; ; ) {
+      const page = await store.xrangeBuffer(`${prefix}queue:${box.id}`, from, '+', 'COUNT', PAGE);
+      for (const [entry, fields] of page) {
+        from = `(${entry.toString()}`;
+        const seq = Number.parseInt(entry.toString(), 10);
+        lost.delete(seq);
+        if (box.passed?.has(seq) === true) continue;
+        if (seq > box.claimedAt) box.fromQueue.add(seq);
+        const { topic, payload, qos } = decodeMessage(fields[1] as Buffer);
+        const messageId = box.sentBefore.get(seq);
+        const dup = messageId !== undefined;
+        const numbered = { brokerId: CLUSTER_ID, brokerCounter: seq };
+        yield { cmd: 'publish', ...numbered, topic, payload, qos, retain: false, dup, messageId };
+      }
+      if (page.length < PAGE) break;
+    }
+    box.passed = undefined;
+    // Delivered without a place in the queue, to a connection that did not acknowledge.
+    for (const seq of lost) {
+      const messageId = box.sentBefore.get(seq) as number;
+      box.byPacketId.delete(messageId);
+      await store.acknowledge(prefix, box.id, box.owner, messageId);
+    }
+  }
+
+  const nothing = async () => {};
+  const persistence = {
+    setup: nothing,
+    destroy: nothing,
+    retained: directory.retained,
+
+    async addSubscriptions(client: object, subscriptions: readonly Subscription[]) {
+      if (subscriptions.length === 0) return;
+      const { id, owner } = boxOf(client);
+      const pairs = subscriptions.flatMap(({ topic, qos }) => [topic, qos]);
+      await own(link.store().addFilters(prefix, id, owner, ...pairs) as Promise<unknown>);
+    },
+    async removeSubscriptions(client: object, topics: readonly string[]) {
+      if (topics.length === 0) return;
+      const { id, owner } = boxOf(client);
+      await own(link.store().removeFilters(prefix, id, owner, ...topics) as Promise<unknown>);
+    },
+    async subscriptionsByClient({ id }: { readonly id: string }): Promise<Subscription[]> {
+      const filters = await link.store().hgetall(`${prefix}subs:${id}`);
+      return Object.entries(filters).map(([topic, qos]) => ({ topic, qos: Number(qos) as 0 | 1 | 2 }));
+    },
+    /** A clean session has none: its claim took them away. */
+    cleanSubscriptions: nothing,
+    subscriptionsByTopic: async () => [],
+
+    outgoingEnqueue: nothing,
+    outgoingEnqueueCombi: nothing,
+    outgoingStream(client: HostClient): Readable {
+      if (client.clean) return Readable.from([]);
+      return Readable.from(queueOf(boxOf(client)));
+    },
+    async outgoingUpdate(client: object, packet: QueuedPacket) {
+      const box = boxOf(client);
+      const messageId = packet.messageId as number;
+      if (packet.cmd === 'pubrel') {
+        const state = box.byPacketId.get(messageId);
+        // Of a message that is in no queue, or once more.
+        if (state === undefined || state === 'released') return;
+        box.byPacketId.set(messageId, 'released');
+        await own(link.store().noteReceived(prefix, box.id, box.owner, messageId));
+        return;
+      }
+      if (!isNumbered(packet)) return;
+      const seq = packet.brokerCounter as number;
+      const taken = takePacketId(box, seq, messageId);
+      packet.messageId = taken;
+      if (box.sentBefore.has(seq)) return;
+      await own(link.store().noteSent(prefix, box.id, box.owner, taken, seq));
+    },
+    async outgoingClearMessageId(client: object, { messageId }: QueuedPacket) {
+      const box = boxOf(client);
+      // One held back has none: what its session may not receive was taken out when that was decided.
+      if (messageId === undefined || !box.byPacketId.delete(messageId)) return undefined;
+      await link.store().acknowledge(prefix, box.id, box.owner, messageId);
+      return undefined;
+    },
+
+    /** Whether a message is a repetition was found when it was stored. */
+    async incomingGetPacket(_client: object, packet: { readonly cmd?: string }) {
+      if (packet.cmd === 'publish') throw new Error('no such packet');
+      return packet;
+    },
+    incomingStorePacket: nothing,
+    async incomingDelPacket(client: object, { messageId }: QueuedPacket) {
+      const { id, owner } = boxOf(client);
+      await link.store().noteReleased(prefix, id, owner, messageId as number);
+    },
+    cleanIncoming: nothing,
+
+    storeRetained: nothing,
+    createRetainedStreamCombi: (filters: readonly string[]): Readable => {
+      const exact = filters.map((filter) => directory.retained.get(filter));
+      return Readable.from(exact.filter((packet): packet is AedesPublishPacket => packet !== undefined));
+    },
+
+    putWill: nothing,
+    delWill: async () => undefined,
+    streamWill: () => Readable.from([]),
+  };
+  return persistence satisfies Omit<HostPersistence, never>;
+}

@@ -38,8 +38,8 @@ export function rabbitmq(options: RabbitmqOptions): Engine {
     publish: (granted) => said('write', publishPatterns(granted)),
     subscribe: (granted) => said('read', subscribePatterns(granted)),
     denyPublish: undefined,
-    // Permissions as Keycloak writes them.
-    ownClaims: new Set(['authorization']),
+    // Permissions as Keycloak writes them, and as RFC 9396 does.
+    ownClaims: new Set(['authorization', 'authorization_details']),
     ownScopeProblem: (own) =>
       own.startsWith(scopePrefix) && permissionPattern.test(own.slice(scopePrefix.length))
         ? 'RabbitMQ would read it as a permission of its own, which no policy has given'

@@ -50,6 +50,12 @@ describe('what only several keys together show to be wrong', () => {
       'copies authorization',
     ],
     [
+      'a claim of rich authorization requests',
+      [rabbit()],
+      { token_claims: ['authorization_details'] },
+      'copies authorization_details',
+    ],
+    [
       'a claim that lifts all rules',
       [{ audience: 'e', target: 'emqx' }],
       { token_claims: ['is_superuser'] },

@@ -73,6 +73,34 @@ export const grantTable: readonly { scope: string; attempts: readonly Attempted[
     ],
   },
   {
+    scope: 'mqtt:publish:d/%252A/t',
+    attempts: [
+      ['publish', 'd/%2A/t'],
+      ['publish', 'd/*/t'],
+      ['publish', 'd/x/t'],
+      ['publish', 'd/%252A/t'],
+    ],
+  },
+  {
+    scope: 'mqtt:publish:d/%7Bsub%7D/%C3%BC',
+    attempts: [
+      ['publish', 'd/{sub}/ü'],
+      ['publish', 'd/a/ü'],
+      ['publish', 'd/{sub}/u\u0308'],
+      ['publish', 'd/{sub}/Ü'],
+    ],
+  },
+  {
+    scope: 'mqtt:subscribe:d//t',
+    attempts: [
+      ['subscribe', 'd//t'],
+      ['subscribe', 'd/t'],
+      ['subscribe', 'd/'],
+      ['subscribe', 'd/+/t'],
+      ['subscribe', 'd/#'],
+    ],
+  },
+  {
     scope: 'mqtt:subscribe:d/a/t',
     attempts: [
       ['subscribe', 'd/a/t'],

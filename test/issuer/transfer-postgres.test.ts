@@ -1,3 +1,4 @@
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import pg from 'pg';
@@ -340,6 +341,120 @@ test('a schema that is in use, or holds part of another database, is left alone'
     code: 'transfer_failed',
     message: expect.stringContaining('part of another database'),
   });
+});
+
+test('broken off while it begins, it begins anew', async () => {
+  const schema = new URL(database).searchParams.get('schema');
+  await other.query(`
+    CREATE FUNCTION public.break_${schema}() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      IF current_schema() = '${schema}' AND to_regclass('transfer') IS NOT NULL THEN
+        ALTER TABLE transfer ADD CONSTRAINT break CHECK (table_name <> 'client_secrets');
+      END IF;
+    END $$;
+    CREATE EVENT TRIGGER break_${schema} ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+      EXECUTE FUNCTION public.break_${schema}()`);
+  try {
+    await expect(transfer()).rejects.toMatchObject({ code: 'registry_unavailable' });
+  } finally {
+    await other.query(`DROP EVENT TRIGGER break_${schema}`);
+  }
+  await other.query('ALTER TABLE IF EXISTS transfer DROP CONSTRAINT break');
+  await expect(
+    transfer((name, done) => {
+      if (name === 'audit' && done > 0) throw new Error('broken off');
+    }),
+  ).rejects.toThrow('broken off');
+  expect(await transfer()).toMatchObject({ isResumed: true });
+});
+
+test('of two at once on one schema one carries, also where each has a copy of the file', async () => {
+  const copy = join(await temporaryDirectory(), 'registry.db');
+  await copyFile(file, copy);
+  const outcomes = await Promise.allSettled(
+    [file, copy].map((from) => transferToPostgres(from, database, { nowMs: NOW_MS })),
+  );
+  expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({
+    reason: { code: 'transfer_failed' },
+  });
+  for (const { name, key } of carriedTables.filter((one) => one.name !== 'audit')) {
+    const [from, to] = await bothOf(name, key.join(', '));
+    expect([name, to]).toEqual([name, from]);
+  }
+});
+
+test('an issuer that has opened the schema before writes nothing into it meanwhile, and none starts', async () => {
+  const early = await openPostgresRegistry(database);
+  let writing: Promise<boolean> | undefined;
+  let starting: Promise<unknown> | undefined;
+  await transfer((table) => {
+    if (table !== 'clients') return;
+    writing ??= early.createClient(client('early'), event('client.create', 'early'));
+    starting ??= openPostgresRegistry(database).catch((error: Error) => error.message);
+  });
+  expect(await starting).toContain("finish 'fleetgate migrate' first");
+  expect(await writing).toBe(true);
+  const { sequence } = (await early.listEvents({ limit: 1000 })).at(-1) ?? {};
+  expect(await early.findClient('early')).toMatchObject({ clientId: 'early' });
+  expect((await early.listEvents({ limit: 1000 })).map((one) => one.sequence)).toEqual(
+    Array.from({ length: sequence as number }, (_, i) => i + 1),
+  );
+  await early.close();
+});
+
+test('one whose turn is lost with its connection does not go on', async () => {
+  await expect(
+    transfer((name) => {
+      if (name === 'audit') throw new Error('broken off');
+    }),
+  ).rejects.toThrow('broken off');
+  // Holds it up at the trail.
+  await other.query('BEGIN; LOCK TABLE audit');
+  let cut: Promise<unknown> | undefined;
+  const outcome = transfer((name) => {
+    if (name !== 'enrollment_requests') return;
+    cut ??= other
+      .query(
+        `SELECT pg_terminate_backend(pid) FROM pg_locks
+         WHERE locktype = 'advisory' AND granted AND classid = ${0x464c5447}
+           AND objid = (hashtext(current_schema())::bigint & 4294967295)::oid`,
+      )
+      .then(({ rowCount }) => {
+        expect(rowCount).toBe(1);
+        return other.query('ROLLBACK');
+      });
+  });
+  await expect(outcome).rejects.toMatchObject({
+    code: 'transfer_failed',
+    message: expect.stringContaining('was lost; run this again'),
+  });
+  await cut;
+  expect(await transfer()).toMatchObject({ isResumed: true });
+});
+
+test('what changes without a row of the trail is as it is now when a later run ends', async () => {
+  await expect(
+    transfer((name) => {
+      if (name === 'audit') throw new Error('broken off');
+    }),
+  ).rejects.toThrow('broken off');
+  const registry = await openSqliteRegistry(file);
+  expect(await registry.reserveSequenceNumbers(100, 0)).toBe(10);
+  for (const fill of [0, 2]) {
+    const used = { id: bytes(fill), expiresAtSeconds: NOW + 60 };
+    expect(await registry.useAssertion(used, NOW)).toBe(true);
+  }
+  await registry.pruneRevocations(NOW + 10_000_000);
+  await registry.close();
+  expect(await transfer()).toMatchObject({ isResumed: true });
+  const there = await openPostgresRegistry(database);
+  // A number that is used twice is a nonce that is used twice.
+  expect(await there.reserveSequenceNumbers(1, 0)).toBe(110);
+  for (const fill of [0, 1, 2]) {
+    expect(await there.useAssertion({ id: bytes(fill), expiresAtSeconds: NOW + 60 }, NOW)).toBe(false);
+  }
+  await there.close();
 });
 
 test('a database that an issuer has open is refused', async () => {

@@ -6,13 +6,16 @@ import type { Store } from '../acts/store.ts';
 import { asRegistryError } from './connection.ts';
 import { hasNul } from './run-act.ts';
 
+/** The advisory lock that is the turn of all who write to the schema. */
+export const TURN = `${0x464c5447}, hashtext(current_schema())`;
+
 /**
  * Opens a transaction and takes the turn: of all issuers on this schema one writes at a time. So a row that is numbered
  * later is committed later, which cursors and the audit chain rest on; what it reads is the newest there is.
  */
 const begin = `
   BEGIN;
-  SELECT pg_advisory_xact_lock(${0x464c5447}, hashtext(current_schema()));
+  SELECT pg_advisory_xact_lock(${TURN});
   SELECT clock.latest_ms, last.sequence, last.hash, last.at_ms FROM act_clock AS clock
   LEFT JOIN (SELECT sequence, hash, at_ms FROM audit ORDER BY sequence DESC LIMIT 1) AS last ON true`;
 

@@ -1,5 +1,6 @@
 import { FleetgateError } from '@fleetgate/shared';
 import type pg from 'pg';
+import { TURN } from './audit-journal.ts';
 import { asRegistryError } from './connection.ts';
 import type { PostgresPlace } from './place.ts';
 import { schema } from './schema.ts';
@@ -20,8 +21,9 @@ export async function migrate(
   try {
     client = await pool.connect();
     await client.query('BEGIN');
-    // Also against one who makes the same schema at this moment.
-    await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [0x464c5447, name]);
+    // Also against one who makes the same schema at this moment. Not the turn to write: `fleetgate migrate` may have it
+    // for hours, and who starts meanwhile is to be told so.
+    await client.query("SELECT pg_advisory_xact_lock($1, hashtext('migrate ' || $2))", [0x464c5447, name]);
     const known = await client.query('SELECT 1 FROM pg_namespace WHERE nspname = $1', [name]);
     if (known.rowCount === 0 && !mayMake) {
       throw new FleetgateError('registry_unavailable', `there is no ${place}`);
@@ -43,6 +45,8 @@ export async function migrate(
         `${place} does not hold all yet: finish 'fleetgate migrate' first`,
       );
     }
+    // Of an issuer of an older version that runs.
+    if (version < migrations.length) await client.query(`SELECT pg_advisory_xact_lock(${TURN})`);
     for (const step of migrations.slice(version)) await client.query(step);
     if (version === 0) await client.query('INSERT INTO schema_version VALUES ($1)', [migrations.length]);
     else await client.query('UPDATE schema_version SET version = $1', [migrations.length]);

@@ -5,9 +5,10 @@ import { type Checkpoint, formatCheckpoint } from '../../audit-chain.ts';
 import type { ChainedEvent } from '../../audit-trail.ts';
 import { verifyChain } from '../../audit-verify.ts';
 import { auditReading } from '../acts/audit-events.ts';
-import { asRegistryError, openPool } from '../postgres/connection.ts';
+import { TURN } from '../postgres/audit-journal.ts';
+import { asRegistryError, openClient, openPool } from '../postgres/connection.ts';
 import { migrate } from '../postgres/migrations.ts';
-import { parsePostgresUrl } from '../postgres/place.ts';
+import { type PostgresPlace, parsePostgresUrl } from '../postgres/place.ts';
 import { readAct } from '../postgres/read-act.ts';
 import { openPostgresRegistry } from '../postgres/registry.ts';
 import { type Database, openAlone } from '../sqlite/database.ts';
@@ -50,27 +51,75 @@ export async function transferToPostgres(
   const place = parsePostgresUrl(database);
   const source = openAlone(file);
   const pool = openPool(place, { isPatient: true });
+  let turn: Turn | undefined;
   try {
-    const origin = originOf(source);
-    const isResumed = await begin(pool, place, origin);
+    await migrate(pool, place, { mayBeUnfinished: true });
+    turn = await takeTurn(place);
+    const isResumed = await begin(pool, place, originOf(source));
     const totals = new Map(carriedTables.map(({ name }) => [name, countOf(source, name)]));
     for (const table of carriedTables) {
       const total = totals.get(table.name) ?? 0;
-      await carry(source, pool, table, (done) => onProgress?.({ table: table.name, done, total }));
+      await carry(source, pool, table, (done) => {
+        turn?.mustBeHeld();
+        onProgress?.({ table: table.name, done, total });
+      });
     }
     await compare(pool, totals);
     const checkpoint = actRunner(source)(auditReading.checkpoint());
     await verify(pool, checkpoint);
+    turn.mustBeHeld();
     await finish(source, pool);
+    await turn.end();
     await record(database, checkpoint, nowMs);
     return { rows: Object.fromEntries(totals), checkpoint, isResumed };
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === undefined ? error : asRegistryError(error);
   } finally {
+    await turn?.end();
     await pool.end();
     source.close();
   }
 }
+
+interface Turn {
+  /** @throws FleetgateError `transfer_failed` when its connection was lost, and with it the turn */
+  mustBeHeld(): void;
+  end(): Promise<void>;
+}
+
+/**
+ * Takes the turn to write for as long as all takes: nobody else carries to the schema, and an issuer that has opened it
+ * before waits. It ends with its connection.
+ */
+async function takeTurn(place: PostgresPlace): Promise<Turn> {
+  const client = openClient(place);
+  let isLost = false;
+  client.on('error', () => {
+    isLost = true;
+  });
+  client.on('end', () => {
+    isLost = true;
+  });
+  await client.connect();
+  try {
+    await client.query(`SELECT pg_advisory_lock(${TURN})`);
+  } catch (error) {
+    await client.end();
+    if ((error as NodeJS.ErrnoException).code !== LOCK_NOT_AVAILABLE) throw error;
+    throw failed(
+      `somebody else writes to ${place.name}, an issuer or another 'fleetgate migrate': end it, and run this again`,
+    );
+  }
+  return {
+    mustBeHeld() {
+      if (isLost) throw failed(`the connection to ${place.name} was lost; run this again`);
+    },
+    end: () => client.end().catch(() => {}),
+  };
+}
+
+/** SQLSTATE of a lock that did not come in time. */
+const LOCK_NOT_AVAILABLE = '55P03';
 
 /** Tells one source from another, and from itself after a change. */
 function originOf(source: Database): string {
@@ -81,30 +130,42 @@ function originOf(source: Database): string {
 const countOf = (source: Database, table: string) =>
   source.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
 
-/** Makes the schema, or finds how far an earlier run came; whether there was one. */
-async function begin(
-  pool: pg.Pool,
-  place: ReturnType<typeof parsePostgresUrl>,
-  origin: string,
-): Promise<boolean> {
-  await migrate(pool, place, { mayBeUnfinished: true });
+/** Finds how far an earlier run came, or notes that this one begins; whether there was one. */
+async function begin(pool: pg.Pool, place: PostgresPlace, origin: string): Promise<boolean> {
   const { rows } = await pool.query<{ origin: string | null }>(
     "SELECT to_regclass('transfer')::text AS origin",
   );
   if (rows[0]?.origin !== null) {
     const known = await pool.query<{ origin: string }>('SELECT origin FROM transfer LIMIT 1');
-    if (known.rows[0]?.origin === origin) return true;
-    throw failed(`${place.name} holds part of another database; name another schema, or drop this one`);
+    if (known.rows[0]?.origin !== origin) {
+      throw failed(`${place.name} holds part of another database; name another schema, or drop this one`);
+    }
+    await forgetUntold(pool);
+    return true;
   }
   const used = await pool.query('SELECT 1 FROM audit UNION ALL SELECT 1 FROM clients LIMIT 1');
   if (used.rowCount !== 0) throw failed(`${place.name} is in use; name another schema`);
-  await pool.query(`
-    CREATE TABLE transfer (table_name text PRIMARY KEY, origin text NOT NULL, last_key jsonb);
-    DELETE FROM coap_sequence; DELETE FROM signing_key_revision`);
-  for (const { name } of carriedTables) {
-    await pool.query('INSERT INTO transfer (table_name, origin) VALUES ($1, $2)', [name, origin]);
-  }
+  await inTransaction(pool, async (client) => {
+    await client.query(`
+      CREATE TABLE transfer (table_name text PRIMARY KEY, origin text NOT NULL, last_key jsonb);
+      DELETE FROM coap_sequence; DELETE FROM signing_key_revision`);
+    const names = carriedTables.map(({ name }) => name);
+    await client.query('INSERT INTO transfer (table_name, origin) SELECT unnest($1::text[]), $2', [
+      names,
+      origin,
+    ]);
+  });
   return false;
+}
+
+/** An issuer may have run on the file between two runs, and changed what the trail does not tell. */
+async function forgetUntold(pool: pg.Pool): Promise<void> {
+  await inTransaction(pool, async (client) => {
+    for (const { name } of carriedTables.filter(({ isUntold }) => isUntold)) {
+      await client.query(`DELETE FROM ${name}`);
+      await client.query('UPDATE transfer SET last_key = NULL WHERE table_name = $1', [name]);
+    }
+  });
 }
 
 type Cell = string | number | Buffer | null;
@@ -179,7 +240,9 @@ async function countIn(pool: pg.Pool, table: string): Promise<number> {
 async function compare(pool: pg.Pool, totals: ReadonlyMap<string, number>): Promise<void> {
   for (const [table, total] of totals) {
     const rows = await countIn(pool, table);
-    if (rows !== total) throw failed(`${table} has ${rows} rows of ${total}`);
+    if (rows !== total) {
+      throw failed(`${table} has ${rows} rows of ${total}; drop the schema, and run this again`);
+    }
   }
 }
 

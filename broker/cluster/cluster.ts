@@ -78,7 +78,10 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
       await membership.join(store);
       await directory.load(store, prefix);
     },
-    lost: () => void endAll().catch(onError),
+    lost() {
+      directory.lost();
+      endAll().catch(onError);
+    },
   });
   const membership = createMembership({
     settings: clusterSettings,
@@ -130,7 +133,9 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
   }
 
   async function claim(session: Session): Promise<ConnectRefusal | undefined> {
-    const { client, token, startedAtMs } = session;
+    const { client, connection, token, startedAtMs } = session;
+    // What the host's client says of it is not so before it has authenticated.
+    const isClean = connection.connect?.clean === true;
     const { id } = client;
     connections += 1;
     const box = createOutbox(id, `${membership.id}:${connections}`);
@@ -151,19 +156,25 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
           id,
           box.owner,
           clientKey(token),
-          client.clean ? '1' : '',
+          isClean ? '1' : '',
           JSON.stringify(token),
           stored === undefined ? '' : JSON.stringify(stored),
-          JSON.stringify(shown(session)),
+          JSON.stringify(shown(session, isClean)),
+          limits.maxSessionsPerClient,
         )) as string[];
       if (word === 'mismatch') {
         return { returnCode: returnCodes.identifierRejected, reason: 'client_id_mismatch' };
+      }
+      if (word === 'too_many_sessions') {
+        return { returnCode: returnCodes.unavailable, reason: word };
       }
       if (word !== 'ok') {
         link.drop('taken for dead by other brokers');
         return unavailable;
       }
       openOutbox(box, client, opened);
+      // What others did before is known here too, and what this claim did.
+      while (directory.applied < box.claimedAt) await directory.next();
       return box.takenAt > box.claimedAt
         ? { returnCode: returnCodes.unavailable, reason: 'session_moved' }
         : undefined;
@@ -257,7 +268,14 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
       const { token } = session;
       link
         .store()
-        .keepToken(prefix, box.id, box.owner, isKept, JSON.stringify(token), JSON.stringify(shown(session)))
+        .keepToken(
+          prefix,
+          box.id,
+          box.owner,
+          isKept,
+          JSON.stringify(token),
+          JSON.stringify(shown(session, session.client.clean)),
+        )
         .catch(ignore);
     },
   };
@@ -304,7 +322,7 @@ function unheld(delayMs: number): Promise<void> {
 }
 
 /** What `fleetgate sessions` shows of a session; of clients and times, never of the token itself. */
-function shown({ client, connection, token, startedAtMs }: Session) {
+function shown({ connection, token, startedAtMs }: Session, clean: boolean) {
   const { clientId, issuer, expiresAtSeconds, groupName } = token as VerifiedToken & { groupName?: string };
   return {
     clientId,
@@ -312,7 +330,7 @@ function shown({ client, connection, token, startedAtMs }: Session) {
     ...(groupName === undefined ? {} : { group: groupName }),
     expiresAtSeconds,
     startedAtMs,
-    clean: client.clean,
+    clean,
     address: connection.address,
     protocol: connection.protocol,
   };

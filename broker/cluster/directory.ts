@@ -2,6 +2,7 @@ import type { AedesPublishPacket } from 'aedes';
 import { createKeptSessions, type KeptSessions } from '../kept-sessions.ts';
 import type { VerifiedToken } from '../verifier/verified-token.ts';
 import { createFilterTable } from './filter-table.ts';
+import { LinkAway } from './link.ts';
 import type { Store } from './redis.ts';
 import { type BusMessage, decodeMessage } from './wire.ts';
 
@@ -23,8 +24,10 @@ export interface Directory {
   load(store: Store, prefix: string): Promise<void>;
   /** False when one is missing before it. */
   apply(message: BusMessage): boolean;
-  /** Resolves when it has taken in another. */
+  /** Resolves when it has taken in another, and rejects when none will come. */
   next(): Promise<void>;
+  /** Nothing comes any more until it is read again. */
+  lost(): void;
 }
 
 export function createDirectory(onError: (error: unknown) => void): Directory {
@@ -39,7 +42,9 @@ export function createDirectory(onError: (error: unknown) => void): Directory {
 
   function keep(id: string, token: string): void {
     keptIds.add(id);
-    kept.keep(id, Object.freeze(JSON.parse(token) as VerifiedToken));
+    const one = Object.freeze(JSON.parse(token) as VerifiedToken);
+    // What was compiled for a token hangs on the object that a session here has.
+    if (kept.get(id)?.tokenId !== one.tokenId) kept.keep(id, one);
   }
 
   function setFilter(id: string, filter: string, qos: number): void {
@@ -144,5 +149,11 @@ export function createDirectory(onError: (error: unknown) => void): Directory {
     },
     apply,
     next: () => told.promise,
+    lost() {
+      const { promise, reject } = told;
+      promise.catch(() => {});
+      told = Promise.withResolvers();
+      reject(new LinkAway('Redis is away'));
+    },
   };
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../options.ts';
+import { logQuietly } from '../refusal.ts';
 import type { ClusterSettings } from './options.ts';
 import { createStore, type Store } from './redis.ts';
 
@@ -44,6 +45,14 @@ export function createLink(settings: ClusterSettings, log: Logger, listener: Lin
   /** The last failure that was logged: one line for each, not one for each try. */
   let logged = '';
 
+  function say(level: 'info' | 'error', line: object, text: string): void {
+    try {
+      log[level](line, text);
+    } catch (error) {
+      logQuietly(log, error);
+    }
+  }
+
   async function tryOnce(): Promise<void> {
     const store = createStore(settings, 'fleetgate');
     const bus = createStore(settings, 'fleetgate-bus');
@@ -67,7 +76,7 @@ export function createLink(settings: ClusterSettings, log: Logger, listener: Lin
       failed(new Error(why));
       for (const one of both) one.disconnect();
       if (why !== logged && !isClosed) {
-        log.error({ event: 'cluster_away', error: why }, 'the Redis of the brokers is away');
+        say('error', { event: 'cluster_away', error: why }, 'the Redis of the brokers is away');
         logged = why;
       }
       if (wasUp) {
@@ -93,7 +102,7 @@ export function createLink(settings: ClusterSettings, log: Logger, listener: Lin
       if (hasEnded) return;
       current = store;
       logged = '';
-      log.info({ event: 'cluster_joined' }, 'joined the brokers of this Redis');
+      say('info', { event: 'cluster_joined' }, 'joined the brokers of this Redis');
     } catch (error) {
       finish(describe(error));
     }

@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
-import type { AedesPublishPacket, Subscription } from 'aedes';
+import { matches } from '@fleetgate/shared';
+import type { Subscription } from 'aedes';
 import type { HostClient, HostPersistence, QueuedPacket } from '../guard/host.ts';
 import type { Directory } from './directory.ts';
 import { CLUSTER_ID, isNumbered } from './emitter.ts';
 import type { Link } from './link.ts';
-import { type Outbox, takePacketId } from './outbox.ts';
+import { createOutbox, type Outbox, takePacketId } from './outbox.ts';
 import { decodeMessage } from './wire.ts';
 
 /** Messages of a queue that are read at once. */
@@ -66,6 +67,13 @@ export function createPersistence({ prefix, link, directory, outboxes }: Context
     }
   }
 
+  function retainedOf(filters: readonly string[]): Readable {
+    const found = directory.retained
+      .entries()
+      .filter(([topic]) => filters.some((one) => matches(one, topic)));
+    return Readable.from(found.map(([, packet]) => packet));
+  }
+
   const nothing = async () => {};
   const persistence = {
     setup: nothing,
@@ -95,7 +103,7 @@ export function createPersistence({ prefix, link, directory, outboxes }: Context
     outgoingEnqueueCombi: nothing,
     outgoingStream(client: HostClient): Readable {
       if (client.clean) return Readable.from([]);
-      return Readable.from(queueOf(boxOf(client)));
+      return Readable.from(queueOf(outboxes.get(client) ?? createOutbox(client.id, '')));
     },
     async outgoingUpdate(client: object, packet: QueuedPacket) {
       const box = boxOf(client);
@@ -136,10 +144,8 @@ export function createPersistence({ prefix, link, directory, outboxes }: Context
     cleanIncoming: nothing,
 
     storeRetained: nothing,
-    createRetainedStreamCombi: (filters: readonly string[]): Readable => {
-      const exact = filters.map((filter) => directory.retained.get(filter));
-      return Readable.from(exact.filter((packet): packet is AedesPublishPacket => packet !== undefined));
-    },
+    createRetainedStream: (filter: string): Readable => retainedOf([filter]),
+    createRetainedStreamCombi: retainedOf,
 
     putWill: nothing,
     delWill: async () => undefined,

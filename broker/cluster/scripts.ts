@@ -6,7 +6,7 @@
  * |---|---|
  * | `seq` | number of the last message on the bus; also the id of what is queued |
  * | `live` | by client id, the connection that owns the session: `BROKER:NUMBER` |
- * | `kept` | by client id, the token of a session that is kept |
+ * | `kept`, `sessions` | by client id, the token of a session that is kept; how many one client has |
  * | `at:BROKER`, `wills:BROKER` | by client id, what `sessions list` shows, and the will |
  * | `brokers` | brokers by when they last said that they live |
  * | `subs:ID` | filters of a session that is kept, with their QoS |
@@ -60,8 +60,13 @@ local function leave(id, owner)
   redis.call('HDEL', p .. 'at:' .. broker, id)
   redis.call('HDEL', p .. 'wills:' .. broker, id)
 end
-local function forget(id)
+local function keyOf(json)
+  local one = cjson.decode(json)
+  return one.clientId .. ' ' .. one.issuer
+end
+local function forget(id, kept)
   redis.call('HDEL', p .. 'kept', id)
+  if redis.call('HINCRBY', p .. 'sessions', keyOf(kept), -1) <= 0 then redis.call('HDEL', p .. 'sessions', keyOf(kept)) end
   redis.call('HDEL', p .. 'queued', id)
   redis.call('DEL', p .. 'subs:' .. id, p .. 'queue:' .. id, p .. 'sent:' .. id, p .. 'in:' .. id)
   say('f', cjson.encode({ id }))
@@ -175,32 +180,34 @@ return answer
  * Gives a connection its session, whoever had it before; from now on what that one does is refused.
  *
  * ARGV: client id · connection · client and issuer · `1` for a clean session · token · will, or empty · what is shown
- * of it. Answers `ok`, the number that all older messages are at or below, and pairs of packet identifiers and numbers
+ * of it · sessions that one client may keep. Answers `ok`, the number that all older messages are at or below, and pairs of packet identifiers and numbers
  * under way; or a word why not.
  */
 const claimSession = script(`
-local id, owner, key, clean, token, will, info = unpack(ARGV)
+local id, owner, key, clean, token, will, info, most = unpack(ARGV)
 local broker = brokerOf(owner)
 if not redis.call('ZSCORE', p .. 'brokers', broker) then return { 'unknown' } end
 local kept = redis.call('HGET', p .. 'kept', id)
 local before = redis.call('HGET', p .. 'live', id)
-local function isOther(json)
-  local one = cjson.decode(json)
-  return one.clientId .. ' ' .. one.issuer ~= key
+if kept and keyOf(kept) ~= key then return { 'mismatch' } end
+if not kept and clean ~= '1' and tonumber(redis.call('HGET', p .. 'sessions', key) or '0') >= tonumber(most) then
+  return { 'too_many_sessions' }
 end
-if kept and isOther(kept) then return { 'mismatch' } end
 if before then
   local shown = redis.call('HGET', p .. 'at:' .. brokerOf(before), id)
-  if shown and isOther(shown) then return { 'mismatch' } end
+  if shown and keyOf(shown) ~= key then return { 'mismatch' } end
   leave(id, before)
 end
 redis.call('HSET', p .. 'live', id, owner)
 redis.call('HSET', p .. 'at:' .. broker, id, info)
 if will ~= '' then redis.call('HSET', p .. 'wills:' .. broker, id, will) end
 if clean == '1' then
-  if kept then forget(id) else redis.call('DEL', p .. 'in:' .. id) end
+  if kept then forget(id, kept) else redis.call('DEL', p .. 'in:' .. id) end
 else
-  if not kept then redis.call('DEL', p .. 'in:' .. id) end
+  if not kept then
+    redis.call('DEL', p .. 'in:' .. id)
+    redis.call('HINCRBY', p .. 'sessions', key, 1)
+  end
   redis.call('HSET', p .. 'kept', id, token)
   say('k', cjson.encode({ id, token }))
 end
@@ -362,14 +369,14 @@ return 1
 /** Ends a session from outside. ARGV: client id · `1` to forget what is kept of it too. Answers 1 when there was one. */
 const cutSession = script(`
 local id = ARGV[1]
-local live, kept = redis.call('HGET', p .. 'live', id), redis.call('HEXISTS', p .. 'kept', id) == 1
+local live, kept = redis.call('HGET', p .. 'live', id), redis.call('HGET', p .. 'kept', id)
 if live then say('c', cjson.encode({ id, live, 'session_cut' })) end
 if ARGV[2] == '1' and kept then
   if live then
     redis.call('HDEL', p .. 'live', id)
     leave(id, live)
   end
-  forget(id)
+  forget(id, kept)
 end
 return (live or (kept and ARGV[2] == '1')) and 1 or 0
 `);

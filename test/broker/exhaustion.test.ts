@@ -5,6 +5,8 @@ import { MAX_INBOUND_PER_SESSION } from '../../broker/guard/inbound-store.ts';
 import { MAX_LINES_PER_SECOND } from '../../broker/line-rate.ts';
 import {
   attack,
+  attackOfMemory,
+  describeOfMemory,
   messageId,
   ownScope,
   payloads,
@@ -12,6 +14,7 @@ import {
   startTestBroker,
   subscribe,
   type TestBroker,
+  testOfMemory,
   until,
 } from '../support/broker-fixture.ts';
 
@@ -36,7 +39,7 @@ attack(
   },
 );
 
-test('a broker whose emitter has a queue is refused', async () => {
+testOfMemory('a broker whose emitter has a queue is refused', async () => {
   await expect(startTestBroker({ aedes: { concurrency: 100 } })).rejects.toThrow(TypeError);
 });
 
@@ -68,7 +71,7 @@ describe('QoS 2 without PUBREL', () => {
   const qos2 = (id: number, payload: string | Buffer = 'x') =>
     publishPacket('devices/device-1/x', payload, { qos: 2, messageId: id });
 
-  attack('keeps an identifier of each message and not the message', {}, async (broker) => {
+  attackOfMemory('keeps an identifier of each message and not the message', {}, async (broker) => {
     const client = await broker.session('device-1', { clean: false });
     client.send(qos2(7, Buffer.alloc(100_000)));
     await client.next('pubrec');
@@ -263,7 +266,7 @@ describe.each(['none', 'prefix'] as const)('with client ids bound loosely (%s)',
   );
 });
 
-describe('a small message that came with much else keeps only itself in memory', () => {
+describeOfMemory('a small message that came with much else keeps only itself in memory', () => {
   const much = publishPacket('devices/device-1/other', 'x'.repeat(50_000));
   const memoryOf = (kept: unknown[]) => kept.map((packet) => (packet as IPublishPacket).payload as Buffer);
   const expectOwn = (kept: unknown[]) => {

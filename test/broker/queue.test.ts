@@ -8,6 +8,7 @@ import {
   startTestBroker,
   subscribe,
   type TestBroker,
+  testOfMemory,
   until,
 } from '../support/broker-fixture.ts';
 import type { RawClient } from '../support/broker-raw-client.ts';
@@ -129,7 +130,7 @@ describe('a QoS 2 message to a persistent session', () => {
   });
 });
 
-test('of a QoS 2 message that was published nothing is kept but its identifier', async () => {
+testOfMemory('of a QoS 2 message that was published nothing is kept but its identifier', async () => {
   const broker = await startTestBroker();
   const client = await broker.session('device-1', { clean: false });
   const packet = publishPacket('devices/device-1/x', Buffer.alloc(100_000), { qos: 2, messageId: 7 });

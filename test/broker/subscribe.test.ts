@@ -2,12 +2,14 @@ import type { ISubackPacket, Packet } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import {
   attack,
+  attackOfMemory,
   messageId,
   payloads,
   publishPacket,
   startTestBroker,
   subscribe,
   type TestBroker,
+  testOfMemory,
   until,
 } from '../support/broker-fixture.ts';
 import { connectPacket, field } from '../support/broker-raw-client.ts';
@@ -65,7 +67,7 @@ attack('of one SUBSCRIBE on a persistent session only what is allowed is stored'
   expect(payloads([await again.next('publish'), ...(await again.settle())])).toEqual(['devices/device-1/x']);
 });
 
-test('a SUBSCRIBE is stored once, however many filters it has', async () => {
+testOfMemory('a SUBSCRIBE is stored once, however many filters it has', async () => {
   const broker = await startTestBroker();
   const store = storeOf(broker) as Store & { asyncPersistence: Store };
   const lists: number[] = [];
@@ -101,21 +103,27 @@ describe('a session that is taken up again', () => {
     );
   }
 
-  attack('loses the subscriptions its token no longer allows, and is not locked out', {}, async (broker) => {
-    await leaveBehind(broker, []);
-    await storeDirectly(broker, [own, 'devices/device-2/#', '#']);
-    await publishAll(broker, ['devices/device-2/x', 'devices/device-1/x']);
-    const client = await broker.session('device-1', { clean: false });
-    // The host queues a message once for each filter it matches.
-    const got = payloads([await client.next('publish'), ...(await client.settle())]);
-    expect(new Set(got)).toEqual(new Set(['devices/device-1/x']));
-    expect(await storedTopics(broker, 'device-1')).toEqual([own]);
-    await publishAll(broker, ['devices/device-2/x']);
-    expect(payloads(await client.settle())).toEqual([]);
-    expect(await broker.refusal({ action: 'subscribe', topic: '#' })).toMatchObject({ clientId: 'device-1' });
-  });
+  attackOfMemory(
+    'loses the subscriptions its token no longer allows, and is not locked out',
+    {},
+    async (broker) => {
+      await leaveBehind(broker, []);
+      await storeDirectly(broker, [own, 'devices/device-2/#', '#']);
+      await publishAll(broker, ['devices/device-2/x', 'devices/device-1/x']);
+      const client = await broker.session('device-1', { clean: false });
+      // The host queues a message once for each filter it matches.
+      const got = payloads([await client.next('publish'), ...(await client.settle())]);
+      expect(new Set(got)).toEqual(new Set(['devices/device-1/x']));
+      expect(await storedTopics(broker, 'device-1')).toEqual([own]);
+      await publishAll(broker, ['devices/device-2/x']);
+      expect(payloads(await client.settle())).toEqual([]);
+      expect(await broker.refusal({ action: 'subscribe', topic: '#' })).toMatchObject({
+        clientId: 'device-1',
+      });
+    },
+  );
 
-  attack('loses malformed subscriptions, and is not locked out', {}, async (broker) => {
+  attackOfMemory('loses malformed subscriptions, and is not locked out', {}, async (broker) => {
     await leaveBehind(broker, []);
     await storeDirectly(broker, ['a#', 'devices/device-1/x']);
     const client = await broker.session('device-1', { clean: false });

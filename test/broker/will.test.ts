@@ -1,7 +1,7 @@
 import type { Aedes } from 'aedes';
 import { describe, expect, test } from 'vitest';
 import {
-  attack,
+  attackOfMemory,
   payloads,
   publishPacket,
   startTestBroker,
@@ -95,7 +95,7 @@ test('a will is judged again when it is published', async () => {
   expect(payloads(await watcher.settle())).toEqual([]);
 });
 
-attack(
+attackOfMemory(
   'wills of a broker that is gone are refused and removed, and end nothing',
   { aedes: { heartbeatInterval: 20 } },
   async (broker) => {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Aedes, type AedesOptions } from 'aedes';
 import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt';
 import type { IConnectPacket, IPublishPacket, ISubackPacket } from 'mqtt-packet';
-import { expect, inject, onTestFinished, test } from 'vitest';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { createGate } from '../../broker/admission.ts';
 import { createCluster } from '../../broker/cluster/cluster.ts';
 import { type ClusterOptions, prepareCluster } from '../../broker/cluster/options.ts';
@@ -234,6 +234,19 @@ export async function startTestBroker({
     },
   };
 }
+
+/** A test of what the host's own persistence does; where sessions are in Redis there is none. */
+export function testOfMemory(name: string, run: () => Promise<void>): void {
+  if (inject('redis') === undefined) test(name, run);
+}
+
+export function describeOfMemory(name: string, run: () => void): void {
+  if (inject('redis') === undefined) describe(name, run);
+}
+
+export const attackOfMemory: typeof attack = (name, options, run) => {
+  if (inject('redis') === undefined) attack(name, options, run);
+};
 
 /** Of the vitest project `redis`, where each broker has a Redis to itself. */
 function clusterOfProject(): ClusterOptions | undefined {

@@ -2,6 +2,7 @@ import { createGate, type Gate } from './admission.ts';
 import { type Authority, createAuthority } from './authority.ts';
 import { type Attempt, type Decision, decide, refused } from './authorization/decide.ts';
 import { brokerState } from './broker-state.ts';
+import type { Cluster } from './cluster/cluster.ts';
 import type { ConnectCheck } from './connect.ts';
 import { createDeadlines, type Deadlines } from './deadlines.ts';
 import {
@@ -11,7 +12,6 @@ import {
   guardsByPart,
   type Installed,
 } from './guard/guard.ts';
-import type { KeptSessions } from './kept-sessions.ts';
 import { createLoginRate, type LoginRate } from './login-rate.ts';
 import type { TokenStats } from './observer.ts';
 import type { Settings } from './options.ts';
@@ -27,8 +27,8 @@ import { createVerifier, type VerifyToken } from './verifier/verify.ts';
 export interface Parts {
   readonly guards: readonly Guard[];
   readonly connectChecks: readonly ConnectCheck[];
-  /** Where sessions that are kept are known to other brokers too; default: here alone. */
-  readonly kept?: KeptSessions;
+  /** Where sessions are known to other brokers too; default: here alone. */
+  readonly cluster?: Pick<Cluster, 'kept' | 'isUp' | 'losses'>;
 }
 
 /** What the parts of one plugin share. */
@@ -80,7 +80,7 @@ export interface Core {
 
 export function createCore(settings: Settings, parts: Parts): Core {
   const { limits, log, now } = settings;
-  const sessions = createSessions(parts.kept);
+  const sessions = createSessions(parts.cluster?.kept);
   const revocations = createRevocations({ ...settings, maxLifetimeSeconds: MAX_TOKEN_LIFETIME_SECONDS });
   const reports = createReports(settings, sessions);
   const report = reports.refused;
@@ -143,7 +143,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
     guardContext: undefined,
     isClosed: false,
   };
-  settings.observer?.watch(brokerState(core));
+  settings.observer?.watch(brokerState(core, parts.cluster));
   return core;
 }
 

@@ -19,6 +19,7 @@ export type { Policy } from './authorization/policy.ts';
 export { parsePolicy } from './authorization/policy.ts';
 export type { PolicyWarning } from './authorization/policy-warnings.ts';
 export { policyWarnings } from './authorization/policy-warnings.ts';
+export type { ClusterOptions } from './cluster/options.ts';
 export type { DocumentProblem } from './document.ts';
 export { DocumentError, readDocument } from './document.ts';
 export { checkForEngine } from './engines/check.ts';

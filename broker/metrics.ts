@@ -77,6 +77,8 @@ export function prometheusObserver(register: Registry): Observer {
     'client_quarantined',
     'queue_full',
     'reads_too_slowly',
+    'cluster_unavailable',
+    'session_cut',
   ];
   for (const reason of cutReasons) sessionsCut.inc({ reason }, 0);
   for (const kind of ['token', 'client', 'issued_before', 'key']) revocations.inc({ kind }, 0);
@@ -152,6 +154,21 @@ function readState(registers: Registry[], state: () => BrokerState | undefined):
       for (const { issuer, isAway } of state()?.revocationFeeds() ?? []) away.set({ issuer }, isAway ? 1 : 0);
     },
   });
+  const clusterAway = new Gauge({
+    name: 'fleetgate_cluster_away',
+    help: 'Whether the Redis that several brokers share does not answer at the moment: 1 or 0; 0 without one',
+    registers,
+    collect() {
+      clusterAway.set(state()?.cluster()?.isAway === true ? 1 : 0);
+    },
+  });
+  const clusterLosses = new Counter({
+    name: 'fleetgate_cluster_losses_total',
+    help: 'Times that Redis was lost, and every session of this broker with it',
+    registers,
+    collect: () => lost(state()?.cluster()?.losses),
+  });
+  const lost = following((count) => clusterLosses.inc(count));
   const lookUps = new Counter({
     name: 'fleetgate_token_cache_total',
     help: 'Tokens looked up in the cache of verified ones: hit or miss',

@@ -41,6 +41,8 @@ export interface BrokerState {
   secondsToExpiry(): Iterable<number>;
   /** Issuers whose revocations are followed, and whether the source is away at the moment. */
   revocationFeeds(): Iterable<{ readonly issuer: string; readonly isAway: boolean }>;
+  /** Whether the Redis of several brokers is away, and how often it was lost; `undefined` without one. */
+  cluster(): { readonly isAway: boolean; readonly losses: number } | undefined;
   /** Of the cache of verified tokens and the keys; `undefined` where the verifier has none. */
   tokens(): TokenStats | undefined;
 }

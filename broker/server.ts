@@ -62,7 +62,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   const auth =
     cluster === undefined
       ? createPlugin(settings, { guards, connectChecks })
-      : createPlugin(settings, { guards: guardsOfCluster(cluster.guard), connectChecks, kept: cluster.kept });
+      : createPlugin(settings, { guards: guardsOfCluster(cluster.guard), connectChecks, cluster });
   const broker = await Aedes.createBroker({ ...auth.hooks, ...(cluster?.host as AedesOptions | undefined) });
   auth.attach(broker);
   await cluster?.start();

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
 import { type AuditFile, openAuditFile } from './audit-file.ts';
+import { clusterOptions } from './config/cluster.ts';
 import { enrollmentHookOf } from './config/enrollment-hook.ts';
 import { issuerHttpOptions } from './config/issuer-http.ts';
 import { listenerOptions } from './config/listeners.ts';
@@ -239,6 +240,7 @@ async function openBroker(
     clockSkewSeconds: broker.clock_skew_seconds,
     clientIdBinding: broker.client_id_binding,
     deniedPublish: broker.denied_publish,
+    ...(broker.cluster === undefined ? {} : { cluster: clusterOptions(broker.cluster) }),
     limits: {
       maxConnectBytes: limits.max_connect_bytes,
       maxPacketBytes: limits.max_packet_bytes,

@@ -106,6 +106,8 @@ const homes: readonly {
   { library: 'csv-parse', files: ['cli/fleet/device-rows.ts'] },
   { library: 'cli-progress', files: ['cli/fleet/progress.ts'] },
   { library: 'aedes', files: ['broker/server.ts'], types: [/^broker\//] },
+  { library: 'ioredis', files: ['broker/cluster/redis.ts'] },
+  { library: 'mqemitter', files: ['broker/cluster/emitter.ts'] },
   { library: 'mqtt', files: ['agent/connection.ts'] },
   { library: 'coap', files: [/^issuer\/coap\//, 'agent/transport/coap.ts'] },
   { library: 'better-sqlite3', files: [/^issuer\/registry\/sqlite\//] },

@@ -1,5 +1,3 @@
-import type { QoS } from 'mqtt-packet';
-
 /** A message as it is queued, retained and sent to all brokers: flags, length of the topic, topic, payload. */
 export interface Message {
   readonly topic: string;
@@ -27,7 +25,7 @@ export function decodeMessage(body: Buffer): Message {
   return {
     topic: body.toString('utf8', HEAD_BYTES, end),
     payload: body.subarray(end),
-    qos: (flags & 0b11) as QoS,
+    qos: (flags & 0b11) as 0 | 1 | 2,
     retain: (flags & RETAIN) !== 0,
   };
 }

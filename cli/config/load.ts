@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { DEFAULT_DATA_DIRECTORY } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import type { Role } from '../up.ts';
+import { clusterProblems } from './cluster.ts';
 import { issuerHttpProblems } from './issuer-http.ts';
 import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
@@ -146,6 +147,7 @@ function crossProblems({ issuer, broker }: Config, roles: readonly Role[]): stri
   }
   if (roles.includes('broker')) {
     problems.push(...listenerProblems(broker.listeners), ...unreadableFiles(broker));
+    problems.push(...clusterProblems(broker.cluster));
     const embedded = roles.includes('issuer') ? issuer.url?.replace(/\/+$/, '') : undefined;
     problems.push(...trustedIssuerProblems(broker.trusted_issuers, embedded));
   }

@@ -281,6 +281,44 @@ const trustedIssuer = Type.Object(
   closed,
 );
 
+const cluster = Type.Object(
+  {
+    redis: Type.String({
+      pattern: '^rediss?://.+',
+      description: 'Redis that several brokers share, `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS',
+    }),
+    username: Type.Optional(Type.String({ minLength: 1, description: 'its user' })),
+    password_file: file('file with its password, mode 0600; default: FLEETGATE_REDIS_PASSWORD'),
+    tls_ca_file: file('authorities of its certificate, PEM'),
+    sentinel: Type.Optional(
+      Type.Object(
+        {
+          primary: Type.String({ minLength: 1, description: 'name of the primary' }),
+          nodes: Type.Array(Type.String({ pattern: '^[^/@\\s]+$' }), {
+            minItems: 1,
+            maxItems: 16,
+            description: 'sentinels, `HOST:PORT` each',
+          }),
+          password_file: file('file with their password, mode 0600'),
+        },
+        closed,
+      ),
+    ),
+    prefix: Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,64}$',
+      default: 'fleetgate',
+      description: 'what its keys begin with; another for each fleet',
+    }),
+    frozen_after_seconds: limit(5, 300, 'time without an answer after which it is taken for gone'),
+    dead_after_seconds: limit(
+      15,
+      3600,
+      'time without a sign of life after which a broker is dead and its wills are published',
+    ),
+  },
+  closed,
+);
+
 const limits = Type.Object(
   {
     max_connect_bytes: limit(16_384, 1_048_576, 'bytes of a CONNECT packet'),
@@ -337,6 +375,7 @@ const broker = Type.Object(
       description: 'what a refused PUBLISH gets: disconnect or drop',
     }),
     limits,
+    cluster: Type.Optional(cluster),
   },
   { ...closed, default: {} },
 );

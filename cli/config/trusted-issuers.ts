@@ -1,7 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { checkTrustedIssuer, type TrustedIssuer } from '@fleetgate/broker';
-import { FleetgateError, isSecureAddress, privateFileProblem } from '@fleetgate/shared';
+import { FleetgateError, isSecureAddress } from '@fleetgate/shared';
 import type { Config } from './schema.ts';
+import { readSecretFile } from './secret-file.ts';
 
 type ConfiguredIssuer = Config['broker']['trusted_issuers'][number];
 
@@ -108,25 +109,10 @@ function introspectionOf({
 }: NonNullable<ConfiguredIssuer['introspection']>): NonNullable<TrustedIssuer['introspection']> {
   return {
     clientId,
-    clientSecret: readSecret(file),
+    clientSecret: readSecretFile(file, 'client_secret_file'),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(intervalSeconds === undefined ? {} : { intervalSeconds }),
   };
-}
-
-function readSecret(file: string): string {
-  try {
-    const problem = privateFileProblem(file, statSync(file).mode);
-    if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
-    return readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    if (error instanceof FleetgateError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new FleetgateError(
-      'config_invalid',
-      `cannot read ${file} (${code}); mend the file or client_secret_file`,
-    );
-  }
 }
 
 function profileOf({ profile, claims, types }: ConfiguredIssuer): TrustedIssuer['profile'] {

@@ -1,13 +1,20 @@
 import { accessSync, constants } from 'node:fs';
 import type { Config } from './schema.ts';
 
-const fileKeys = ['tls_cert_file', 'tls_key_file', 'tls_client_ca_file', 'credentials_file'] as const;
+const fileKeys = [
+  'tls_cert_file',
+  'tls_key_file',
+  'tls_client_ca_file',
+  'tls_ca_file',
+  'credentials_file',
+] as const;
 
 /** Files the broker will read and cannot: a line each. Looked at before anything listens. */
-export function unreadableFiles({ listeners, trusted_issuers }: Config['broker']): string[] {
+export function unreadableFiles({ listeners, trusted_issuers, cluster }: Config['broker']): string[] {
   const sections = [
     ...listeners.map((section, index) => ({ key: `broker.listeners.${index}`, section })),
     ...trusted_issuers.map((section, index) => ({ key: `broker.trusted_issuers.${index}`, section })),
+    ...(cluster === undefined ? [] : [{ key: 'broker.cluster', section: cluster }]),
   ];
   return sections.flatMap(({ key, section }) => unreadableIn(key, section));
 }

@@ -328,6 +328,7 @@ test('totals of the token cache and of key fetches are those the verifier has', 
     secondsToExpiry: () => [],
     revocationFeeds: () => [],
     tokens: () => tokens,
+    cluster: () => undefined,
   };
   observer.watch(state);
   await register.metrics();

@@ -115,7 +115,7 @@ export async function startTestBroker({
   const auth = createPlugin(settings, {
     guards: (cluster === undefined ? guards : guardsOfCluster(cluster.guard)).filter(isLeftIn),
     connectChecks: connectChecks.filter(isLeftIn),
-    ...(cluster === undefined ? {} : { kept: cluster.kept }),
+    ...(cluster === undefined ? {} : { cluster }),
   });
   const hosted = cluster?.host as AedesOptions | undefined;
   const aedes = await Aedes.createBroker({ ...auth.hooks, ...hosted, ...aedesOptions });

@@ -117,9 +117,9 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
     return compactSigner(active, encryption.decrypt(encryptedPrivateJwk, kid));
   }
 
-  async function reload(): Promise<void> {
+  const reload = oneAtATime(async () => {
     if ((await registry.signingKeyRevision()) !== current.revision) take(await registry.signingKeys());
-  }
+  });
 
   async function change({ decide, by, revocation, event }: AskedChange): Promise<KeysChanged> {
     const made: NewKey[] = [];
@@ -211,6 +211,33 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
     change,
     close: stop,
   };
+}
+
+/**
+ * The act so that it runs once at a time: who asks while it runs waits for the next run, which all of them share. What
+ * it sees is never from before it was asked for.
+ */
+function oneAtATime(act: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+
+  function run(): Promise<void> {
+    if (running === undefined) {
+      running = act().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+    next ??= running
+      .catch(() => {})
+      .then(() => {
+        next = undefined;
+        return run();
+      });
+    return next;
+  }
+
+  return run;
 }
 
 /** @throws FleetgateError `key_unknown` */

@@ -42,13 +42,18 @@ const lastSequence = sql<[], { last: number }>('SELECT coalesce(max(sequence), 0
 const prune = sql<[nowSeconds: number, limit: number]>(
   'DELETE FROM revocations WHERE sequence IN (SELECT sequence FROM revocations WHERE expires_at <= ? LIMIT ?)',
 );
-const hit = sql<[Record<'tokenId' | 'keyId' | 'clientId' | 'at', string | number>], { is_hit: 0 | 1 }>(`
-  SELECT CASE WHEN EXISTS (SELECT 1 FROM revocations WHERE token_id = @tokenId)
-    OR EXISTS (SELECT 1 FROM revocations WHERE key_id = @keyId)
-    OR EXISTS (SELECT 1 FROM revocations WHERE kind = 'client' AND client_id = @clientId AND at >= @at)
-    OR EXISTS (SELECT 1 FROM revocations WHERE kind = 'issued_before' AND client_id = @clientId AND at > @at)
-    OR EXISTS (SELECT 1 FROM revocations WHERE kind = 'issued_before' AND client_id IS NULL AND at > @at)
-  THEN 1 ELSE 0 END AS is_hit`);
+type TokenField = 'tokenId' | 'keyId' | 'clientId' | 'at';
+/** Whether a revocation hits a token, 0 or 1; each field as SQL has it. */
+export const isHitSql = ({ tokenId, keyId, clientId, at }: Readonly<Record<TokenField, string>>) => `
+  CASE WHEN EXISTS (SELECT 1 FROM revocations WHERE token_id = ${tokenId})
+    OR EXISTS (SELECT 1 FROM revocations WHERE key_id = ${keyId})
+    OR EXISTS (SELECT 1 FROM revocations WHERE kind = 'client' AND client_id = ${clientId} AND at >= ${at})
+    OR EXISTS (SELECT 1 FROM revocations WHERE kind = 'issued_before' AND client_id = ${clientId} AND at > ${at})
+    OR EXISTS (SELECT 1 FROM revocations WHERE kind = 'issued_before' AND client_id IS NULL AND at > ${at})
+  THEN 1 ELSE 0 END`;
+const hit = sql<[Record<TokenField, string | number>], { is_hit: 0 | 1 }>(
+  `SELECT ${isHitSql({ tokenId: '@tokenId', keyId: '@keyId', clientId: '@clientId', at: '@at' })} AS is_hit`,
+);
 // `at IS NOT NULL` says nothing new, but lets the index that holds only such rows be used.
 const lastMoment = 'SELECT max(at) FROM revocations WHERE at IS NOT NULL';
 const lastOfAll = sql<[], { at: number | null }>(`SELECT (${lastMoment}) AS at`);

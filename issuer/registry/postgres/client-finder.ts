@@ -3,10 +3,8 @@ import { type SecretRow, secretsFromOldToNew } from '../acts/client-secrets.ts';
 import { type ClientRow, toClient } from '../acts/clients.ts';
 import type { ClientRecord } from '../registry.ts';
 import { asRegistryError } from './connection.ts';
+import { gather } from './gather.ts';
 import { hasNul } from './run-act.ts';
-
-/** Clients one query finds. */
-const MAX_TOGETHER = 200;
 
 /** A client with one of its secrets; with NULL for those where it has none. */
 type JoinedRow = ClientRow & { [Name in keyof SecretRow as `secret_${Name}`]: SecretRow[Name] | null };
@@ -30,44 +28,20 @@ const findAll = `
   FROM clients LEFT JOIN client_secrets AS secret ON secret.registration = clients.registration
   WHERE clients.client_id = ANY ($1::text[])`;
 
-interface Waiting {
-  readonly clientId: string;
-  resolve(client: ClientRecord | undefined): void;
-  reject(error: unknown): void;
-}
-
-/**
- * Finds clients as each token request needs one: those asked for within one turn of the event loop by one query, and
- * each as it was at one moment, secrets and all.
- */
+/** Finds clients as each token request needs one, each as it was at one moment, secrets and all. */
 export function clientFinder(pool: pg.Pool): (clientId: string) => Promise<ClientRecord | undefined> {
-  let waiting: Waiting[] = [];
-
-  function flush(): void {
-    const all = waiting;
-    waiting = [];
-    for (let i = 0; i < all.length; i += MAX_TOGETHER) void findTogether(all.slice(i, i + MAX_TOGETHER));
-  }
-
-  async function findTogether(asked: readonly Waiting[]): Promise<void> {
-    try {
-      const values = [[...new Set(asked.map(({ clientId }) => clientId))]];
-      const { rows } = await pool.query<JoinedRow>({ name: 'fleetgate_clients', text: findAll, values });
-      const found = Map.groupBy(rows, ({ client_id }) => client_id);
-      for (const { clientId, resolve } of asked) resolve(clientOf(found.get(clientId)));
-    } catch (error) {
-      const reason = asRegistryError(error);
-      for (const { reject } of asked) reject(reason);
-    }
-  }
-
-  return (clientId) =>
-    new Promise((resolve, reject) => {
-      // One that nobody can have must not be in the query that finds others.
-      if (hasNul(clientId)) return resolve(undefined);
-      if (waiting.length === 0) setImmediate(flush);
-      waiting.push({ clientId, resolve, reject });
-    });
+  const find = gather(async (asked: readonly string[]) => {
+    const values = [[...new Set(asked)]];
+    const { rows } = await pool
+      .query<JoinedRow>({ name: 'fleetgate_clients', text: findAll, values })
+      .catch((error: unknown) => {
+        throw asRegistryError(error);
+      });
+    const found = Map.groupBy(rows, ({ client_id }) => client_id);
+    return asked.map((clientId) => clientOf(found.get(clientId)));
+  });
+  // One that nobody can have must not be in the query that finds others.
+  return async (clientId) => (hasNul(clientId) ? undefined : find(clientId));
 }
 
 function clientOf(rows: readonly JoinedRow[] | undefined): ClientRecord | undefined {

@@ -2,7 +2,7 @@ import { FleetgateError } from '@fleetgate/shared';
 import pg from 'pg';
 import type { PostgresPlace } from './place.ts';
 
-/** Connections of one issuer. Ours: writing takes one, hearing of revocations another, the rest read. */
+/** Connections of a pool. */
 const MAX_CONNECTIONS = 10;
 
 /** How long to wait for a connection, a new one or one that is free. */
@@ -46,12 +46,15 @@ function clientConfig({ connectionString, schema }: PostgresPlace): pg.ClientCon
  * Connections to the database. One that fails is thrown away; who used it is told. A patient one waits for a statement
  * however long it takes.
  */
-export function openPool(place: PostgresPlace, { isPatient = false } = {}): pg.Pool {
+export function openPool(
+  place: PostgresPlace,
+  { isPatient = false, connections = MAX_CONNECTIONS } = {},
+): pg.Pool {
   const patience = isPatient ? { statement_timeout: 0, query_timeout: 0 } : {};
   const pool = new pg.Pool({
     ...clientConfig(place),
     ...patience,
-    max: MAX_CONNECTIONS,
+    max: connections,
     pipeline: true,
   } as pg.PoolConfig);
   // Of a connection that nobody uses at the moment there is nobody to tell; the next one is new.

@@ -13,14 +13,22 @@ import { migrate } from './migrations.ts';
 import { parsePostgresUrl } from './place.ts';
 import { readAct } from './read-act.ts';
 import { openRevocationAlarm } from './revocation-alarm.ts';
+import { revokedTokens } from './revoked-tokens.ts';
+
+/**
+ * Connections of one issuer, with the one that hears of revocations. Ours: tokens are issued by two that find clients and
+ * one that writes, whoever else reads what.
+ */
+const ISSUING_CONNECTIONS = 3;
+const READING_CONNECTIONS = 7;
 
 const probe = sql('SELECT registration FROM clients LIMIT 1');
 // Of the same value: it is written, and nothing is changed.
 const touch = sql('UPDATE act_clock SET latest_ms = latest_ms');
 
 /**
- * The registry in a schema of a PostgreSQL database, which several issuers may share. Reads take a connection of the
- * pool each; writes go through the group commit. A schema that is not there is made, unless `mayMake` is false.
+ * The registry in a schema of a PostgreSQL database, which several issuers may share. Reads take a connection
+ * each; writes go through the group commit. A schema that is not there is made, unless `mayMake` is false.
  * @throws FleetgateError `config_invalid`, `registry_unavailable`, `registry_schema_newer`
  */
 export async function openPostgresRegistry(
@@ -28,24 +36,29 @@ export async function openPostgresRegistry(
   options: { readonly mayMake?: boolean } = {},
 ): Promise<Registry> {
   const place = parsePostgresUrl(database);
-  const pool = openPool(place);
+  const issuing = openPool(place, { connections: ISSUING_CONNECTIONS });
+  const reading = openPool(place, { connections: READING_CONNECTIONS });
+  const end = async () => {
+    await Promise.all([issuing.end(), reading.end()]);
+  };
   try {
-    await migrate(pool, place, options);
+    await migrate(issuing, place, options);
   } catch (error) {
-    await pool.end();
+    await end();
     throw error;
   }
   const journal = auditJournal();
-  const commits = groupCommit(pool, journal);
+  const commits = groupCommit(issuing, journal);
   const alarm = openRevocationAlarm(place);
   const recordTogether = issuedTokens(journal, usedAssertions());
-  const findClient = clientFinder(pool);
+  const findClient = clientFinder(issuing);
+  const isRevoked = revokedTokens(reading);
   let isClosed = false;
 
   const store: Store = {
     read: async (act) => {
       if (isClosed) throw new FleetgateError('registry_unavailable', 'the registry is closed');
-      return readAct(pool, act);
+      return readAct(reading, act);
     },
     write: commits.run,
     writeOverwriting: commits.run,
@@ -57,6 +70,7 @@ export async function openPostgresRegistry(
   return {
     ...registryActs(store),
     findClient,
+    isRevoked,
     recordIssuedToken: (client, token, event) =>
       commits.runTogether(recordTogether, { client, token, event }),
     onOtherRevocations: alarm.subscribe,
@@ -75,7 +89,7 @@ export async function openPostgresRegistry(
       isClosed = true;
       await commits.close();
       await alarm.close();
-      await pool.end();
+      await end();
     },
   };
 }

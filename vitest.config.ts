@@ -25,6 +25,7 @@ export default defineConfig({
           exclude: [
             'test/e2e/**',
             'test/issuer/{registry-postgres,transfer-postgres,postgres-faults}.test.ts',
+            'test/attack/postgres-*.test.ts',
           ],
           testTimeout: 20_000,
         },
@@ -37,7 +38,7 @@ export default defineConfig({
               test: {
                 // The issuer's tests once more, with each registry in PostgreSQL instead of a file.
                 name: 'postgres',
-                include: ['test/issuer/**/*.test.ts'],
+                include: ['test/issuer/**/*.test.ts', 'test/attack/postgres-*.test.ts'],
                 exclude: ofFiles,
                 globalSetup: './test/support/postgres-setup.ts',
                 testTimeout: 20_000,

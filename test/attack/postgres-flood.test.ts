@@ -1,0 +1,77 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { beforeEach, expect, onTestFinished, test } from 'vitest';
+import { distantServer } from '../support/distant-server.ts';
+import {
+  databaseIn,
+  type IssuerFixture,
+  issuerFixture,
+  type RegisteredClient,
+  temporaryDirectory,
+} from '../support/issuer-fixture.ts';
+
+// What asks the database for each request must not hold up who asks for a token, also where the database is not near.
+
+/** Each way to the database. */
+const DELAY_MS = 10;
+/** On one connection, one behind the other, unanswered. */
+const REQUESTS = 3000;
+
+let fixture: IssuerFixture;
+let client: RegisteredClient;
+
+beforeEach(async () => {
+  const near = new URL(databaseIn(await temporaryDirectory()));
+  const port = await distantServer(Number(near.port), DELAY_MS);
+  near.port = String(port);
+  fixture = await issuerFixture({ database: near.href });
+  client = await fixture.register({ client_id: 'honest' });
+  expect((await fixture.tokenFor(client)).status).toBe(200);
+});
+
+/** Sends the request so many times at once on one connection; how often each status was answered. */
+async function pipelined(request: string, count: number): Promise<Map<string, number>> {
+  const socket = connect(fixture.issuer.port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  const last = request.replace('host: x', 'host: x\r\nconnection: close');
+  const received: Buffer[] = [];
+  socket.on('data', (bytes) => received.push(bytes));
+  socket.write(request.repeat(count - 1) + last);
+  await once(socket, 'close');
+  const statuses = new Map<string, number>();
+  for (const [, status = ''] of Buffer.concat(received)
+    .toString('latin1')
+    .matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
+    statuses.set(status, (statuses.get(status) ?? 0) + 1);
+  }
+  return statuses;
+}
+
+const revocations = (token: string) =>
+  `GET /revocations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\n\r\n`;
+const introspection = (body: string) =>
+  `POST /oauth/introspect HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+
+test.each<[string, string, (own: Record<string, string>) => string]>([
+  ['shows tokens that nobody made', '401', () => revocations('a.b.AAAA')],
+  ['shows its own token where it is not let in', '403', ({ token }) => revocations(token as string)],
+  ['introspects its own token', '200', (own) => introspection(new URLSearchParams(own).toString())],
+  [
+    'introspects what nobody made',
+    '200',
+    (own) => introspection(new URLSearchParams({ ...own, token: 'a.b.AAAA' }).toString()),
+  ],
+])('who %s again and again holds up nobody', async (_name, status, requestOf) => {
+  const { client_id, client_secret } = await fixture.register({ client_id: 'greedy' });
+  const answer = await fixture.tokenFor({ client_id, client_secret });
+  const { access_token: token } = (await answer.json()) as { access_token: string };
+  const begunMs = performance.now();
+  const flood = pipelined(requestOf({ client_id, client_secret, token }), REQUESTS);
+  const asked = Array.from({ length: 10 }, () => fixture.tokenFor(client));
+  const answers = await Promise.all([...asked, fixture.call('GET', '/v1/clients/honest')]);
+  const tookMs = performance.now() - begunMs;
+  expect(answers.map((one) => one.status)).toEqual(Array(11).fill(200));
+  expect(Object.fromEntries(await flood)).toEqual({ [status]: REQUESTS });
+  // One query for each over ten connections would take twice as long.
+  expect(tookMs).toBeLessThan((REQUESTS * 2 * DELAY_MS) / 10 / 2);
+});

@@ -20,6 +20,8 @@ export { parsePolicy } from './authorization/policy.ts';
 export type { PolicyWarning } from './authorization/policy-warnings.ts';
 export { policyWarnings } from './authorization/policy-warnings.ts';
 export type { ClusterOptions } from './cluster/options.ts';
+export type { ClusterSession, ClusterSessionDetail, ClusterSessions } from './cluster/session-list.ts';
+export { openClusterSessions } from './cluster/session-list.ts';
 export type { DocumentProblem } from './document.ts';
 export { DocumentError, readDocument } from './document.ts';
 export { checkForEngine } from './engines/check.ts';

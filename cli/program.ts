@@ -14,6 +14,7 @@ import { addMigrateCommand } from './commands/migrate-program.ts';
 import { addPolicyCommands } from './commands/policy-program.ts';
 import { addRevokeCommands } from './commands/revoke-program.ts';
 import { addServeCommands } from './commands/serve.ts';
+import { addSessionsCommands } from './commands/sessions-program.ts';
 import { addTemplateCommands } from './commands/template-program.ts';
 import { addTokenCommands } from './commands/token-program.ts';
 
@@ -59,6 +60,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addApiKeyCommands(program);
   addTokenCommands(program);
   addRevokeCommands(program);
+  addSessionsCommands(program);
   addKeysCommands(program);
   addAuditCommands(program);
   addBackupCommands(program);

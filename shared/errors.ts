@@ -119,6 +119,7 @@ export const faultCodes = [
   'certificate_refused',
   'app_unknown',
   'app_not_empty',
+  'session_unknown',
   'key_unknown',
   'key_conflict',
   'api_key_invalid',

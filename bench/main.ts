@@ -4,20 +4,23 @@ import { benchAgent } from './agent/bench.ts';
 import { benchBroker } from './broker/bench.ts';
 import { benchCoap } from './coap/bench.ts';
 import { benchIssuer } from './issuer/bench.ts';
+import { benchScaleBrokers } from './scale/brokers.ts';
 import { benchScaleIssuer } from './scale/issuer.ts';
 
 const usage = `Usage: npm run bench -- broker|issuer|agent|coap|scale [options]
 
   --rounds N        measurements of each kind; the median counts (default 5)
   --seconds S       time of each connect or token measurement (default 2)
-  --only a,b        broker: of connect_first, connect_seen, qos0, qos1, fanout, memory
+  --only a,b        scale: of brokers, issuer
+                    broker: of connect_first, connect_seen, qos0, qos1, fanout, memory
                     issuer: of basic_es256, basic_eddsa, private_key_jwt_es256, basic_es256_many
   --subjects a,b    broker: of bare, naive, fleetgate, mosquitto, rabbitmq
   --clients N       issuer, scale: how many clients are many (default 20000; the goal is set for 1000000)
 
 Prints a table of medians and ratios, with the goals beside them, and as its last line one JSON object of the ratios.
 A missed goal is a figure, not a failure; exit 1 when a subject fails or loses a message.
-scale: an issuer on PostgreSQL against one on SQLite; needs Debian's package postgresql.
+scale: 1, 2 and 3 brokers on one Redis against one without, and an issuer on PostgreSQL against one on SQLite; needs
+Debian's packages redis-server and postgresql.
 mosquitto and rabbitmq are measured where Debian's packages mosquitto and rabbitmq-server are installed.
 `;
 
@@ -49,11 +52,13 @@ if (values.help === true) {
 } else if (subject === 'coap' && positionals.length === 1) {
   await benchCoap({ rounds: common.rounds, seconds: common.seconds });
 } else if (subject === 'scale' && positionals.length === 1) {
-  const ratios = await benchScaleIssuer({
-    rounds: common.rounds,
-    seconds: common.seconds,
-    clients: Number(values.clients),
-  });
+  const parts = common.only ?? ['brokers', 'issuer'];
+  const ratios = {
+    ...(parts.includes('brokers') ? await benchScaleBrokers(common) : {}),
+    ...(parts.includes('issuer')
+      ? await benchScaleIssuer({ ...common, clients: Number(values.clients) })
+      : {}),
+  };
   process.stdout.write(`${JSON.stringify(ratios)}\n`);
 } else {
   process.stderr.write(`bench: name what to measure: broker, issuer, agent, coap or scale\n\n${usage}`);

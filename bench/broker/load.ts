@@ -12,10 +12,17 @@ import {
 } from './wire.ts';
 
 export type Task =
-  | { readonly kind: 'connect'; readonly port: number; readonly seconds: number; readonly logins: Login[] }
+  | {
+      readonly kind: 'connect';
+      /** Several brokers are connected to in turn. */
+      readonly port: number | readonly number[];
+      readonly seconds: number;
+      readonly logins: Login[];
+    }
   | {
       readonly kind: 'throughput';
-      readonly port: number;
+      /** Of several brokers the publisher takes the first, the subscribers those behind it. */
+      readonly port: number | readonly number[];
       readonly qos: 0 | 1;
       readonly messages: number;
       readonly publisher: Login;
@@ -70,13 +77,15 @@ async function run(task: Task): Promise<Measured> {
 
 async function measureConnects({ port, seconds, logins }: Task & { kind: 'connect' }): Promise<Measured> {
   const packets = logins.map(connectBytes);
+  const portOf = inTurn(port);
   const startMs = performance.now();
   const endMs = startMs + seconds * 1000;
   let next = 0;
   let done = 0;
   const work = async () => {
     while (performance.now() < endMs && next < packets.length) {
-      const socket = await open(port, packets[next++] as Buffer);
+      const at = next++;
+      const socket = await open(portOf(at), packets[at] as Buffer);
       socket.end(disconnectBytes);
       done += 1;
     }
@@ -87,6 +96,7 @@ async function measureConnects({ port, seconds, logins }: Task & { kind: 'connec
 
 async function measureThroughput(task: Task & { kind: 'throughput' }): Promise<Measured> {
   const { port, qos, messages, publisher, subscribers } = task;
+  const portOf = inTurn(port);
   const size = publishBytes(TOPIC, PAYLOAD, qos, 1).length;
   const expected = messages * subscribers.length;
   let received = 0;
@@ -98,8 +108,8 @@ async function measureThroughput(task: Task & { kind: 'throughput' }): Promise<M
     if (received >= expected) complete.resolve();
   };
   const readers = await Promise.all(
-    subscribers.map(async (login) => {
-      const socket = await open(port, connectBytes(login));
+    subscribers.map(async (login, n) => {
+      const socket = await open(portOf(n + 1), connectBytes(login));
       socket.write(subscribeBytes(TOPIC, qos));
       const [suback] = (await once(socket, 'data')) as [Buffer];
       if (suback[0] !== 0x90 || suback.at(-1) !== qos) throw new Error('the subscription was not granted');
@@ -107,7 +117,7 @@ async function measureThroughput(task: Task & { kind: 'throughput' }): Promise<M
       return socket;
     }),
   );
-  const writer = await open(port, connectBytes(publisher));
+  const writer = await open(portOf(0), connectBytes(publisher));
   const startMs = performance.now();
   await (qos === 0 ? flood(writer, messages) : pace(writer, messages));
   while (received < expected && performance.now() - lastMs < SILENCE_MS) {
@@ -178,6 +188,11 @@ function pace(socket: Socket, messages: number): Promise<void> {
     });
     fill();
   });
+}
+
+function inTurn(port: number | readonly number[]): (n: number) => number {
+  const ports = typeof port === 'number' ? [port] : port;
+  return (n) => ports[n % ports.length] as number;
 }
 
 async function holdIdle({ port, logins }: Task & { kind: 'idle' }): Promise<void> {

@@ -23,7 +23,7 @@ export interface ClusterOptions {
 }
 
 export interface ClusterSettings extends ClusterOptions {
-  /** With the colon behind it. */
+  /** With what follows it: the database, since the bus is one for all of them, and a colon. */
   readonly prefix: string;
   readonly frozenAfterSeconds: number;
   readonly deadAfterSeconds: number;
@@ -59,5 +59,7 @@ export function prepareCluster(options: ClusterOptions): ClusterSettings {
       'cluster.deadAfterSeconds must be more than frozenAfterSeconds, and that more than 0',
     );
   }
-  return Object.freeze({ ...options, prefix: `${prefix}:`, frozenAfterSeconds, deadAfterSeconds });
+  const database = url.pathname.replace(/^\/?/, '');
+  const all = database === '' || database === '0' ? `${prefix}:` : `${prefix}:${database}:`;
+  return Object.freeze({ ...options, prefix: all, frozenAfterSeconds, deadAfterSeconds });
 }

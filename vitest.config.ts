@@ -24,6 +24,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: [
             'test/e2e/**',
+            'test/broker/cluster/**',
             'test/issuer/{registry-postgres,transfer-postgres,postgres-faults}.test.ts',
             'test/attack/postgres-*.test.ts',
           ],
@@ -51,9 +52,10 @@ export default defineConfig({
             {
               ssr,
               test: {
-                // The broker's tests once more, with each broker's sessions in Redis instead of its own memory.
+                // The broker's tests once more, with each broker's sessions in Redis instead of its own memory, and those of
+                // brokers that share one.
                 name: 'redis',
-                include: ['test/broker/*.test.ts'],
+                include: ['test/broker/*.test.ts', 'test/broker/cluster/*.test.ts'],
                 exclude: ofMemory,
                 globalSetup: './test/support/redis-setup.ts',
                 testTimeout: 20_000,

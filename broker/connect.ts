@@ -1,4 +1,4 @@
-import { TokenError, type TokenErrorCode } from '@fleetgate/shared';
+import { isTopicName, TokenError, type TokenErrorCode } from '@fleetgate/shared';
 import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import { decide } from './authorization/decide.ts';
@@ -128,6 +128,8 @@ export const connectChecks: readonly ConnectCheck[] = Object.freeze([
     name: 'the will is within the grants',
     refuse: ({ will, principal, nowMs }) => {
       if (will === undefined) return undefined;
+      // `decide` leaves the form of a topic to the guard that looks at each PUBLISH.
+      if (!isTopicName(will.topic)) return refusal(returnCodes.notAllowed, 'topic_malformed');
       const decision = decide(principal, willAttempt(will), nowMs);
       return decision.allowed ? undefined : refusal(returnCodes.notAllowed, decision.reason);
     },

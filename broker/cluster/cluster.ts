@@ -6,7 +6,7 @@ import type { Guard, GuardContext } from '../guard/guard.ts';
 import type { HostClient, HostWill } from '../guard/host.ts';
 import type { KeptSessions } from '../kept-sessions.ts';
 import type { Settings } from '../options.ts';
-import { logQuietly } from '../refusal.ts';
+import { logQuietly, type RefusalReason } from '../refusal.ts';
 import type { Session } from '../session.ts';
 import type { VerifiedToken } from '../verifier/verified-token.ts';
 import { createDirectory } from './directory.ts';
@@ -14,10 +14,11 @@ import { createEmitter, isNumbered, type NumberedPacket } from './emitter.ts';
 import { createLink } from './link.ts';
 import { createMembership } from './membership.ts';
 import type { ClusterSettings } from './options.ts';
-import { createOutbox, type Outbox, openOutbox } from './outbox.ts';
+import { createOutbox, MAX_PACKET_ID, type Outbox, openOutbox } from './outbox.ts';
 import { createPersistence } from './persistence.ts';
 import { type Outgoing, publish } from './publisher.ts';
-import { decodeBus, decodeMessage } from './wire.ts';
+import { CONNECTED_FACTOR } from './scripts.ts';
+import { type BusMessage, decodeBus, decodeMessage } from './wire.ts';
 
 /** Connections ended in one turn of the event loop. */
 const CLOSED_PER_TURN = 100;
@@ -68,11 +69,19 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
 
   const link = createLink(clusterSettings, log, {
     bus(data) {
-      const message = decodeBus(data);
+      let message: BusMessage;
+      try {
+        message = decodeBus(data);
+      } catch (error) {
+        // Somebody else's: one of ours would leave a gap before the next.
+        return onError(error);
+      }
       if (!directory.apply(message)) return link.drop('messages of the bus were lost');
-      if (message.kind === 'message') emitter.deliver(message.seq, decodeMessage(message.body));
-      else if (message.kind === 'taken') onTaken(message.id, message.owner, message.seq);
-      else if (message.kind === 'cut') onCut(message.id, message.owner, message.reason as ReasonCode);
+      try {
+        act(message);
+      } catch (error) {
+        onError(error);
+      }
     },
     async open(store) {
       await membership.join(store);
@@ -90,6 +99,12 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     onError,
   });
 
+  function act(message: BusMessage): void {
+    if (message.kind === 'message') emitter.deliver(message.seq, decodeMessage(message.body));
+    else if (message.kind === 'taken') onTaken(message.id, message.owner, message.seq);
+    else if (message.kind === 'cut') onCut(message.id, message.owner, message.reason as RefusalReason);
+  }
+
   function onTaken(id: string, owner: string, seq: number): void {
     const session = claims.get(id);
     const box = session && outboxes.get(session.client);
@@ -99,13 +114,16 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     if (seq > box.claimedAt && box.claimedAt !== Number.POSITIVE_INFINITY) session.client.close();
   }
 
-  function onCut(id: string, owner: string, reason: ReasonCode | 'queue_full'): void {
+  function onCut(id: string, owner: string, reason: RefusalReason): void {
     const session = claims.get(id);
     if (session === undefined || outboxes.get(session.client)?.owner !== owner) return;
-    const { principal, connection } = session;
+    end(session, reason);
+  }
+
+  function end({ client, principal, connection }: Session, reason: RefusalReason): void {
     const { address } = connection;
     context?.report({ action: 'session', reason, clientId: principal.clientId, address });
-    session.client.close();
+    client.close();
   }
 
   /** Nobody is served by what this broker missed. Wills are left to whoever finds it dead under its old name. */
@@ -283,7 +301,17 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
   return Object.freeze({
     host: Object.freeze({
       mq: emitter.mq,
-      persistence: createPersistence({ prefix, link, directory, outboxes }),
+      persistence: createPersistence({
+        prefix,
+        link,
+        directory,
+        outboxes,
+        maxUnderWay: Math.min(MAX_PACKET_ID, limits.maxQueuedMessagesPerClient * CONNECTED_FACTOR),
+        full(client) {
+          const session = context?.sessions.byClient.get(client);
+          if (session !== undefined) end(session, 'queue_full');
+        },
+      }),
     }),
     guard,
     kept: directory.kept,

@@ -1,6 +1,6 @@
 import type { HostClient } from '../guard/host.ts';
 
-const MAX_PACKET_ID = 65_535;
+export const MAX_PACKET_ID = 65_535;
 
 /** What is under way to one connection of a session. */
 export interface Outbox {
@@ -51,7 +51,7 @@ export function openOutbox(box: Outbox, client: HostClient, [seq, ...underWay]: 
   if (box.byPacketId.size > 0) client._nextId = startOfLargestGap(box.byPacketId.keys());
 }
 
-/** The packet identifier for a message: the one it had, or the first from `wanted` on that is free. */
+/** The packet identifier for a message: the one it had, or the first from `wanted` on that is free; there must be one. */
 export function takePacketId(box: Outbox, seq: number, wanted: number): number {
   const before = box.sentBefore.get(seq);
   if (before !== undefined) return before;

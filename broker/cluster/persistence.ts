@@ -13,6 +13,7 @@ const PAGE = 100;
 
 /** Rejected, the host closes the connection. */
 class SessionMoved extends Error {}
+class TooManyUnderWay extends Error {}
 
 interface Context {
   readonly prefix: string;
@@ -20,13 +21,18 @@ interface Context {
   readonly directory: Directory;
   /** Of the connections that have claimed their session. */
   readonly outboxes: WeakMap<object, Outbox>;
+  /** Packet identifiers under way to one session: of what is queued, and of QoS 2 messages without a PUBCOMP. */
+  readonly maxUnderWay: number;
+  /** Ends a session that has as many. */
+  readonly full: (client: object) => void;
 }
 
 /**
  * What the host asks of a persistence, in Redis. Messages are stored, retained and sent when they are authorized, in
  * one step; what the host asks afterwards for each of them has been done by then. Wills are in the claim of a session.
  */
-export function createPersistence({ prefix, link, directory, outboxes }: Context) {
+export function createPersistence(context: Context) {
+  const { prefix, link, directory, outboxes, maxUnderWay, full } = context;
   const boxOf = (client: object): Outbox => {
     const box = outboxes.get(client);
     if (box === undefined) throw new SessionMoved('this connection has no session');
@@ -118,6 +124,10 @@ export function createPersistence({ prefix, link, directory, outboxes }: Context
       }
       if (!isNumbered(packet)) return;
       const seq = packet.brokerCounter as number;
+      if (box.byPacketId.size >= maxUnderWay && !box.sentBefore.has(seq)) {
+        full(client);
+        throw new TooManyUnderWay('the client completes none of what it was sent');
+      }
       const taken = takePacketId(box, seq, messageId);
       packet.messageId = taken;
       if (box.sentBefore.has(seq)) return;

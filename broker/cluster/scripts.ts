@@ -28,7 +28,7 @@ const MAX_CHANGES = 10_000;
 const MAX_INBOUND = 1_000;
 
 /** How much longer the queue of a connected client may grow: a burst runs ahead of its acknowledgements. */
-const CONNECTED_FACTOR = 10;
+export const CONNECTED_FACTOR = 10;
 
 const prelude = `
 local p = KEYS[1]

@@ -8,6 +8,7 @@ import { connectDeadline } from './connect-deadline.ts';
 import { connectForm } from './connect-form.ts';
 import { duplicateFilters } from './duplicate-filters.ts';
 import type { Guard } from './guard.ts';
+import { highestQos } from './highest-qos.ts';
 import { inboundStore } from './inbound-store.ts';
 import { keptPayloads } from './kept-payloads.ts';
 import { knownAcknowledgements } from './known-acknowledgements.ts';
@@ -62,6 +63,7 @@ export const guards: readonly Guard[] = Object.freeze([
   unqueuedMessages,
   inboundStore,
   retainedMessages,
+  highestQos,
   slowReader,
 ]);
 

@@ -86,6 +86,7 @@ export interface QueuedFor {
 
 export interface QueuedPacket {
   cmd?: string;
+  qos?: number;
   messageId?: number | undefined;
   brokerId?: string;
   brokerCounter?: number;

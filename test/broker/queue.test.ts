@@ -94,6 +94,29 @@ describe('a message that several filters match', () => {
   });
 });
 
+test.each([
+  ['devices/+/x', 'devices/#'],
+  ['devices/#', 'devices/device-1/x'],
+  ['devices/device-1/x', 'devices/#'],
+])(
+  'a message that %s takes at QoS 0 and %s at QoS 1 is sent at QoS 1, and leaves the queue',
+  async (zero, one) => {
+    const broker = await startTestBroker();
+    const client = await observer(broker);
+    await subscribe(client, [zero], 0);
+    await subscribe(client, [one], 1);
+    const publisher = await broker.session('device-1');
+    for (const payload of ['a', 'b', 'c']) {
+      publisher.send(publishPacket('devices/device-1/x', payload, { qos: 1 }));
+      const { messageId, qos } = (await client.next('publish')) as IPublishPacket;
+      expect(qos).toBe(1);
+      client.send({ cmd: 'puback', messageId: messageId as number });
+    }
+    expect(payloads(await client.settle())).toEqual([]);
+    await until(async () => (await queueOf(broker, 'observer')).length === 0);
+  },
+);
+
 describe('a QoS 2 message to a persistent session', () => {
   test('is released by its own identifier, also when others are under way', async () => {
     const broker = await startTestBroker();

@@ -70,7 +70,8 @@ test('a session closed at its expiry leaves its will, which was within the grant
 });
 
 describe('a will outside the grants never gets in', () => {
-  test.each(['devices/device-2/state', 'devices/+/state', '#', '$SYS/x/new/clients', '$foo/x'])(
+  const tooDeep = `devices/device-1${'/x'.repeat(150)}`;
+  test.each(['devices/device-2/state', 'devices/+/state', '#', '$SYS/x/new/clients', '$foo/x', tooDeep])(
     '%s',
     async (other) => {
       const broker = await startTestBroker();

@@ -25,6 +25,8 @@ export type ContextOwner =
 
 /** The contexts by what requests name them by. */
 export interface DeviceContexts {
+  /** Whether other issuers may serve the same devices, each with a memory of its own of what it has served. */
+  readonly isShared: boolean;
   /**
    * @param kid the device's sender id
    * @param kidContext the registration id of a device that enrolls; no client's has one
@@ -48,7 +50,7 @@ const BLOCK = 1000;
 const BEGIN_MS = 1_577_836_800_000;
 
 export function deviceContexts(
-  registry: Pick<Registry, 'findContext' | 'findEnrollmentStarting' | 'reserveSequenceNumbers'>,
+  registry: Pick<Registry, 'isShared' | 'findContext' | 'findEnrollmentStarting' | 'reserveSequenceNumbers'>,
   vault: ContextVault,
   encryption: KeyEncryption,
   now: () => number,
@@ -76,6 +78,7 @@ export function deviceContexts(
   }
 
   return {
+    isShared: registry.isShared,
     async find(kid, kidContext) {
       if (kidContext !== undefined) return findEnrolling(kid, kidContext);
       // Not the client with it, which is read when the token is issued, by who decides about it.

@@ -66,7 +66,8 @@ const codeOfProblem: Readonly<Record<OscoreProblem, number>> = {
 
 /**
  * `POST /token` inside OSCORE (RFC 9200 §5.8, RFC 9203 §5), and `POST /enroll` of devices of a group: the context says who
- * asks, and the same core as over HTTP answers. After a start the first request of each context is sent back once for an Echo.
+ * asks, and the same core as over HTTP answers. After a start the first request of each context is sent back once for an
+ * Echo, and each one is where other issuers may have served it.
  */
 export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
   const { contexts, log, monotonicMs = () => performance.now() } = options;
@@ -77,11 +78,13 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
   async function open(message: CoapContent, device: DeviceContext): Promise<Opened> {
     const { context, contextId } = device;
     const window = freshness.windowOf(contextId);
-    if (window !== undefined) return unprotectRequest(context, message, window);
+    if (window !== undefined && !contexts.isShared) return unprotectRequest(context, message, window);
     const opened = unprotectRequest(context, message, createReplayWindow());
     const { request, binding, sequenceNumber } = opened;
     const echo = request.options.find(({ number }) => number === coapOption.ECHO);
     if (echo !== undefined && freshness.isEcho(contextId, echo.value)) {
+      // What another issuer has served is newer than all in this window, but has no Echo of this one.
+      if (window !== undefined) return unprotectRequest(context, message, window);
       freshness.begin(contextId, sequenceNumber);
       return opened;
     }

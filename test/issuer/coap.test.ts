@@ -23,7 +23,7 @@ import {
   protectedDatagram,
 } from '../support/coap-fixture.ts';
 import { rowsOf } from '../support/database.ts';
-import { hasApps, issuerFixture, issuerOptions } from '../support/issuer-fixture.ts';
+import { hasApps, isInFile, issuerFixture, issuerOptions } from '../support/issuer-fixture.ts';
 
 const never = new AbortController().signal;
 const timing = { ackTimeoutMs: 300, ackRandomFactor: 1.5, maxRetransmit: 2 };
@@ -48,11 +48,13 @@ async function asker(clientId: string) {
   };
   // By an ordinary request: one that is shorter than its challenge gets none.
   const challenge = await ask();
-  let echo = challenge.options.find((option) => option.number === 252)?.value;
+  const echo = challenge.options.find((option) => option.number === 252)?.value;
+  let isFirst = true;
   return (more: Parameters<typeof plainRequest>[0] = {}) => {
-    const first = echo;
-    echo = undefined;
-    return ask(more, first);
+    // Where other issuers may serve the device it is wanted with each request.
+    const wanted = isFirst || !isInFile ? echo : undefined;
+    isFirst = false;
+    return ask(more, wanted);
   };
 }
 

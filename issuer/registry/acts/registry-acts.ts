@@ -17,7 +17,7 @@ import type { Store } from './store.ts';
 import { templateActs } from './templates.ts';
 import { usedAssertions } from './used-assertions.ts';
 
-type RegistryActs = Omit<Registry, 'load' | 'isAvailable' | 'close' | 'onOtherRevocations'>;
+type RegistryActs = Omit<Registry, 'isShared' | 'load' | 'isAvailable' | 'close' | 'onOtherRevocations'>;
 
 /** All acts of a registry on the store that keeps it. */
 export function registryActs(store: Store): RegistryActs {

@@ -69,6 +69,7 @@ export async function openPostgresRegistry(
 
   return {
     ...registryActs(store),
+    isShared: true,
     findClient,
     isRevoked,
     recordIssuedToken: (client, token, event) =>

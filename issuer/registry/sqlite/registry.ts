@@ -49,6 +49,7 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
 
   return {
     ...registryActs(store),
+    isShared: false,
     onOtherRevocations: () => () => {},
     load: commits.load,
     async isAvailable() {

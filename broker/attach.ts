@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { addressKey, SESSION_TOPIC } from '@fleetgate/shared';
+import type { Peer } from '@fleetgate/verifier';
 import type { Aedes } from 'aedes';
 import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
@@ -18,7 +19,6 @@ import { protocolOf } from './protocol.ts';
 import type { Connection } from './session.ts';
 import { tellGrants } from './session-events.ts';
 import { judgeSubscription, mayReceive } from './subscription.ts';
-import type { Peer } from './verifier/verified-token.ts';
 
 /**
  * Puts the guards in front of a broker made with `hooks`.

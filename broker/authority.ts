@@ -1,10 +1,9 @@
 import { TokenError } from '@fleetgate/shared';
+import type { Peer, VerifiedToken, VerifyToken } from '@fleetgate/verifier';
 import { compileGrants } from './authorization/compile.ts';
 import type { Principal } from './authorization/decide.ts';
 import type { Policy } from './authorization/policy.ts';
 import type { Revocations, RevokedAs } from './revocation.ts';
-import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
-import type { VerifyToken } from './verifier/verify.ts';
 
 /** A token, and what it grants now. */
 export interface Admitted {

@@ -1,4 +1,5 @@
 import { isTopicName, TokenError, type TokenErrorCode } from '@fleetgate/shared';
+import type { VerifiedToken } from '@fleetgate/verifier';
 import type { ConnectPacket } from 'aedes';
 import type { Principal } from './authorization/decide.ts';
 import { decide } from './authorization/decide.ts';
@@ -7,7 +8,6 @@ import type { HostWill } from './guard/host.ts';
 import type { Settings } from './options.ts';
 import type { RefusalReason } from './refusal.ts';
 import type { RevokedAs } from './revocation.ts';
-import type { VerifiedToken } from './verifier/verified-token.ts';
 
 /** CONNACK return codes (MQTT 3.1.1 §3.2.2.3), by what they tell a device to do. */
 export const returnCodes = Object.freeze({

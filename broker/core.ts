@@ -1,3 +1,4 @@
+import { createVerifier, MAX_TOKEN_LIFETIME_SECONDS, type VerifyToken } from '@fleetgate/verifier';
 import { createGate, type Gate } from './admission.ts';
 import { type Authority, createAuthority } from './authority.ts';
 import { type Attempt, type Decision, decide, refused } from './authorization/decide.ts';
@@ -20,8 +21,7 @@ import { createReports, type Reports } from './reports.ts';
 import { createRevocations, type Revocations } from './revocation.ts';
 import type { RevocationFeed } from './revocation-source.ts';
 import { createSessions, type Session, type Sessions } from './session.ts';
-import { MAX_TOKEN_LIFETIME_SECONDS } from './verifier/claims.ts';
-import { createVerifier, type VerifyToken } from './verifier/verify.ts';
+import { tokenIssuerOf } from './trusted-issuer.ts';
 
 /** What a test may leave out to see that it is needed. There is no such option for users. */
 export interface Parts {
@@ -86,7 +86,7 @@ export function createCore(settings: Settings, parts: Parts): Core {
   const report = reports.refused;
   const onError = (error: unknown) => logQuietly(log, error);
   const monotonicMs = () => performance.now();
-  const verifier = createVerifier({ ...settings, monotonicMs });
+  const verifier = createVerifier({ ...settings, issuers: settings.issuers.map(tokenIssuerOf), monotonicMs });
 
   function rule(client: object | null, attempt: Attempt, isWill = false): Decision {
     try {

@@ -1,3 +1,4 @@
+export type { ClaimNames, ClaimProfile, TrustedKeys, VerifierStats } from '@fleetgate/verifier';
 export type { AuditEvent, AuditEventName } from './audit.ts';
 export { compileGrants } from './authorization/compile.ts';
 export type { Attempt, Decision, Principal, PublishAttempt } from './authorization/decide.ts';
@@ -34,6 +35,7 @@ export { rabbitmq } from './engines/rabbitmq.ts';
 export type { EngineClaim } from './engines/translate.ts';
 export { engineClaim } from './engines/translate.ts';
 export type { AedesHooks } from './hooks.ts';
+export type { IntrospectionSettings } from './introspection/introspection.ts';
 export { addressRangeProblem } from './listener/address-ranges.ts';
 export type { ListenerOptions } from './listener/listener.ts';
 export type { TlsFiles, TlsMaterial } from './listener/tls-files.ts';
@@ -53,8 +55,5 @@ export type { RevocationFeedOptions, RevocationListener, RevocationSource } from
 export { schemaProblems } from './schema-problems.ts';
 export type { BrokerOptions, RunningBroker } from './server.ts';
 export { startBroker } from './server.ts';
-export type { ClaimNames, ClaimProfile } from './verifier/claim-profile.ts';
-export type { IntrospectionSettings } from './verifier/introspection.ts';
-export type { TrustedIssuer, TrustedKeys } from './verifier/issuer.ts';
-export { checkTrustedIssuer } from './verifier/issuer.ts';
-export type { VerifierStats } from './verifier/verify.ts';
+export type { TrustedIssuer } from './trusted-issuer.ts';
+export { checkTrustedIssuer } from './trusted-issuer.ts';

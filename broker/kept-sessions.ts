@@ -1,5 +1,5 @@
+import type { VerifiedToken } from '@fleetgate/verifier';
 import { clientKey } from './client-key.ts';
-import type { VerifiedToken } from './verifier/verified-token.ts';
 
 /** Of each session that is kept, live or not, the token it had last: whose it is, and what it may receive. */
 export interface KeptSessions {

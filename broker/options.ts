@@ -1,12 +1,12 @@
+import { checkNames } from '@fleetgate/shared';
+import { DEFAULT_MAX_CACHED_TOKENS } from '@fleetgate/verifier';
 import type { Logger as PinoLogger } from 'pino';
 import type { AuditEvent } from './audit.ts';
 import type { Policy } from './authorization/policy.ts';
 import type { Observer } from './observer.ts';
-import { checkNames } from './option-names.ts';
 import type { Refusal } from './refusal.ts';
 import type { DecisionEvent } from './reports.ts';
-import type { TrustedIssuer } from './verifier/issuer.ts';
-import { DEFAULT_MAX_CACHED_TOKENS } from './verifier/token-cache.ts';
+import type { TrustedIssuer } from './trusted-issuer.ts';
 
 /** What is used of a pino logger; any object with these four will do. */
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;

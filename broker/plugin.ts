@@ -6,11 +6,11 @@ import { connectChecks } from './connect.ts';
 import { createCore, type Parts } from './core.ts';
 import { guards } from './guard/guards.ts';
 import { type AedesHooks, createHooks } from './hooks.ts';
+import { createIntrospection, type Introspection } from './introspection/introspection.ts';
 import { type PluginOptions, prepareOptions, type Settings } from './options.ts';
 import type { Revocation } from './revocation.ts';
 import { followRevocations } from './revocation-source.ts';
 import { cutRevoked, followPolicy, runAgainWhileAsked } from './sweep.ts';
-import { createIntrospection, type Introspection } from './verifier/introspection.ts';
 
 export interface Fleetgate {
   readonly hooks: AedesHooks;

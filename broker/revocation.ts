@@ -1,5 +1,5 @@
 import type { TokenErrorCode } from '@fleetgate/shared';
-import type { VerifiedToken } from './verifier/verified-token.ts';
+import type { VerifiedToken } from '@fleetgate/verifier';
 
 /** What an issuer takes back. Moments in seconds since 1970, on the issuer's clock. */
 export type Revocation =

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Peer, VerifiedToken } from '@fleetgate/verifier';
 import type { ConnectPacket } from 'aedes';
 import type { Place } from './admission.ts';
 import type { Principal } from './authorization/decide.ts';
@@ -8,7 +9,6 @@ import type { HostClient } from './guard/host.ts';
 import { createKeptSessions, type KeptSessions } from './kept-sessions.ts';
 import type { MessageBuckets } from './message-rate.ts';
 import type { Protocol } from './protocol.ts';
-import type { Peer, VerifiedToken } from './verifier/verified-token.ts';
 
 /** One socket that was let in, from its first byte to its end. */
 export interface Connection {

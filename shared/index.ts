@@ -14,6 +14,7 @@ export {
 export * from './errors.ts';
 export * from './identifier.ts';
 export * from './nearest.ts';
+export * from './option-names.ts';
 export * from './oscore/index.ts';
 export * from './private-file.ts';
 export * from './public-jwk.ts';

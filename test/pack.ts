@@ -27,7 +27,12 @@ interface Package {
 
 const packages: readonly Package[] = [
   { folder: 'shared', needs: [], forbidden: ['better-sqlite3', 'fastify', 'aedes', 'mqtt'] },
-  { folder: 'broker', needs: ['shared'], forbidden: ['better-sqlite3', 'fastify', 'mqtt', 'prom-client'] },
+  { folder: 'verifier', needs: ['shared'], forbidden: ['aedes', 'fastify', 'ioredis', 'jose', 'ws', 'yaml'] },
+  {
+    folder: 'broker',
+    needs: ['shared', 'verifier'],
+    forbidden: ['better-sqlite3', 'fastify', 'mqtt', 'prom-client'],
+  },
   { folder: 'issuer', needs: ['shared'], forbidden: ['aedes', 'mqtt'] },
   {
     folder: 'agent',
@@ -35,7 +40,12 @@ const packages: readonly Package[] = [
     bin: 'fleetgate-agent',
     forbidden: ['better-sqlite3', 'fastify', 'express', 'koa', 'aedes'],
   },
-  { folder: 'cli', needs: ['shared', 'broker', 'issuer', 'agent'], bin: 'fleetgate', forbidden: [] },
+  {
+    folder: 'cli',
+    needs: ['shared', 'verifier', 'broker', 'issuer', 'agent'],
+    bin: 'fleetgate',
+    forbidden: [],
+  },
 ];
 
 const root = resolve(import.meta.dirname, '..');

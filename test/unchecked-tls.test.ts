@@ -6,9 +6,9 @@ import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { createConnection } from '../agent/connection.ts';
 import { exchange } from '../agent/transport/exchange.ts';
 import { remoteRevocations } from '../broker/remote-revocations.ts';
-import { fetchJson } from '../broker/verifier/fetch-json.ts';
 import { adminClient } from '../cli/admin-client.ts';
 import { fetchKeySet } from '../issuer/client-auth/fetch-key-set.ts';
+import { fetchJson } from '../verifier/fetch-json.ts';
 import { createAuthority } from './support/certificates.ts';
 
 // NODE_TLS_REJECT_UNAUTHORIZED=0 makes Node accept any server: here one that nobody stands for.

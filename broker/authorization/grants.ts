@@ -1,4 +1,5 @@
 import { covers, type SessionGrants } from '@fleetgate/shared';
+import type { ScopeFormat } from '@fleetgate/verifier';
 import type { Policy } from './policy.ts';
 
 /**
@@ -96,13 +97,9 @@ export type Unapplied =
     }
   | { readonly kind: 'too_many_grants'; readonly limit: number };
 
-/**
- * How the scope of a token is written: in scope tokens, named and direct ones, or as one AIF scope (RFC 9237, RFC 9431
- * §3). Of an issuer, never of the token itself: an issuer of names that could be read as AIF must not grant topics.
- */
-export type ScopeFormat = 'named' | 'aif';
+export type { ScopeFormat };
 
-/** What of a token becomes grants. */
+/** What of a token becomes grants. A `VerifiedToken` is such. */
 export interface GrantClaims {
   readonly clientId: string;
   readonly group?: string;

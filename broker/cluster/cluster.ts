@@ -1,4 +1,5 @@
 import type { ReasonCode } from '@fleetgate/shared';
+import type { VerifiedToken } from '@fleetgate/verifier';
 import { decide } from '../authorization/decide.ts';
 import { clientKey } from '../client-key.ts';
 import { type ConnectRefusal, returnCodes, willAttempt } from '../connect.ts';
@@ -8,7 +9,6 @@ import type { KeptSessions } from '../kept-sessions.ts';
 import type { Settings } from '../options.ts';
 import { logQuietly, type RefusalReason } from '../refusal.ts';
 import type { Session } from '../session.ts';
-import type { VerifiedToken } from '../verifier/verified-token.ts';
 import { createDirectory } from './directory.ts';
 import { createEmitter, isNumbered, type NumberedPacket } from './emitter.ts';
 import { createLink } from './link.ts';

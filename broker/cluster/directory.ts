@@ -1,6 +1,6 @@
+import type { VerifiedToken } from '@fleetgate/verifier';
 import type { AedesPublishPacket } from 'aedes';
 import { createKeptSessions, type KeptSessions } from '../kept-sessions.ts';
-import type { VerifiedToken } from '../verifier/verified-token.ts';
 import { createFilterTable } from './filter-table.ts';
 import { LinkAway } from './link.ts';
 import type { Store } from './redis.ts';

@@ -1,4 +1,4 @@
-import { checkNames } from '../option-names.ts';
+import { checkNames } from '@fleetgate/shared';
 
 /** Where brokers that serve one fleet together keep its sessions. */
 export interface ClusterOptions {

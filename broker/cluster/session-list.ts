@@ -1,5 +1,5 @@
 import { FleetgateError } from '@fleetgate/shared';
-import type { VerifiedToken } from '../verifier/verified-token.ts';
+import type { VerifiedToken } from '@fleetgate/verifier';
 import { type ClusterOptions, prepareCluster } from './options.ts';
 import { createStore, type Store } from './redis.ts';
 

@@ -1,4 +1,5 @@
 import type { ReasonCode } from '@fleetgate/shared';
+import type { VerifiedToken } from '@fleetgate/verifier';
 import type { AedesPublishPacket, ConnectPacket, PublishPacket, Subscription } from 'aedes';
 import type { Decision, Principal } from '../authorization/decide.ts';
 import type { ConnectRefusal } from '../connect.ts';
@@ -6,7 +7,6 @@ import type { Deadlines } from '../deadlines.ts';
 import type { Limits, Logger } from '../options.ts';
 import type { Report } from '../refusal.ts';
 import type { Connection, Session, Sessions } from '../session.ts';
-import type { VerifiedToken } from '../verifier/verified-token.ts';
 import type { HostBroker, HostClient, WirePacket } from './host.ts';
 
 /** What guards work with. */

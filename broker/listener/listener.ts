@@ -1,8 +1,7 @@
 import type { AddressInfo, Server } from 'node:net';
 import { createServer, isIPv6 } from 'node:net';
-import { FleetgateError } from '@fleetgate/shared';
+import { checkNames, FleetgateError } from '@fleetgate/shared';
 import type { Gate } from '../admission.ts';
-import { checkNames } from '../option-names.ts';
 import type { Limits, Logger } from '../options.ts';
 import type { Protocol } from '../protocol.ts';
 import type { Report } from '../refusal.ts';

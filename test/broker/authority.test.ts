@@ -2,7 +2,7 @@ import { parsePolicy } from '@fleetgate/broker';
 import { expect, test } from 'vitest';
 import { createAuthority } from '../../broker/authority.ts';
 import { createRevocations } from '../../broker/revocation.ts';
-import type { VerifiedToken } from '../../broker/verifier/verified-token.ts';
+import type { VerifiedToken } from '../../verifier/verified-token.ts';
 
 const token: VerifiedToken = Object.freeze({
   clientId: 'a',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createRevocations, type Revocation } from '../../broker/revocation.ts';
 import type { RevocationListener } from '../../broker/revocation-source.ts';
-import type { VerifiedToken } from '../../broker/verifier/verified-token.ts';
+import type { VerifiedToken } from '../../verifier/verified-token.ts';
 import {
   attack,
   payloads,

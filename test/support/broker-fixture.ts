@@ -19,7 +19,7 @@ import type { Fleetgate } from '../../broker/plugin.ts';
 import { createPlugin } from '../../broker/plugin.ts';
 import type { Protocol } from '../../broker/protocol.ts';
 import { createReport, type Refusal } from '../../broker/refusal.ts';
-import type { TrustedIssuer } from '../../broker/verifier/issuer.ts';
+import type { TrustedIssuer } from '../../broker/trusted-issuer.ts';
 import {
   connackOf,
   connectPacket,

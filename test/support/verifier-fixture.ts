@@ -1,13 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { Peer } from '../../broker/verifier/verified-token.ts';
+import type { Peer } from '../../verifier/verified-token.ts';
 import {
   createVerifier,
   type Verifier,
   type VerifierOptions,
   type VerifyToken,
-} from '../../broker/verifier/verify.ts';
+} from '../../verifier/verify.ts';
 
 export interface Answer {
   /** Default 200. */

@@ -1,5 +1,4 @@
-import { isIdentifier } from '@fleetgate/shared';
-import { checkNames } from '../option-names.ts';
+import { checkNames, isIdentifier } from '@fleetgate/shared';
 import { invalidClaim } from './invalid-claim.ts';
 import { readNamedScopes, readScopes } from './scope-claims.ts';
 

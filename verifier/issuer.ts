@@ -1,11 +1,7 @@
 import type { JsonWebKeySet, SigningAlgorithm } from '@fleetgate/shared';
-import { isSecureAddress, signingAlgorithms } from '@fleetgate/shared';
-import type { ScopeFormat } from '../authorization/grants.ts';
-import { checkNames } from '../option-names.ts';
-import type { RevocationFeedOptions } from '../revocation-source.ts';
+import { checkNames, isSecureAddress, signingAlgorithms } from '@fleetgate/shared';
 import { type ClaimProfile, type ProfileReader, prepareProfile } from './claim-profile.ts';
 import { isDiscoverable } from './discovery.ts';
-import { checkIntrospection, type IntrospectionSettings } from './introspection.ts';
 import { type FindKey, type KeyLog, localKeys, skippedKeyReport, staticKeys } from './key-source.ts';
 import {
   DEFAULT_MAX_STALE_SECONDS,
@@ -16,10 +12,10 @@ import {
 } from './remote-keys.ts';
 
 /** An issuer whose tokens are accepted. */
-export interface TrustedIssuer {
+export interface TokenIssuer {
   /** `iss` of its tokens, compared as text. */
   readonly issuer: string;
-  /** What `aud` of its tokens must hold. Default: the broker's `audience`. */
+  /** What `aud` of its tokens must hold. Default: the `audience` of the verifier. */
   readonly audience?: string;
   /** Default: ES256, EdDSA and RS256. A token signed with any other is refused, whatever its header says. */
   readonly algorithms?: readonly SigningAlgorithm[];
@@ -31,13 +27,15 @@ export interface TrustedIssuer {
    * are refused with `keys_unavailable`. Default 86400, at most 2592000. Only for keys that are fetched.
    */
   readonly maxStaleSeconds?: number;
-  /** Asks the issuer about the tokens of live sessions, where nothing else tells of revocations. Default: not. */
-  readonly introspection?: IntrospectionSettings;
-  /** Where its revocations come from. Default: nowhere; its tokens are good until they expire. */
-  readonly revocations?: RevocationFeedOptions;
   /** How its `scope` is written: names and direct scopes (default), or AIF (RFC 9237). */
   readonly scopeFormat?: ScopeFormat;
 }
+
+/**
+ * How the scope of a token is written: in scope tokens, named and direct ones, or as one AIF scope (RFC 9237, RFC 9431
+ * §3). Of an issuer, never of the token itself: an issuer of names that could be read as AIF must not grant topics.
+ */
+export type ScopeFormat = 'named' | 'aif';
 
 /** Where the keys of an issuer are. */
 export type TrustedKeys =
@@ -70,21 +68,20 @@ export interface IssuerSurroundings {
 /** A month: keys that old say nothing of what the issuer trusts today. */
 export const MAX_STALE_SECONDS = 2_592_000;
 
-const issuerNames = [
+/** The options of an issuer, for who adds to them. */
+export const tokenIssuerNames: readonly string[] = [
   'issuer',
   'audience',
   'algorithms',
   'profile',
   'keys',
   'maxStaleSeconds',
-  'introspection',
-  'revocations',
   'scopeFormat',
 ];
 
 /** The issuers by `iss`. A caller's mistake is a `TypeError`. */
 export function prepareIssuers(
-  trusted: readonly TrustedIssuer[],
+  trusted: readonly TokenIssuer[],
   audience: string,
   surroundings: IssuerSurroundings,
 ): ReadonlyMap<string, Issuer> {
@@ -101,18 +98,18 @@ export function prepareIssuers(
  * Whether this issuer can be trusted as it is given, for a caller that wants to know which of several cannot.
  * @throws TypeError
  */
-export function checkTrustedIssuer(trusted: TrustedIssuer): void {
+export function checkTokenIssuer(trusted: TokenIssuer): void {
   const silence = { debug() {}, info() {}, warn() {} };
   const counts = { keyFetches: 0, keyFetchFailures: 0 };
   prepareIssuer(trusted, 'any', { log: silence, monotonicMs: () => 0, counts });
 }
 
 function prepareIssuer(
-  trusted: TrustedIssuer,
+  trusted: TokenIssuer,
   defaultAudience: string,
   surroundings: IssuerSurroundings,
 ): Issuer {
-  checkNames(trusted, issuerNames, 'issuer.');
+  checkNames(trusted, tokenIssuerNames, 'issuer.');
   const {
     issuer,
     audience = defaultAudience,
@@ -129,7 +126,6 @@ function prepareIssuer(
   }
   if (scopeFormat !== 'named' && scopeFormat !== 'aif')
     throw new TypeError("scopeFormat must be 'named' or 'aif'");
-  if (trusted.introspection !== undefined) checkIntrospection(issuer, trusted.introspection);
   return Object.freeze({
     issuer,
     audience,
@@ -140,7 +136,7 @@ function prepareIssuer(
   });
 }
 
-function prepareKeys(trusted: TrustedIssuer, surroundings: IssuerSurroundings): FindKey {
+function prepareKeys(trusted: TokenIssuer, surroundings: IssuerSurroundings): FindKey {
   const { issuer, keys, maxStaleSeconds } = trusted;
   const places = ['jwksUri', 'discover', 'jwks', 'keySet'];
   if (typeof keys !== 'object' || keys === null || Object.keys(keys).length !== 1) {

@@ -1,8 +1,8 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import { describe, expect, test } from 'vitest';
-import { digestOf } from '../../../broker/verifier/token-cache.ts';
-import { testIssuer } from '../../support/broker-tokens.ts';
-import { fakeClock, jsonServer, testVerifier } from '../../support/verifier-fixture.ts';
+import { digestOf } from '../../verifier/token-cache.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
+import { fakeClock, jsonServer, testVerifier } from '../support/verifier-fixture.ts';
 
 const issuer = testIssuer();
 const trusted = { issuer: issuer.name, keys: { jwks: issuer.jwks } };

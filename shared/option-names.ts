@@ -1,4 +1,4 @@
-import { nearest } from '@fleetgate/shared';
+import { nearest } from './nearest.ts';
 
 /**
  * Refuses names nobody knows: a misspelled option would be ignored.

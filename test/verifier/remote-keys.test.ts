@@ -1,9 +1,9 @@
 import type { PublicJsonWebKey } from '@fleetgate/shared';
 import { describe, expect, test } from 'vitest';
-import type { TrustedIssuer } from '../../../broker/verifier/issuer.ts';
-import { keysAt, remoteKeys } from '../../../broker/verifier/remote-keys.ts';
-import { until } from '../../support/broker-fixture.ts';
-import { type TestIssuer, testIssuer } from '../../support/broker-tokens.ts';
+import type { TokenIssuer } from '../../verifier/issuer.ts';
+import { keysAt, remoteKeys } from '../../verifier/remote-keys.ts';
+import { until } from '../support/broker-fixture.ts';
+import { type TestIssuer, testIssuer } from '../support/broker-tokens.ts';
 import {
   type Answer,
   fakeClock,
@@ -11,13 +11,13 @@ import {
   httpServer,
   jsonServer,
   testVerifier,
-} from '../../support/verifier-fixture.ts';
+} from '../support/verifier-fixture.ts';
 
 const MINUTE = 60;
 const HOUR = 3_600;
 
 /** A verifier that trusts one issuer whose keys are at `server`, on a clock of its own. */
-function trusting(issuer: TestIssuer, server: HttpServer, more: Partial<TrustedIssuer> = {}) {
+function trusting(issuer: TestIssuer, server: HttpServer, more: Partial<TokenIssuer> = {}) {
   const clock = fakeClock();
   const keys = { jwksUri: `${server.origin}/jwks.json` };
   const verifier = testVerifier({
@@ -354,7 +354,7 @@ describe('keys that are old', () => {
 });
 
 describe('while the issuer is away', () => {
-  test.each<[string, Partial<TrustedIssuer>, number]>([
+  test.each<[string, Partial<TokenIssuer>, number]>([
     ['a day', {}, 24 * HOUR],
     ['maxStaleSeconds', { maxStaleSeconds: 90 }, 90],
     ['no time with maxStaleSeconds 0', { maxStaleSeconds: 0 }, 0],

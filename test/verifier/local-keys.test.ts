@@ -1,7 +1,7 @@
 import type { JsonWebKeySet } from '@fleetgate/shared';
 import { describe, expect, test } from 'vitest';
-import { testIssuer } from '../../support/broker-tokens.ts';
-import { jsonServer, testVerifier } from '../../support/verifier-fixture.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
+import { jsonServer, testVerifier } from '../support/verifier-fixture.ts';
 
 describe('keys of an issuer in this process', () => {
   const codes = (issuer: string, jwks: () => JsonWebKeySet) =>

@@ -3,7 +3,7 @@ import {
   createIntrospection,
   type Introspection,
   type IntrospectionOptions,
-} from '../../../broker/verifier/introspection.ts';
+} from '../../../broker/introspection/introspection.ts';
 import { until } from '../../support/broker-fixture.ts';
 import { fakeClock, type HttpServer, httpServer, jsonServer } from '../../support/verifier-fixture.ts';
 

@@ -1,9 +1,13 @@
-import { isSecureAddress } from '@fleetgate/shared';
+import { checkNames, isSecureAddress } from '@fleetgate/shared';
+import {
+  discover,
+  endpointOf,
+  type FetchedJson,
+  fetchJson,
+  isDiscoverable,
+  type KeyLog,
+} from '@fleetgate/verifier';
 import type { DeadlinesOptions } from '../deadlines.ts';
-import { checkNames } from '../option-names.ts';
-import { discover, endpointOf, isDiscoverable } from './discovery.ts';
-import { type FetchedJson, fetchJson } from './fetch-json.ts';
-import type { KeyLog } from './key-source.ts';
 import { createTokenWatch } from './token-watch.ts';
 
 /** How an issuer is asked whether tokens still count (RFC 7662). */

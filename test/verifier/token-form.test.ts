@@ -1,13 +1,13 @@
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { TrustedIssuer } from '../../../broker/verifier/issuer.ts';
-import { createVerifier } from '../../../broker/verifier/verify.ts';
-import { base64url, type TokenOverrides, testIssuer } from '../../support/broker-tokens.ts';
+import type { TokenIssuer } from '../../verifier/issuer.ts';
+import { createVerifier } from '../../verifier/verify.ts';
+import { base64url, type TokenOverrides, testIssuer } from '../support/broker-tokens.ts';
 
 const issuer = testIssuer();
 const nowSeconds = Math.floor(Date.now() / 1000);
 
-function verifier(more: Partial<TrustedIssuer> = {}) {
+function verifier(more: Partial<TokenIssuer> = {}) {
   return createVerifier({
     issuers: [{ issuer: issuer.name, keys: { jwks: issuer.jwks }, ...more }],
     audience: 'mqtt',
@@ -16,10 +16,7 @@ function verifier(more: Partial<TrustedIssuer> = {}) {
   });
 }
 
-async function codeOf(
-  token: string | Uint8Array | undefined,
-  more?: Partial<TrustedIssuer>,
-): Promise<string> {
+async function codeOf(token: string | Uint8Array | undefined, more?: Partial<TokenIssuer>): Promise<string> {
   const bytes = typeof token === 'string' ? Buffer.from(token) : token;
   try {
     await verifier(more)(bytes);

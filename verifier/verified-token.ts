@@ -1,7 +1,15 @@
-import type { GrantClaims } from '../authorization/grants.ts';
+import type { ScopeFormat } from './issuer.ts';
 
 /** What a token that verified says. Frozen, and the same object for the same token while it is cached. */
-export interface VerifiedToken extends GrantClaims {
+export interface VerifiedToken {
+  readonly clientId: string;
+  readonly group?: string;
+  /** Scope tokens (RFC 6749 §3.3), each a whole token. */
+  readonly scopes: readonly string[];
+  /** Of the issuer. Default: `named`. */
+  readonly scopeFormat?: ScopeFormat;
+  /** All claims of the token, as parsed: what is asked of it goes through `Object.hasOwn`. */
+  readonly claims: Readonly<Record<string, unknown>>;
   readonly issuer: string;
   /** `jti`. */
   readonly tokenId: string;

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { startTestBroker } from '../../support/broker-fixture.ts';
-import { testIssuer } from '../../support/broker-tokens.ts';
-import { testVerifier } from '../../support/verifier-fixture.ts';
+import { startTestBroker } from '../support/broker-fixture.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
+import { testVerifier } from '../support/verifier-fixture.ts';
 
 const issuer = testIssuer();
 const issuers = [{ issuer: issuer.name, keys: { jwks: issuer.jwks } }];

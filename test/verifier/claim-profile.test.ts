@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { type ClaimNames, prepareProfile } from '../../../broker/verifier/claim-profile.ts';
-import { testIssuer } from '../../support/broker-tokens.ts';
-import { codeOf, testVerifier } from '../../support/verifier-fixture.ts';
+import { type ClaimNames, prepareProfile } from '../../verifier/claim-profile.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
+import { codeOf, testVerifier } from '../support/verifier-fixture.ts';
 
 const issuer = testIssuer();
 const names: ClaimNames = { clientId: 'azp', scope: 'permissions', group: 'https://fleet.example/site' };

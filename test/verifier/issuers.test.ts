@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { TrustedIssuer } from '../../../broker/verifier/issuer.ts';
-import { testIssuer } from '../../support/broker-tokens.ts';
-import { jsonServer, testVerifier } from '../../support/verifier-fixture.ts';
+import type { TokenIssuer } from '../../verifier/issuer.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
+import { jsonServer, testVerifier } from '../support/verifier-fixture.ts';
 
 describe('of several issuers at once', () => {
   const [es, ed, rs] = [
@@ -72,8 +72,7 @@ describe('of several issuers at once', () => {
 });
 
 describe('a mistake in a trusted issuer is a TypeError', () => {
-  const good: TrustedIssuer = { issuer: 'https://one.example', keys: { discover: true } };
-  const introspection = { clientId: 'broker', clientSecret: 'secret' };
+  const good: TokenIssuer = { issuer: 'https://one.example', keys: { discover: true } };
   test.each<[string, Record<string, unknown>, RegExp?]>([
     ['a misspelled option', { jwks_uri: 'https://one.example/keys' }, /unknown option/],
     ['no keys', { keys: undefined }],
@@ -99,24 +98,14 @@ describe('a mistake in a trusted issuer is a TypeError', () => {
     ],
     ['a profile that is null', { profile: null }],
     ['a profile that is a number', { profile: 1 }],
-    ['introspection without secret', { introspection: { clientId: 'broker' } }],
-    ['introspection without client', { introspection: { clientSecret: 'secret' } }],
-    ['introspection every second', { introspection: { ...introspection, intervalSeconds: 1 } }],
-    ['introspection over http', { introspection: { ...introspection, endpoint: 'http://one.example/' } }],
-    ['a misspelled option of introspection', { introspection: { ...introspection, interval: 60 } }],
-    [
-      'introspection nowhere',
-      { issuer: 'one', keys: { jwksUri: 'https://one.example/' }, introspection },
-      /endpoint/,
-    ],
   ])('%s', (_what, more, words = /./) => {
-    const make = () => testVerifier({ issuers: [{ ...good, ...more } as TrustedIssuer] });
+    const make = () => testVerifier({ issuers: [{ ...good, ...more } as TokenIssuer] });
     expect(make).toThrow(TypeError);
     expect(make).toThrow(words);
   });
 
   test('and what is right is taken', () => {
-    testVerifier({ issuers: [{ ...good, maxStaleSeconds: 0, introspection }] });
+    testVerifier({ issuers: [{ ...good, maxStaleSeconds: 0 }] });
     testVerifier({ issuers: [{ ...good, issuer: 'http://localhost:8080/auth' }] });
     testVerifier({ issuers: [{ ...good, issuer: 'http://[::1]:8080' }] });
   });

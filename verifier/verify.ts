@@ -3,7 +3,7 @@ import { checkCertificateBinding } from './certificate-binding.ts';
 import { normalizeType } from './claim-profile.ts';
 import { checkNotExpired, readClaims } from './claims.ts';
 import { parseTokenForm, requireToken } from './form.ts';
-import type { Issuer, TrustedIssuer } from './issuer.ts';
+import type { Issuer, TokenIssuer } from './issuer.ts';
 import { prepareIssuers } from './issuer.ts';
 import type { KeyLog, KeyName } from './key-source.ts';
 import { isSignedBy } from './signature.ts';
@@ -32,7 +32,7 @@ export interface VerifierStats {
 }
 
 export interface VerifierOptions {
-  readonly issuers: readonly TrustedIssuer[];
+  readonly issuers: readonly TokenIssuer[];
   readonly audience: string;
   readonly clockSkewSeconds: number;
   /** Verified tokens that are remembered. 0 remembers none. Default 100000. */

@@ -1,8 +1,8 @@
 import { createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { TrustedIssuer } from '../../../broker/verifier/issuer.ts';
-import { base64url } from '../../support/broker-tokens.ts';
-import { type HttpServer, jsonServer, testVerifier } from '../../support/verifier-fixture.ts';
+import type { TokenIssuer } from '../../verifier/issuer.ts';
+import { base64url } from '../support/broker-tokens.ts';
+import { type HttpServer, jsonServer, testVerifier } from '../support/verifier-fixture.ts';
 
 /** Tokens and keys in the shape SuperTokens gives them; `iss` is apiDomain and apiBasePath without a slash behind. */
 const issuer = 'https://api.example.com/auth';
@@ -49,7 +49,7 @@ function superTokens(): Promise<HttpServer> {
   return jsonServer((path) => (path === '/auth/jwt/jwks.json' ? { body: jwks } : { status: 404 }));
 }
 
-async function verifier(profile: TrustedIssuer['profile'] = 'supertokens') {
+async function verifier(profile: TokenIssuer['profile'] = 'supertokens') {
   const server = await superTokens();
   return testVerifier({
     issuers: [

@@ -1,8 +1,8 @@
 import { TokenError } from '@fleetgate/shared';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createVerifier } from '../../../broker/verifier/verify.ts';
-import { base64url, testIssuer } from '../../support/broker-tokens.ts';
+import { createVerifier } from '../../verifier/verify.ts';
+import { base64url, testIssuer } from '../support/broker-tokens.ts';
 
 /** Whatever is done to a token without its key: it does not verify, and the refusal is one of ours. */
 const issuers = (['ES256', 'EdDSA', 'RS256'] as const).map((alg) =>

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { discover, endpointOf } from '../../../broker/verifier/discovery.ts';
-import { testIssuer } from '../../support/broker-tokens.ts';
+import { discover, endpointOf } from '../../verifier/discovery.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
 import {
   type Answer,
   fakeClock,
   type HttpServer,
   jsonServer,
   testVerifier,
-} from '../../support/verifier-fixture.ts';
+} from '../support/verifier-fixture.ts';
 
 const rfc8414 = '/.well-known/oauth-authorization-server';
 const openid = '/.well-known/openid-configuration';

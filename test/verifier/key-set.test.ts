@@ -1,9 +1,9 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { isRocaModulus, isSmallOrderPoint } from '@fleetgate/shared';
 import { describe, expect, test } from 'vitest';
-import { loadKeySet } from '../../../broker/verifier/key-set.ts';
-import { testIssuer } from '../../support/broker-tokens.ts';
-import { jsonServer, testVerifier } from '../../support/verifier-fixture.ts';
+import { loadKeySet } from '../../verifier/key-set.ts';
+import { testIssuer } from '../support/broker-tokens.ts';
+import { jsonServer, testVerifier } from '../support/verifier-fixture.ts';
 
 type Jwk = Record<string, unknown>;
 

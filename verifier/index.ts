@@ -1,0 +1,13 @@
+export type { ClaimNames, ClaimProfile } from './claim-profile.ts';
+export { MAX_TOKEN_ID_LENGTH, MAX_TOKEN_LIFETIME_SECONDS } from './claims.ts';
+export type { Metadata } from './discovery.ts';
+export { discover, endpointOf, isDiscoverable } from './discovery.ts';
+export type { FetchedJson, JsonRequest } from './fetch-json.ts';
+export { fetchJson } from './fetch-json.ts';
+export type { ScopeFormat, TokenIssuer, TrustedKeys } from './issuer.ts';
+export { checkTokenIssuer, tokenIssuerNames } from './issuer.ts';
+export type { KeyLog } from './key-source.ts';
+export { DEFAULT_MAX_CACHED_TOKENS } from './token-cache.ts';
+export type { Peer, VerifiedToken } from './verified-token.ts';
+export type { Verifier, VerifierOptions, VerifierStats, VerifyToken } from './verify.ts';
+export { createVerifier } from './verify.ts';

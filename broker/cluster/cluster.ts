@@ -16,7 +16,7 @@ import { createMembership } from './membership.ts';
 import type { ClusterSettings } from './options.ts';
 import { createOutbox, MAX_PACKET_ID, type Outbox, openOutbox } from './outbox.ts';
 import { createPersistence } from './persistence.ts';
-import { type Outgoing, publish } from './publisher.ts';
+import { type LeftWill, type Outgoing, publish } from './publisher.ts';
 import { CONNECTED_FACTOR } from './scripts.ts';
 import { type BusMessage, decodeBus, decodeMessage } from './wire.ts';
 
@@ -232,7 +232,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     }
   }
 
-  async function publishWill(clientId: string, text: string): Promise<void> {
+  async function publishWill(left: LeftWill, text: string): Promise<void> {
     if (context === undefined) return;
     const { mayReceive, principalOf, report } = context;
     const { topic, payload, qos, retain, token, startedAtMs } = JSON.parse(text) as StoredWill;
@@ -242,11 +242,13 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
       ? await publish(
           { prefix, link, directory, limits, mayReceive, report },
           { ...will, qos, retain },
-          undefined,
+          left,
           clientKey(token),
         )
       : decision.reason;
-    if (refused !== undefined) report({ action: 'will', reason: refused, clientId, topic });
+    if (refused === undefined || refused === 'session_moved') return;
+    const { clientId } = token;
+    report({ action: 'will', reason: refused, clientId, topic });
   }
 
   /** A live message goes to a session once, and what is older than it only by its queue. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Link } from './link.ts';
 import type { ClusterSettings } from './options.ts';
+import type { LeftWill } from './publisher.ts';
 import type { Store } from './redis.ts';
 
 /** How often a broker says that it lives, in the time after which it is dead. */
@@ -20,8 +21,8 @@ export interface Membership {
 interface Context {
   readonly settings: ClusterSettings;
   readonly link: () => Link;
-  /** Publishes a will that a dead broker left; what it throws leaves it to another. */
-  readonly publishWill: (mqttClientId: string, will: string) => Promise<void>;
+  /** Publishes a will that a dead broker left, unless its owner is back. */
+  readonly publishWill: (left: LeftWill, will: string) => Promise<void>;
   readonly onError: (error: unknown) => void;
 }
 
@@ -41,11 +42,21 @@ export function createMembership({ settings, link, publishWill, onError }: Conte
     const store = link().store();
     const wills = (await store.bury(prefix, dead, id, BURIAL_SECONDS)) as string[];
     if (wills.length === 0) return;
+    let failures = 0;
     for (let at = 0; at + 1 < wills.length; at += 2) {
-      await publishWill(wills[at] as string, wills[at + 1] as string);
-      await store.hdel(`${prefix}wills:${dead}`, wills[at] as string);
+      const clientId = wills[at] as string;
+      try {
+        await publishWill({ broker: dead, id: clientId }, wills[at + 1] as string);
+      } catch (error) {
+        // Left for the next burial; it is not to stand before those behind it.
+        if (!link().isUp) throw error;
+        onError(error);
+        failures += 1;
+        continue;
+      }
+      await store.hdel(`${prefix}wills:${dead}`, clientId);
     }
-    await store.buried(prefix, dead);
+    if (failures === 0) await store.buried(prefix, dead);
   }
 
   return {

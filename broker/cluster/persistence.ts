@@ -147,9 +147,16 @@ export function createPersistence(context: Context) {
       return packet;
     },
     incomingStorePacket: nothing,
-    async incomingDelPacket(client: object, { messageId }: QueuedPacket) {
+    async incomingDelPacket(client: HostClient, { messageId }: QueuedPacket) {
       const { id, owner } = boxOf(client);
-      await link.store().noteReleased(prefix, id, owner, messageId as number);
+      try {
+        await own(link.store().noteReleased(prefix, id, owner, messageId as number));
+      } catch (error) {
+        // The host answers a PUBREL whatever came of it, and another message under this identifier would be taken for
+        // a repetition.
+        client.conn.destroy();
+        throw error;
+      }
     },
     cleanIncoming: nothing,
 

@@ -27,29 +27,39 @@ interface Context {
   readonly report: Report;
 }
 
+/** A will that a broker left when it died. */
+export interface LeftWill {
+  readonly broker: string;
+  /** MQTT client id of its owner. */
+  readonly id: string;
+}
+
 /**
  * Stores a message for all who are to have it and sends it to all brokers. When this resolves with nothing, it may be
- * acknowledged. `box` is the publisher's, none for a will; `keeper` who answers for what is retained.
+ * acknowledged. `from` is the publisher's, none for a will of a session here; `keeper` who answers for what is retained.
  * @throws LinkAway, or what Redis answered: then it is not known whether it was done
  */
 export async function publish(
   { prefix, link, directory, limits, mayReceive, report }: Context,
   packet: Outgoing,
-  box: Outbox | undefined,
+  from: Outbox | LeftWill | undefined,
   keeper: string,
 ): Promise<ReasonCode | undefined> {
   const { topic, qos, retain } = packet;
+  const box = from !== undefined && 'owner' in from ? from : undefined;
+  const dead = from !== undefined && 'broker' in from ? from.broker : '';
   const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
   const body = encodeMessage(topic, payload ?? nothing, qos, retain);
   const retained = retain ? ((payload?.length ?? 0) === 0 ? 'clear' : 'set') : '';
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const receivers: string[] = [];
+    const { applied } = directory;
     if (qos > 0) for (const id of directory.match(topic)) if (mayReceive(id, topic)) receivers.push(id);
     const [answer, ...full] = (await link
       .store()
       .publishMessage(
         prefix,
-        directory.applied,
+        applied,
         topic,
         qos,
         retained,
@@ -57,17 +67,19 @@ export async function publish(
         limits.maxRetainedMessagesPerClient,
         limits.maxRetainedBytesPerClient,
         limits.maxRetainedMessages,
-        box?.id ?? '',
+        from?.id ?? '',
         box?.owner ?? '',
         qos === 2 && box !== undefined ? (packet.messageId as number) : '',
         limits.maxQueuedMessagesPerClient,
         limits.maxQueuedBytesPerClient,
         body,
+        dead,
         ...receivers,
       )) as [string, ...string[]];
     switch (answer) {
       case 'stale':
-        await directory.next();
+        // What was missing may have come before the answer did.
+        while (directory.applied <= applied) await directory.next();
         continue;
       case 'fenced':
         return 'session_moved';

@@ -80,16 +80,21 @@ const script = (lua: string): Script => ({ numberOfKeys: 1, lua: prelude + lua }
  *
  * ARGV: number of the last change of filters that the broker knows of · topic · QoS · `set`, `clear` or empty for what
  * is retained · owner of that, its limits of messages, bytes, and of all · client id and connection of the publisher,
- * empty for a will · packet identifier, of QoS 2 · limits of messages and bytes of a queue · the message · client ids.
+ * empty for a will · packet identifier, of QoS 2 · limits of messages and bytes of a queue · the message · dead broker,
+ * of a will that one left: then the client id is its owner's · client ids.
  * Answers with its number, or a word why not; then the client ids whose queue is full.
  */
 const publishMessage = script(`
 local applied, topic, qos, retain = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keeper, maxKept, maxKeptBytes, maxAll = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local publisher, owner, mid = ARGV[9], ARGV[10], ARGV[11]
-local maxMessages, maxBytes, body = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
+local maxMessages, maxBytes, body, dead = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14], ARGV[15]
 
-if publisher ~= '' and not owns(publisher, owner) then return { 'fenced' } end
+if dead ~= '' then
+  -- Its device is back, or another broker published it.
+  if redis.call('HEXISTS', p .. 'live', publisher) == 1 then return { 'fenced' } end
+  if redis.call('HEXISTS', p .. 'wills:' .. dead, publisher) == 0 then return { 'fenced' } end
+elseif publisher ~= '' and not owns(publisher, owner) then return { 'fenced' } end
 if mid ~= '' then
   local known = p .. 'in:' .. publisher
   if redis.call('SISMEMBER', known, mid) == 1 then return { 'repeated' } end
@@ -97,7 +102,7 @@ if mid ~= '' then
 end
 
 local targets = {}
-for i = 15, #ARGV do targets[ARGV[i]] = true end
+for i = 16, #ARGV do targets[ARGV[i]] = true end
 if qos > 0 then
   local changed = tonumber(redis.call('GET', p .. 'changed') or '0')
   if changed > applied then
@@ -125,6 +130,14 @@ if qos > 0 then
   end
 end
 
+local function release(keeper, size)
+  if redis.call('HINCRBY', p .. 'retained-count', keeper, -1) <= 0 then
+    redis.call('HDEL', p .. 'retained-count', keeper)
+    redis.call('HDEL', p .. 'retained-bytes', keeper)
+  else
+    redis.call('HINCRBY', p .. 'retained-bytes', keeper, -size)
+  end
+end
 if retain == 'set' then
   local kept, before = p .. 'retained', redis.call('HGET', p .. 'retained-owner', topic)
   local size = #topic + #body
@@ -136,10 +149,7 @@ if retain == 'set' then
     or bytes - (own and old or 0) + size > maxKeptBytes then
     return { 'too_many_retained' }
   end
-  if before then
-    redis.call('HINCRBY', p .. 'retained-count', before, -1)
-    redis.call('HINCRBY', p .. 'retained-bytes', before, -old)
-  end
+  if before then release(before, old) end
   redis.call('HSET', kept, topic, body)
   redis.call('HSET', p .. 'retained-owner', topic, keeper)
   redis.call('HINCRBY', p .. 'retained-count', keeper, 1)
@@ -147,14 +157,13 @@ if retain == 'set' then
 elseif retain == 'clear' then
   local before = redis.call('HGET', p .. 'retained-owner', topic)
   if before then
-    local size = #topic + redis.call('HSTRLEN', p .. 'retained', topic)
-    redis.call('HINCRBY', p .. 'retained-count', before, -1)
-    redis.call('HINCRBY', p .. 'retained-bytes', before, -size)
+    release(before, #topic + redis.call('HSTRLEN', p .. 'retained', topic))
     redis.call('HDEL', p .. 'retained', topic)
     redis.call('HDEL', p .. 'retained-owner', topic)
   end
 end
 if mid ~= '' then redis.call('SADD', p .. 'in:' .. publisher, mid) end
+if dead ~= '' then redis.call('HDEL', p .. 'wills:' .. dead, publisher) end
 
 local seq = say('m', body)
 local answer = { text(seq) }
@@ -311,7 +320,8 @@ return 1
 
 /** A QoS 2 message was released by its publisher. ARGV: client id · connection · packet identifier. */
 const noteReleased = script(`
-if owns(ARGV[1], ARGV[2]) then redis.call('SREM', p .. 'in:' .. ARGV[1], ARGV[3]) end
+if not owns(ARGV[1], ARGV[2]) then return 0 end
+redis.call('SREM', p .. 'in:' .. ARGV[1], ARGV[3])
 return 1
 `);
 

@@ -59,13 +59,27 @@ export interface RevocationFeedContext {
   readonly log?: Logger | undefined;
 }
 
-/** Opens the feed. Readers share nothing but being woken: each reads on from where it is. */
+/** Opens the feed. Readers share being woken, and what those at one place read; each reads on from where it is. */
 export function openRevocationFeed({ registry, now, log }: RevocationFeedContext): RevocationFeed {
   const alarm = createAlarm();
   const nowSeconds = () => Math.floor(now() / 1000);
   let seen: number | undefined;
   let isClosed = false;
   let readers = 0;
+  const underWay = new Map<string, Promise<RecordedRevocation[]>>();
+
+  const listAfter = (after: string | undefined) =>
+    registry.listRevocations({ after, nowSeconds: nowSeconds(), limit: BATCH_REVOCATIONS });
+
+  /** The same, asked for once by all at one place that the same alarm has woken: none is older than that. */
+  function listTogether(after: string | undefined, rung: number): Promise<RecordedRevocation[]> {
+    const key = `${rung} ${after ?? ''}`;
+    const known = underWay.get(key);
+    if (known !== undefined) return known;
+    const asked = listAfter(after).finally(() => underWay.delete(key));
+    underWay.set(key, asked);
+    return asked;
+  }
 
   const stopListening = registry.onOtherRevocations(() => alarm.ring());
   const stopPolling = repeat(POLL_INTERVAL_MS, async () => {
@@ -96,11 +110,9 @@ export function openRevocationFeed({ registry, now, log }: RevocationFeedContext
     let wasCurrent = false;
     while (!signal.aborted && !isClosed) {
       const rung = alarm.count();
-      const revocations = await registry.listRevocations({
-        after: cursor,
-        nowSeconds: nowSeconds(),
-        limit: BATCH_REVOCATIONS,
-      });
+      const revocations: readonly RecordedRevocation[] = await (wasCurrent
+        ? listTogether(cursor, rung)
+        : listAfter(cursor));
       const isCurrent = revocations.length < BATCH_REVOCATIONS;
       cursor = revocations.at(-1)?.cursor ?? cursor;
       if (revocations.length > 0 || isCurrent !== wasCurrent) yield { revocations, isCurrent };

@@ -440,6 +440,41 @@ test('what is revoked while a reader is busy is told without waiting for the nex
   expect(performance.now() - beganMs).toBeLessThan(2000);
 });
 
+test('readers at one place ask the registry once when something is revoked', async () => {
+  const opened = await openRegistry(databaseIn(await temporaryDirectory()));
+  let lists = 0;
+  const registry: typeof opened = {
+    ...opened,
+    listRevocations: (page) => {
+      lists += 1;
+      return opened.listRevocations(page);
+    },
+    // By `wake` alone.
+    onOtherRevocations: () => () => {},
+  };
+  const feed = openRevocationFeed({ registry, now: Date.now });
+  const ending = new AbortController();
+  onTestFinished(async () => {
+    ending.abort();
+    await feed.close();
+    await opened.close();
+  });
+  const readers = Array.from({ length: 100 }, () => feed.follow({ signal: ending.signal }));
+  await Promise.all(readers.map((reader) => reader.next()));
+  // Each of them asks by itself what there is.
+  expect(lists).toBe(100);
+  const next = readers.map((reader) => reader.next());
+  const expiresAtSeconds = Math.ceil(Date.now() / 1000) + 60;
+  const event = auditEvent({ atMs: Date.now(), actor: 'issuer', action: 'token.revoke' });
+  await registry.revoke({ kind: 'token', tokenId: 'j', expiresAtSeconds }, event);
+  feed.wake();
+  for (const { value } of await Promise.all(next)) {
+    expect(value).toMatchObject({ revocations: [{ tokenId: 'j' }], isCurrent: true });
+  }
+  // The look that comes twice a second may have woken them as well.
+  expect(lists).toBeLessThanOrEqual(103);
+});
+
 test('of a burst by many processes each revocation is told once, in order', async () => {
   const database = databaseIn(await temporaryDirectory());
   const registries = await Promise.all(Array.from({ length: 3 }, () => openRegistry(database)));

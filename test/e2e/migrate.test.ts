@@ -1,6 +1,14 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isPostgresMissing, type Postgres, startPostgres } from '../../bench/postgres.ts';
+import { openPostgresRegistry } from '../../issuer/registry/postgres/registry.ts';
+import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
+import { client, event } from '../issuer/registry-contract.ts';
 import {
+  fleetgateCommand,
   freePorts,
   requestToken,
   runFleetgate,
@@ -8,6 +16,8 @@ import {
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
 
+/** Several batches of each table. */
+const CLIENTS = 20_000;
 const data = temporaryDirectory();
 let postgres: Postgres;
 
@@ -68,6 +78,57 @@ test.skipIf(isPostgresMissing)(
     }
   },
 );
+
+test.skipIf(isPostgresMissing)(
+  'killed in the middle again and again, and started twice at once, it carries all once',
+  async () => {
+    const directory = join(data.path, 'killed');
+    mkdirSync(directory, { recursive: true });
+    const file = join(directory, 'registry.db');
+    const source = await openSqliteRegistry(file);
+    await Promise.all(
+      Array.from({ length: CLIENTS }, (_, i) =>
+        source.createClient(client(`c${i}`), event('client.create', `c${i}`)),
+      ),
+    );
+    const checkpoint = (await source.listEvents({ after: CLIENTS - 1, limit: 1 })).at(-1);
+    await source.close();
+    const migrate = (from = file) => ['migrate', '--from', `sqlite:${from}`, '--to', postgres.url('killed')];
+
+    for (const [table, rows] of [
+      ['clients', 1],
+      ['clients', CLIENTS / 2],
+      ['client_secrets', CLIENTS / 2],
+    ] as const) {
+      const child = spawn(process.execPath, [...fleetgateCommand, ...migrate()], { stdio: 'ignore' });
+      const gone = once(child, 'close');
+      await expect.poll(() => rowsIn(table), { timeout: 30_000, interval: 5 }).toBeGreaterThanOrEqual(rows);
+      child.kill('SIGKILL');
+      await gone;
+      const opened = openPostgresRegistry(postgres.url('killed'));
+      await expect(opened).rejects.toThrow("finish 'fleetgate migrate' first");
+    }
+    const copy = join(directory, 'copy.db');
+    copyFileSync(file, copy);
+    const ends = await Promise.all([runFleetgate(migrate()), runFleetgate(migrate(copy))]);
+    expect(ends.map(({ code }) => code === 0).sort()).toEqual([false, true]);
+
+    for (const table of ['clients', 'client_secrets']) expect(await rowsIn(table)).toBe(CLIENTS);
+    const registry = await openPostgresRegistry(postgres.url('killed'));
+    const events = await registry.listEvents({ after: CLIENTS - 1, limit: 10 });
+    await registry.close();
+    expect(events.map(({ action }) => action)).toEqual(['client.create', 'database.migrate']);
+    expect(events[0]?.hash).toBe(checkpoint?.hash);
+  },
+  180_000,
+);
+
+/** Rows there are in a table of the schema `killed`; none while there is no such table. */
+async function rowsIn(table: string): Promise<number> {
+  const found = await postgres.query(`SELECT to_regclass('killed.${table}') AS name`);
+  if (found.rows[0].name === null) return 0;
+  return (await postgres.query(`SELECT count(*)::int AS rows FROM killed.${table}`)).rows[0].rows;
+}
 
 test('a password in the arguments is refused, and not repeated', async () => {
   const refused = await fleetgate('migrate', '--to', 'postgres://fleetgate:hunter2@127.0.0.1:1/x');

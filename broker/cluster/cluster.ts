@@ -84,6 +84,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
       }
     },
     async open(store) {
+      directory.forget();
       await membership.join(store);
       await directory.load(store, prefix);
     },

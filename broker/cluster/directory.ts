@@ -24,6 +24,8 @@ export interface Directory {
   load(store: Store, prefix: string): Promise<void>;
   /** False when one is missing before it. */
   apply(message: BusMessage): boolean;
+  /** What the bus says is not taken in until `load` asks. */
+  forget(): void;
   /** Resolves when it has taken in another, and rejects when none will come. */
   next(): Promise<void>;
   /** Nothing comes any more until it is read again. */
@@ -36,6 +38,8 @@ export function createDirectory(onError: (error: unknown) => void): Directory {
   const filters = createFilterTable();
   const retained = new Map<string, AedesPublishPacket>();
   let applied = 0;
+  /** What the bus said before that is in what was read. */
+  let isRead = false;
   /** While it is read. */
   let waiting: BusMessage[] | undefined;
   let told: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -87,6 +91,7 @@ export function createDirectory(onError: (error: unknown) => void): Directory {
       waiting.push(message);
       return true;
     }
+    if (!isRead) return true;
     if (message.seq <= applied) return true;
     if (message.seq !== applied + 1) return false;
     try {
@@ -143,11 +148,16 @@ export function createDirectory(onError: (error: unknown) => void): Directory {
       const missed = waiting;
       waiting = undefined;
       applied = start;
+      isRead = true;
       for (const message of missed) {
         if (!apply(message)) throw new Error('the bus has a gap');
       }
     },
     apply,
+    forget() {
+      isRead = false;
+      waiting = undefined;
+    },
     next: () => told.promise,
     lost() {
       const { promise, reject } = told;

@@ -10,7 +10,7 @@ const RETRY_MS = 250;
 const LOOKS = 5;
 
 export interface LinkListener {
-  /** What the bus says, in order and without a gap as long as one link lasts. */
+  /** What the bus says from `open` on, in order and without a gap as long as one link lasts. */
   bus(data: Buffer): void;
   /** Both connections stand, and the bus is listened to. The link is up when this resolves. */
   open(store: Store): Promise<void>;
@@ -59,6 +59,7 @@ export function createLink(settings: ClusterSettings, log: Logger, listener: Lin
     const both = [store, bus];
     let watch: NodeJS.Timeout | undefined;
     let hasEnded = false;
+    let isOpening = false;
     let failed: (error: Error) => void = () => {};
     const failure = new Promise<never>((_resolve, reject) => {
       failed = reject;
@@ -92,12 +93,13 @@ export function createLink(settings: ClusterSettings, log: Logger, listener: Lin
       one.on('close', () => finish('connection lost'));
     }
     bus.on('messageBuffer', (_channel: Buffer, data: Buffer) => {
-      if (!hasEnded) listener.bus(data);
+      if (isOpening && !hasEnded) listener.bus(data);
     });
     try {
       await Promise.race([failure, Promise.all(both.map((one) => one.connect()))]);
       watch = watchdog(both, frozenAfterSeconds * 1000, () => finish('no answer'));
       await Promise.race([failure, bus.subscribe(`${prefix}bus`)]);
+      isOpening = true;
       await Promise.race([failure, listener.open(store)]);
       if (hasEnded) return;
       current = store;

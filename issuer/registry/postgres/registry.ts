@@ -7,6 +7,7 @@ import type { Registry } from '../registry.ts';
 import { auditJournal } from './audit-journal.ts';
 import { clientFinder } from './client-finder.ts';
 import { openPool } from './connection.ts';
+import { contextFinder } from './context-finder.ts';
 import { groupCommit } from './group-commit.ts';
 import { issuedTokens } from './issued-tokens.ts';
 import { migrate } from './migrations.ts';
@@ -53,6 +54,7 @@ export async function openPostgresRegistry(
   const recordTogether = issuedTokens(journal, usedAssertions());
   const findClient = clientFinder(issuing);
   const isRevoked = revokedTokens(reading);
+  const findContext = contextFinder(reading);
   let isClosed = false;
 
   const store: Store = {
@@ -72,6 +74,7 @@ export async function openPostgresRegistry(
     isShared: true,
     findClient,
     isRevoked,
+    findContext,
     recordIssuedToken: (client, token, event) =>
       commits.runTogether(recordTogether, { client, token, event }),
     onOtherRevocations: alarm.subscribe,

@@ -22,6 +22,8 @@ export interface AdminOptions {
   metrics: Registry;
   /** The issuer's admin API; absent where no issuer runs. */
   routes?: FastifyPluginAsync;
+  /** The console, behind them: it asks them what it shows. */
+  console?: FastifyPluginAsync;
 }
 
 export interface RunningAdmin {
@@ -35,7 +37,7 @@ export interface RunningAdmin {
  * @throws FleetgateError `address_in_use`
  */
 export async function startAdmin(options: AdminOptions): Promise<RunningAdmin> {
-  const { host, port, log, problems, metrics, routes } = options;
+  const { host, port, log, problems, metrics, routes, console } = options;
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -64,6 +66,7 @@ export async function startAdmin(options: AdminOptions): Promise<RunningAdmin> {
     reply.code(404).send({ error: 'not_found', error_description: 'no such route on the admin listener' }),
   );
   if (routes !== undefined) await app.register(routes);
+  if (console !== undefined) await app.register(console);
   try {
     await app.listen({ host, port });
   } catch (error) {

@@ -13,6 +13,7 @@ import { enrollmentHookOf } from './config/enrollment-hook.ts';
 import { issuerHttpOptions } from './config/issuer-http.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
+import { type Console, createConsole } from './console/console.ts';
 import {
   configuredDatabase,
   type DataDirectory,
@@ -89,9 +90,11 @@ export async function up(
         : []),
       ...(policy === undefined ? [] : (broker?.problems() ?? ['the broker has not started yet'])),
     ];
-    const admin = await openAdmin(config, directory, log, { problems, metrics, issuer });
+    const pages = issuer && createConsole(metrics, () => ({ issuer: issuer.url, roles }));
+    if (pages !== undefined) closers.push(async () => pages.close());
+    const admin = await openAdmin(config, directory, log, { problems, metrics, issuer, pages });
     closers.push(() => admin.close());
-    broker = policy && (await openBroker(config, policy, log, { metrics, audit, issuer, remote }));
+    broker = policy && (await openBroker(config, policy, log, { metrics, audit, issuer, remote, pages }));
     if (broker !== undefined) closers.push(broker.close);
     const ready: Ready = {
       ...(issuer === undefined ? {} : { issuer: issuer.url }),
@@ -192,7 +195,12 @@ function openAdmin(
   config: Config,
   directory: DataDirectory,
   log: Logger,
-  { problems, metrics, issuer }: Pick<AdminOptions, 'problems' | 'metrics'> & Beside,
+  {
+    problems,
+    metrics,
+    issuer,
+    pages,
+  }: Pick<AdminOptions, 'problems' | 'metrics'> & Beside & { pages: Console | undefined },
 ): Promise<RunningAdmin> {
   return startAdmin({
     host: config.admin.host,
@@ -203,6 +211,7 @@ function openAdmin(
     ...(issuer === undefined
       ? {}
       : { routes: issuer.adminRoutes({ adminKey: readOrCreateAdminKey(directory.adminKeyFile) }) }),
+    ...(pages === undefined ? {} : { console: pages.routes }),
   });
 }
 
@@ -210,13 +219,14 @@ interface BrokerParts extends Beside {
   metrics: Registry;
   audit: AuditFile | undefined;
   remote: readonly TrustedIssuer[];
+  pages: Console | undefined;
 }
 
 async function openBroker(
   config: Config,
   policy: Policy,
   log: Logger,
-  { metrics, audit, issuer, remote }: BrokerParts,
+  { metrics, audit, issuer, remote, pages }: BrokerParts,
 ): Promise<RunningBroker> {
   const { broker } = config;
   const revocations = issuer && embeddedRevocations(issuer);
@@ -260,6 +270,7 @@ async function openBroker(
     },
     log: brokerLog,
     observer: brokerMetrics(metrics),
+    ...(pages === undefined ? {} : { onRefusal: pages.refused }),
     ...(audit === undefined ? {} : { audit: audit.write }),
   });
   await revocations?.told;

@@ -115,7 +115,11 @@ const homes: readonly {
   { library: 'coap', files: [/^issuer\/coap\//, 'agent/transport/coap.ts'] },
   { library: 'better-sqlite3', files: [/^issuer\/registry\/sqlite\//] },
   { library: 'pg', files: [/^issuer\/registry\/(postgres|transfer)\//] },
-  { library: 'fastify', files: [/^issuer\/http\//, 'cli/admin-listener.ts'], types: [/^issuer\//] },
+  {
+    library: 'fastify',
+    files: [/^issuer\/http\//, 'cli/admin-listener.ts'],
+    types: [/^issuer\//, /^cli\/console\//],
+  },
   { library: 'ws', files: ['broker/listener/websocket.ts'], types: [/^broker\//] },
   { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },
   { library: 'ajv', files: ['broker/schema-problems.ts'] },

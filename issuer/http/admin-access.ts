@@ -61,6 +61,11 @@ export function administratorOf(request: FastifyRequest): Administrator {
   return administrators.get(request) ?? nobody();
 }
 
+/** What its key is for. */
+export function roleOf(request: FastifyRequest): Role {
+  return (administrators.get(request) ?? nobody()).role;
+}
+
 /**
  * Refuses a request whose key is of none of these roles; for routes where it depends on more than the path.
  * @throws FleetgateError `role_insufficient`

@@ -3,7 +3,8 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type from 'typebox';
 import type { Apps } from '../apps/apps.ts';
 import type { Issuer } from '../open-issuer.ts';
-import { guardAdminRoutes } from './admin-access.ts';
+import { roles } from '../roles.ts';
+import { administratorOf, guardAdminRoutes, roleOf } from './admin-access.ts';
 import { apiKeyRoutes } from './api-key-routes.ts';
 import { appRoutes } from './app-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
@@ -46,6 +47,7 @@ function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPl
     plain.setSerializerCompiler(() => JSON.stringify);
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     issuerRoute(app, issuer);
+    whoamiRoute(app);
     clientRoutes(app, issuer);
     selectionRoutes(app, issuer);
     templateRoutes(app, issuer);
@@ -85,6 +87,32 @@ function issuerRoute(app: FastifyInstance, issuer: Issuer): void {
         },
       },
       handler: () => ({ issuer: issuer.url(), coap_token_endpoint: issuer.coapTokenEndpoint() }),
+    },
+  });
+}
+
+function whoamiRoute(app: FastifyInstance): void {
+  addRoute(app, '/whoami', {
+    GET: {
+      openTo: ['provisioner', 'auditor'],
+      options: {
+        schema: {
+          tags: ['api-keys'],
+          operationId: 'whoami',
+          summary: 'Show the API key of this request',
+          response: {
+            200: answer(
+              'The key',
+              Type.Object({
+                name: Type.String({ description: 'its name in the audit trail' }),
+                role: Type.Enum(roles, { description: 'what it may do' }),
+              }),
+            ),
+            default: refusal,
+          },
+        },
+      },
+      handler: (request) => ({ name: administratorOf(request).keyName, role: roleOf(request) }),
     },
   });
 }

@@ -1,0 +1,25 @@
+import { assets } from '@fleetgate/console';
+import type { FastifyPluginAsync } from 'fastify';
+import type { Registry } from 'prom-client';
+import { readFigures } from './figures.ts';
+import { createLiveEvents } from './live-events.ts';
+import { consoleRoutes } from './routes.ts';
+import { createSignIns } from './sign-ins.ts';
+
+/** The console of one process. */
+export interface Console {
+  readonly routes: FastifyPluginAsync;
+  /** Shown as it happens. */
+  refused(refusal: object): void;
+  close(): void;
+}
+
+/** @param about what the page is told of the process it looks at */
+export function createConsole(metrics: Registry, about: () => object): Console {
+  const live = createLiveEvents(() => readFigures(metrics));
+  return {
+    routes: consoleRoutes({ assets, signIns: createSignIns(), live, about }),
+    refused: live.refused,
+    close: live.close,
+  };
+}

@@ -1,0 +1,265 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import type { LiveEvents } from './live-events.ts';
+import { isSameOrigin } from './same-origin.ts';
+import { MAX_AGE_MS, type SignIn, type SignIns } from './sign-ins.ts';
+
+/** RFC 6265bis: of this host alone, for all paths, never without TLS; browsers take loopback for secure. */
+const COOKIE = '__Host-fleetgate';
+
+/** What a page may do: nothing but talk to this listener. */
+const pageHeaders = Object.freeze({
+  'content-security-policy': [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; '),
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+});
+
+/** Acts on many at once, or on what all tokens hang on: the key is asked for once more before them. */
+const massActions: readonly RegExp[] = [
+  /^fleet\/(quarantine|release|revoke|delete)\b/,
+  /^keys\//,
+  /^revocations\b/,
+  /^campaigns\b/,
+  /^provisioning-jobs\b/,
+  /^api-keys\b/,
+];
+
+const BASE = '/console/api';
+
+/** An idle connection is told something, so that what is between keeps it open. */
+const KEEP_ALIVE_MS = 15_000;
+
+export interface ConsoleOptions {
+  /** Where the built page is. */
+  readonly assets: string;
+  readonly signIns: SignIns;
+  readonly live: LiveEvents;
+  /** What the page shows of itself: the roles that run. */
+  readonly about: () => object;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    signIn?: SignIn;
+  }
+}
+
+/**
+ * The console at `/console/`: its page, and `/console/api/` behind a sign-in. What it asks of the admin API goes
+ * through `/console/api/v1/`, where the key of the sign-in is put in; the page never has it.
+ */
+export function consoleRoutes(options: ConsoleOptions): FastifyPluginAsync {
+  return async (app) => {
+    app.get('/console', async (_request, reply) => reply.redirect('/console/', 308));
+    await app.register(pages(options.assets), { prefix: '/console' });
+    await app.register(api(app, options), { prefix: BASE });
+  };
+}
+
+const types: ReadonlyMap<string, string> = new Map([
+  ['html', 'text/html; charset=utf-8'],
+  ['js', 'text/javascript; charset=utf-8'],
+  ['css', 'text/css; charset=utf-8'],
+  ['svg', 'image/svg+xml'],
+]);
+
+function pages(folder: string): FastifyPluginAsync {
+  return async (app) => {
+    const index = readFileSync(join(folder, 'index.html'));
+    // All in memory: some hundred kilobytes, and no name of a request ever comes to a path.
+    const assets = new Map(
+      readdirSync(join(folder, 'assets')).map((name) => [name, readFileSync(join(folder, 'assets', name))]),
+    );
+    app.addHook('onSend', async (_request, reply) => {
+      reply.headers(pageHeaders);
+    });
+    app.get('/', { prefixTrailingSlash: 'slash' }, async (_request, reply) =>
+      reply.type('text/html; charset=utf-8').header('cache-control', 'no-cache').send(index),
+    );
+    // Their names hold a hash of what is in them, so they are what they were.
+    app.get<{ Params: { file: string } }>('/assets/:file', async (request, reply) => {
+      const { file } = request.params;
+      const content = assets.get(file);
+      const type = types.get(file.slice(file.lastIndexOf('.') + 1));
+      if (content === undefined || type === undefined) {
+        return reply.code(404).type('text/plain').send('not found');
+      }
+      return reply.type(type).header('cache-control', 'public, max-age=31536000, immutable').send(content);
+    });
+  };
+}
+
+function api(root: FastifyInstance, { signIns, live, about }: ConsoleOptions): FastifyPluginAsync {
+  return async (app) => {
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => body);
+    app.addHook('onRequest', async (request, reply) => {
+      reply.headers(pageHeaders).header('cache-control', 'no-store');
+      if (!isSameOrigin(request.method, request.headers)) {
+        return refuse(reply, 403, 'cross_site', 'requests from other sites are refused');
+      }
+      const signIn = signIns.find(cookieOf(request));
+      if (signIn !== undefined) request.signIn = signIn;
+      else if (request.routeOptions.url !== `${BASE}/session` || request.method !== 'POST') {
+        return refuse(reply, 401, 'signed_out', 'sign in with an admin API key');
+      }
+    });
+
+    /** Name and role of a key, or undefined when it is none. */
+    async function present(request: FastifyRequest, apiKey: string) {
+      const answer = await root.inject({
+        method: 'GET',
+        url: '/v1/whoami',
+        headers: { 'api-key': apiKey },
+        remoteAddress: request.ip,
+      });
+      return answer.statusCode === 200 ? (answer.json() as { name: string; role: string }) : undefined;
+    }
+
+    app.post('/session', async (request, reply) => {
+      const apiKey = keyIn(request.body);
+      const key = apiKey === undefined ? undefined : await present(request, apiKey);
+      if (apiKey === undefined || key === undefined) {
+        return refuse(reply, 401, 'api_key_invalid', 'this is no admin API key, or it has expired');
+      }
+      signIns.end(cookieOf(request));
+      const cookie = signIns.begin({ apiKey, keyName: key.name, role: key.role });
+      const attributes = `Path=/; Max-Age=${MAX_AGE_MS / 1000}; HttpOnly; Secure; SameSite=Strict`;
+      return reply
+        .header('set-cookie', `${COOKIE}=${cookie}; ${attributes}`)
+        .send({ key: key.name, role: key.role, ...about() });
+    });
+    app.get('/session', async ({ signIn }) => ({ key: signIn?.keyName, role: signIn?.role, ...about() }));
+    app.delete('/session', async (request, reply) => {
+      signIns.end(cookieOf(request));
+      return reply
+        .header('set-cookie', `${COOKIE}=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict`)
+        .code(204)
+        .send();
+    });
+    app.post('/step-up', async (request, reply) => {
+      const { signIn } = request;
+      const apiKey = keyIn(request.body);
+      if (signIn === undefined || apiKey === undefined || !signIns.stepUp(signIn, apiKey)) {
+        return refuse(reply, 403, 'api_key_invalid', 'this is not the key you are signed in with');
+      }
+      return reply.code(204).send();
+    });
+
+    app.get('/live', (request, reply) => stream(live, signIns, request, reply));
+
+    app.route<{ Params: { '*': string } }>({
+      method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+      url: '/v1/*',
+      handler: async (request, reply) => {
+        const signIn = request.signIn as SignIn;
+        const url = request.raw.url as string;
+        if (!url.startsWith(`${BASE}/v1/`)) return refuse(reply, 404, 'not_found', 'no such route');
+        const isChange = request.method !== 'GET';
+        if (
+          isChange &&
+          massActions.some((one) => one.test(request.params['*'])) &&
+          !signIns.isSteppedUp(signIn)
+        ) {
+          return refuse(reply, 403, 'step_up_required', 'give the admin API key once more');
+        }
+        const passed = ['content-type', 'if-match', 'idempotency-key', 'accept'] as const;
+        const headers = Object.fromEntries(
+          passed.flatMap((name) =>
+            request.headers[name] === undefined ? [] : [[name, request.headers[name]]],
+          ),
+        );
+        const answer = await root.inject({
+          method: request.method as 'GET',
+          // As it came: what is encoded in it stays so.
+          url: url.slice(BASE.length),
+          headers: { ...headers, 'api-key': signIn.apiKey },
+          ...(request.body === undefined ? {} : { payload: request.body as Buffer }),
+          remoteAddress: request.ip,
+        });
+        // The key was revoked or has expired: nobody is signed in with it any more.
+        if (answer.statusCode === 401) signIns.endAllOf(signIn.apiKey);
+        for (const name of ['content-type', 'etag', 'location', 'idempotency-replayed', 'retry-after']) {
+          const value = answer.headers[name];
+          if (value !== undefined) reply.header(name, value);
+        }
+        return reply.code(answer.statusCode).send(answer.rawPayload);
+      },
+    });
+  };
+}
+
+/** Server-sent events; `Last-Event-ID` goes on behind that one. Ends with the sign-in. */
+function stream(live: LiveEvents, signIns: SignIns, request: FastifyRequest, reply: FastifyReply): void {
+  const last = Number(request.headers['last-event-id']);
+  const gone = new AbortController();
+  reply.hijack();
+  const { raw } = reply;
+  raw.writeHead(200, {
+    ...pageHeaders,
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  });
+  const cookie = cookieOf(request);
+  const beat = setInterval(() => {
+    // Watching is no sign of life: who only watches is signed out like who does nothing.
+    if (signIns.isOver(cookie)) raw.end();
+    else raw.write(': \n\n');
+  }, KEEP_ALIVE_MS);
+  raw.once('close', () => {
+    clearInterval(beat);
+    gone.abort();
+  });
+  live.follow(
+    Number.isSafeInteger(last) && last > 0 ? last : undefined,
+    ({ id, type, data }) => {
+      // Who does not read is cut off, and goes on from where it was.
+      if (raw.writableLength > 1_048_576) raw.destroy();
+      else raw.write(`id: ${id}\nevent: ${type}\ndata: ${data}\n\n`);
+    },
+    gone.signal,
+  );
+}
+
+function cookieOf({ headers }: FastifyRequest): string | undefined {
+  for (const part of (headers.cookie ?? '').split(';')) {
+    const [name, value] = part.trim().split('=');
+    if (name === COOKIE) return value;
+  }
+  return undefined;
+}
+
+function keyIn(body: unknown): string | undefined {
+  try {
+    const { api_key: key } = JSON.parse(String(body)) as { api_key?: unknown };
+    return typeof key === 'string' && key.length > 0 && key.length <= 512 && /^[\x21-\x7e]+$/.test(key)
+      ? key
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function refuse(reply: FastifyReply, status: number, code: string, words: string): FastifyReply {
+  return reply
+    .code(status)
+    .type('application/problem+json')
+    .send(JSON.stringify({ status, code, detail: words }));
+}

@@ -1,0 +1,2 @@
+/** Folder of the built page: `index.html` and `assets/`. */
+export const assets: string;

@@ -1,0 +1,131 @@
+import { useState } from 'preact/hooks';
+import { type Client, get } from '../api.ts';
+import { type Refusal, useLive } from '../live.ts';
+import { Copyable, Dialog, Empty, useLoaded, when } from '../parts.tsx';
+
+/** What was refused, why, and how to see it again at the command line. */
+export function Refusals() {
+  const { refusals, suppressed } = useLive();
+  const [filter, setFilter] = useState('');
+  const [open, setOpen] = useState<Refusal | undefined>();
+  const words = filter.trim().toLowerCase();
+  const shown = refusals.filter(({ reason, clientId = '', topic = '', action }) =>
+    [reason, clientId, topic, action].some((text) => text.toLowerCase().includes(words)),
+  );
+  const counts = new Map<string, number>();
+  for (const { reason } of shown) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  const most = Math.max(1, ...counts.values());
+  return (
+    <>
+      <h1>Refusals</h1>
+      <form class="filter" onSubmit={(event) => event.preventDefault()}>
+        <label>
+          Reason, client, topic or action
+          <input
+            type="search"
+            value={filter}
+            onInput={({ currentTarget }) => setFilter(currentTarget.value)}
+          />
+        </label>
+      </form>
+      <section class="card" aria-label="By reason">
+        <h2>By reason</h2>
+        {counts.size === 0 ? (
+          <Empty>Nothing was refused while this page was told.</Empty>
+        ) : (
+          <div class="bars">
+            {[...counts]
+              .sort(([, one], [, other]) => other - one)
+              .map(([reason, count]) => (
+                <>
+                  <code>{reason}</code>
+                  <meter min={0} max={most} value={count} aria-label={`${reason}: ${count}`} />
+                  <span>{count}</span>
+                </>
+              ))}
+          </div>
+        )}
+        {suppressed > 0 ? <p class="who">{suppressed} more came too fast to be told one by one.</p> : null}
+      </section>
+      <section class="card" aria-label="Latest">
+        <h2>Latest</h2>
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">When</th>
+                <th scope="col">Action</th>
+                <th scope="col">Reason</th>
+                <th scope="col">Client</th>
+                <th scope="col">Topic</th>
+                <th scope="col">
+                  <span class="who">Detail</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {shown.slice(0, 200).map((one, at) => (
+                <tr key={`${one.at}-${at}`}>
+                  <td class="nowrap">{when(one.at)}</td>
+                  <td>{one.action}</td>
+                  <td>
+                    <code>{one.reason}</code>
+                  </td>
+                  <td>
+                    {one.clientId === undefined ? (
+                      ''
+                    ) : (
+                      <a href={`#/clients/${encodeURIComponent(one.clientId)}`}>{one.clientId}</a>
+                    )}
+                  </td>
+                  <td>
+                    <code>{one.topic ?? ''}</code>
+                  </td>
+                  <td>
+                    <button type="button" class="plain" onClick={() => setOpen(one)}>
+                      Why
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </section>
+      {open === undefined ? null : <Why refusal={open} onClose={() => setOpen(undefined)} />}
+    </>
+  );
+}
+
+function Why({ refusal, onClose }: { refusal: Refusal; onClose: () => void }) {
+  const { action, clientId, topic } = refusal;
+  const explained = action === 'will' ? 'publish' : action;
+  const client = useLoaded(clientId ?? '', async () =>
+    clientId === undefined ? undefined : get<Client>(`/v1/clients/${encodeURIComponent(clientId)}`),
+  );
+  const canExplain =
+    clientId !== undefined && topic !== undefined && /^(publish|subscribe|receive)$/.test(explained);
+  return (
+    <Dialog title={`Refused: ${refusal.reason}`} onClose={onClose}>
+      <dl>
+        {Object.entries(refusal).map(([name, value]) => (
+          <>
+            <dt>{name}</dt>
+            <dd>{name === 'at' ? when(value) : String(value)}</dd>
+          </>
+        ))}
+      </dl>
+      {canExplain ? (
+        <>
+          <p>Which rule decides, and what comes nearest:</p>
+          <Copyable
+            text={`fleetgate policy explain --client-id ${quoted(clientId)} --scope ${quoted(client.value?.scope ?? '')} ${explained} ${quoted(topic)}`}
+          />
+        </>
+      ) : null}
+    </Dialog>
+  );
+}
+
+/** For a shell: a topic may hold anything. */
+const quoted = (text: string) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

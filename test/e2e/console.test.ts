@@ -1,0 +1,223 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import mqtt, { type MqttClient } from 'mqtt';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isChromiumMissing, seriousFindings, startBrowser, watchedPage } from '../support/browser.ts';
+import {
+  freePorts,
+  type RunningFleetgate,
+  requestToken,
+  startFleetgate,
+  temporaryDirectory,
+} from '../support/fleetgate-process.ts';
+
+/** Where pictures of the pages are put, to be looked at; unset: none are taken. */
+const pictures = process.env['FLEETGATE_PICTURES'];
+
+const data = temporaryDirectory();
+const clients: MqttClient[] = [];
+let fleet: RunningFleetgate;
+let browser: Browser;
+let origin: string;
+let adminKey: string;
+
+beforeAll(async () => {
+  if (isChromiumMissing) return;
+  fleet = await startFleetgate(['up', ...freePorts(data.path)]);
+  origin = fleet.ready['admin'] as string;
+  adminKey = readFileSync(join(data.path, 'admin.key'), 'utf8').trim();
+  browser = await startBrowser();
+  for (let n = 0; n < 5; n += 1) await device(`sensor-${n}`);
+}, 120_000);
+
+afterAll(async () => {
+  for (const client of clients) client.end(true);
+  await browser?.close();
+  await fleet?.stop();
+  data.remove();
+});
+
+async function admin(method: string, path: string, body?: unknown): Promise<Response> {
+  return fetch(`${origin}/v1${path}`, {
+    method,
+    headers: { 'api-key': adminKey, 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
+/** A registered device with a live session. */
+async function device(id: string): Promise<MqttClient> {
+  const created = await admin('POST', '/clients', {
+    client_id: id,
+    scope: 'telemetry.write commands.read',
+    group: 'plant-7',
+    labels: { hw: 'rev-a' },
+  });
+  const { client_secret: secret } = (await created.json()) as { client_secret: string };
+  const answer = await requestToken(fleet.ready['issuer'] as string, id, secret);
+  const { access_token: token } = (await answer.json()) as { access_token: string };
+  const client = await mqtt.connectAsync(fleet.ready['mqtt'] as string, {
+    clientId: id,
+    username: id,
+    password: token,
+    reconnectPeriod: 0,
+  });
+  client.on('error', () => {});
+  clients.push(client);
+  return client;
+}
+
+async function signIn(page: Page, key = adminKey): Promise<void> {
+  await page.goto(`${origin}/console/`);
+  await page.getByLabel('Admin API key').fill(key);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+}
+
+/** The page is asked who it is before anybody has signed in. */
+const signedOut = [/401 \(Unauthorized\)/];
+
+test.skipIf(isChromiumMissing)('every page works without a fault, and is legible to all', async () => {
+  const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
+  const { page, faults } = await watchedPage(context, origin, signedOut);
+  await signIn(page);
+  await page.getByText('live', { exact: true }).waitFor();
+  await page.getByRole('img', { name: /Connections: connections 5/ }).waitFor();
+  for (const name of ['CONNECT', 'Tokens', 'Publishes', 'Refusals', 'Connections']) {
+    await page.getByRole('button', { name: new RegExp(`^${name} `) }).click();
+    await page.getByRole('heading', { name, exact: true }).waitFor();
+  }
+  expect(await seriousFindings(page)).toEqual([]);
+  await takePictures(page, 'overview');
+
+  await page.getByRole('link', { name: 'Clients' }).click();
+  await page.getByRole('link', { name: 'sensor-3' }).waitFor();
+  await page.getByLabel(/^Selector/).fill('client_id=sensor-1');
+  await page.getByRole('button', { name: 'Find' }).click();
+  await page.getByRole('link', { name: 'sensor-3' }).waitFor({ state: 'detached' });
+  expect(await page.getByRole('link', { name: 'sensor-1' }).count()).toBe(1);
+  await page.getByLabel(/^Selector/).fill('');
+  await page.getByRole('button', { name: 'Find' }).click();
+  expect(await seriousFindings(page)).toEqual([]);
+  await takePictures(page, 'clients');
+
+  const refused = await device('trespasser');
+  refused.publish('devices/sensor-0/telemetry/<img src=x onerror=alert(1)>', 'x');
+  await page.getByRole('link', { name: 'Refusals' }).click();
+  await page.getByText('<img src=x onerror=alert(1)>').waitFor();
+  await page.getByRole('button', { name: 'Why' }).first().click();
+  const why = page.getByRole('dialog');
+  await why.getByText(/fleetgate policy explain --client-id trespasser --scope/).waitFor();
+  await why.getByRole('button', { name: 'Copy' }).click();
+  expect(await page.evaluate('navigator.clipboard.readText()')).toContain('policy explain');
+  await page.keyboard.press('Escape');
+  await why.waitFor({ state: 'detached' });
+  expect(await seriousFindings(page)).toEqual([]);
+  await takePictures(page, 'refusals');
+
+  await page.getByRole('link', { name: 'trespasser' }).first().click();
+  await page.getByRole('heading', { name: /trespasser/ }).waitFor();
+  await page.getByText('Last refusals').waitFor();
+  expect(await seriousFindings(page)).toEqual([]);
+  await takePictures(page, 'client');
+
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('Admin API key').waitFor();
+  expect(await seriousFindings(page)).toEqual([]);
+  await takePictures(page, 'sign-in');
+  expect(faults).toEqual([]);
+  await context.close();
+});
+
+test.skipIf(isChromiumMissing)(
+  'a client is registered, rotated, quarantined, released and deleted',
+  async () => {
+    const context = await browser.newContext();
+    const { page, faults } = await watchedPage(context, origin, signedOut);
+    await signIn(page);
+    await page.getByRole('link', { name: 'Clients' }).click();
+    await page.getByRole('button', { name: 'Register a client' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Client id').fill('press-1');
+    await dialog.getByLabel(/^Scopes/).fill('telemetry.write');
+    await dialog.getByLabel('Name, for people').fill('<b>Press</b>');
+    await dialog.getByRole('button', { name: 'Register' }).click();
+    const secret = (await dialog.locator('code').textContent()) ?? '';
+    expect((await requestToken(fleet.ready['issuer'] as string, 'press-1', secret)).status).toBe(200);
+    const download = page.waitForEvent('download');
+    await dialog.getByRole('button', { name: 'Download' }).click();
+    expect((await download).suggestedFilename()).toBe('press-1.secret.json');
+    await page.keyboard.press('Escape');
+    await page.getByRole('link', { name: 'press-1' }).click();
+    await page.getByText('<b>Press</b>').waitFor();
+    expect(await page.content()).not.toContain(secret);
+
+    await page.getByRole('button', { name: 'New secret' }).click();
+    await page.getByRole('button', { name: 'Make it' }).click();
+    await page.getByText('This secret is shown once.').waitFor();
+    const next = (await page.getByRole('dialog').locator('code').textContent()) ?? '';
+    expect(next).not.toBe(secret);
+    await page.keyboard.press('Escape');
+
+    await page.getByRole('button', { name: 'Quarantine' }).click();
+    await page.getByLabel('Reason, for the audit trail').fill('seen elsewhere');
+    await page.getByRole('dialog').getByRole('button', { name: 'Quarantine' }).click();
+    await page.getByText('seen elsewhere').waitFor();
+    expect((await requestToken(fleet.ready['issuer'] as string, 'press-1', next)).status).not.toBe(200);
+    await page.getByRole('button', { name: 'Release' }).click();
+    await page.getByRole('button', { name: 'Quarantine' }).waitFor();
+    expect((await requestToken(fleet.ready['issuer'] as string, 'press-1', next)).status).toBe(200);
+
+    await page.getByRole('button', { name: 'Delete' }).click();
+    await page.getByLabel('Type press-1 to confirm').fill('press-1');
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('heading', { name: 'Clients' }).waitFor();
+    expect((await admin('GET', '/clients/press-1')).status).toBe(404);
+    expect(faults).toEqual([]);
+    await context.close();
+  },
+);
+
+test.skipIf(isChromiumMissing)('an auditor sees and changes nothing', async () => {
+  const made = await admin('POST', '/api-keys', { name: 'looker', role: 'auditor' });
+  const { api_key: key } = (await made.json()) as { api_key: string };
+  const context = await browser.newContext();
+  const { page, faults } = await watchedPage(context, origin, signedOut);
+  await signIn(page, key);
+  await page.getByText('looker (auditor)').waitFor();
+  await page.getByRole('link', { name: 'Clients' }).click();
+  await page.getByRole('link', { name: 'sensor-2' }).click();
+  await page.getByRole('heading', { name: /sensor-2/ }).waitFor();
+  for (const name of ['New secret', 'Quarantine', 'Delete']) {
+    expect(await page.getByRole('button', { name }).count(), name).toBe(0);
+  }
+  const status = await page.evaluate(() =>
+    fetch('./api/v1/clients/sensor-2', { method: 'DELETE' }).then((answer) => answer.status),
+  );
+  expect(status).toBe(403);
+  // Of a key that is gone nobody is signed in.
+  expect((await admin('DELETE', '/api-keys/looker')).status).toBeLessThan(300);
+  await page.getByRole('link', { name: 'Clients' }).first().click();
+  await page.getByLabel('Admin API key').waitFor();
+  expect(faults.filter((fault) => !/403 \(Forbidden\)/.test(fault))).toEqual([]);
+  await context.close();
+});
+
+async function takePictures(page: Page, name: string): Promise<void> {
+  if (pictures === undefined) return;
+  mkdirSync(pictures, { recursive: true });
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme });
+    for (const [size, width, height] of [
+      ['desktop', 1280, 800],
+      ['phone', 390, 844],
+    ] as const) {
+      await page.setViewportSize({ width, height });
+      await page.waitForTimeout(150);
+      await page.screenshot({ path: join(pictures, `${name}-${colorScheme}-${size}.png`) });
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 1280, height: 800 });
+}

@@ -89,7 +89,7 @@ test('the page has each event of the log of broker, issuer and command, and no o
   const rows = Array.from(section.matchAll(/^\| `(\w+)` \|/gm), ([, name]) => name as string);
   // The line on stdout, and what a session is told of itself.
   const others = new Set(['ready', 'expiring', 'renewed', 'session']);
-  const written = ['broker', 'issuer', 'cli']
+  const written = ['verifier', 'broker', 'issuer', 'cli']
     .flatMap((room) =>
       readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).map((of) => join(room, of)),
     )

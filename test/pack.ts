@@ -40,9 +40,10 @@ const packages: readonly Package[] = [
     bin: 'fleetgate-agent',
     forbidden: ['better-sqlite3', 'fastify', 'express', 'koa', 'aedes'],
   },
+  { folder: 'console', needs: [], forbidden: ['preact', 'vite', 'uplot'] },
   {
     folder: 'cli',
-    needs: ['shared', 'verifier', 'broker', 'issuer', 'agent'],
+    needs: ['shared', 'verifier', 'broker', 'issuer', 'agent', 'console'],
     bin: 'fleetgate',
     forbidden: [],
   },

@@ -76,7 +76,7 @@ function SignIn({ onIn }: { onIn: (session: Session) => void }) {
       <Failure error={error} />
       <p class="who">
         The key of the data directory is in <code>admin.key</code>. One for a person:{' '}
-        <code>fleetgate api-key create --name me --role auditor</code>
+        <code>fleetgate api-key create me --role auditor</code>
       </p>
     </main>
   );

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 
@@ -9,6 +9,8 @@ export interface Line {
   readonly color: string;
   readonly dash?: number[];
 }
+
+const darkness = matchMedia('(prefers-color-scheme: dark)');
 
 /** Time series over the last minutes. What it shows is in a table beside it for screen readers. */
 export function Chart({
@@ -26,6 +28,14 @@ export function Chart({
     times.map((ms) => ms / 1000),
     ...lines.map(({ values }) => values),
   ] as unknown as uPlot.AlignedData;
+
+  // Its colours are those of when it was made.
+  const [isDark, setDark] = useState(() => darkness.matches);
+  useEffect(() => {
+    const follow = () => setDark(darkness.matches);
+    darkness.addEventListener('change', follow);
+    return () => darkness.removeEventListener('change', follow);
+  }, []);
 
   useEffect(() => {
     const element = place.current;
@@ -67,7 +77,7 @@ export function Chart({
       follow.disconnect();
       made.destroy();
     };
-  }, []);
+  }, [isDark]);
   useEffect(() => plot.current?.setData(data));
 
   const last = lines.map(({ label: name, values }) => `${name} ${Math.round(values.at(-1) ?? 0)}`).join(', ');

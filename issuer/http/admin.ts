@@ -97,7 +97,7 @@ function whoamiRoute(app: FastifyInstance): void {
       openTo: ['provisioner', 'auditor'],
       options: {
         schema: {
-          tags: ['api-keys'],
+          tags: ['issuer'],
           operationId: 'whoami',
           summary: 'Show the API key of this request',
           response: {

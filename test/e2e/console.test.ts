@@ -221,3 +221,15 @@ async function takePictures(page: Page, name: string): Promise<void> {
   await page.emulateMedia({ colorScheme: 'light' });
   await page.setViewportSize({ width: 1280, height: 800 });
 }
+
+// Issue 8, item 1: what the console is still to show.
+test.todo('Clients: live session with its expiry and subscriptions, filters by expiry and last seen');
+test.todo('Refusals: heat map of reasons and topic patterns, each with its decision trace');
+test.todo('Topic access: matrix, who can publish here, simulator, difference of two policies');
+test.todo('Credentials and keys: expiry histogram, campaigns, key timeline');
+test.todo('Provisioning: templates, claim codes, jobs with progress, approval queue');
+test.todo('Audit: filter, difference, verify chain, export');
+test.todo('Sign-in with OpenID Connect');
+test.todo(
+  '10,000 live sessions and 1,000,000 clients: first page under 2 s, live charts under 10 % of a core',
+);

@@ -9,6 +9,7 @@ const table: Readonly<Record<string, string>> = {
   'GET /.well-known/jwks.json': 'anybody',
   'GET /.well-known/jwks.json/': 'anybody',
   'GET /v1/issuer': 'APU',
+  'GET /v1/whoami': 'APU',
   'POST /v1/clients': 'AP',
   'GET /v1/clients': 'APU',
   'GET /v1/clients/:client_id': 'APU',

@@ -112,6 +112,7 @@ test('each answer is as the document has it, with no field that it has not', asy
     token_lifetime_seconds: 9,
   };
   await ask('get', '/v1/issuer', '/v1/issuer');
+  await ask('get', '/v1/whoami', '/v1/whoami');
   await ask('post', '/v1/clients', '/v1/clients', full, { 'idempotency-key': 'k' });
   await ask('post', '/v1/clients', '/v1/clients', full, { 'idempotency-key': 'k' });
   await ask('post', '/v1/clients', '/v1/clients', {});

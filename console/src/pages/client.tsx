@@ -133,7 +133,7 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
             ))}
           </ul>
         )}
-        <Copyable text={`fleetgate audit list --client-id ${one.client_id}`} />
+        <Copyable text={`fleetgate audit list --client ${one.client_id}`} />
       </section>
       {asked === undefined ? null : (
         <Ask

@@ -109,7 +109,10 @@ async function check(
   }
   const manifest = join(home, 'node_modules', name);
   if (!existsSync(join(manifest, 'LICENSE'))) fail(`${name}: has no LICENSE`);
-  if (!existsSync(join(manifest, 'dist', 'index.d.ts'))) fail(`${name}: has no declarations`);
+  const { exports } = JSON.parse(readFileSync(join(manifest, 'package.json'), 'utf8')) as {
+    exports: { '.': { types: string } };
+  };
+  if (!existsSync(join(manifest, exports['.'].types))) fail(`${name}: has no declarations`);
   const { messages } = await publint({ pkgDir: manifest, strict: true });
   const errors = messages.filter(({ type }) => type === 'error');
   if (errors.length > 0) fail(`${name}: publint: ${JSON.stringify(errors)}`);

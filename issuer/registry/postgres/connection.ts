@@ -77,8 +77,8 @@ export function asRegistryError(error: unknown): unknown {
   );
 }
 
-/** Whether what was asked for was at fault, and not the database: data exceptions and violated constraints. */
-export function isOfAct(error: unknown): boolean {
-  const cause = error instanceof FleetgateError ? error.cause : undefined;
-  return cause instanceof pg.DatabaseError && /^2[23]/.test(cause.code ?? '');
+/** Whether what was asked for was at fault, and not the database: also data exceptions and violated constraints. */
+export function isOfOneAct(error: unknown): boolean {
+  if (!(error instanceof FleetgateError) || error.code !== 'registry_unavailable') return true;
+  return error.cause instanceof pg.DatabaseError && /^2[23]/.test(error.cause.code ?? '');
 }

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Act } from '../acts/statement.ts';
 import type { RegistryLoad } from '../registry.ts';
 import type { AuditJournal } from './audit-journal.ts';
-import { asRegistryError, isOfAct } from './connection.ts';
+import { asRegistryError, isOfOneAct } from './connection.ts';
 import { runAct } from './run-act.ts';
 
 /** Acts in one transaction. Ours: other issuers wait for their turn meanwhile. */
@@ -153,9 +153,6 @@ async function rollback(client: pg.ClientBase, error: unknown): Promise<boolean>
     () => false,
   );
 }
-
-const isOfOneAct = (error: unknown) =>
-  !(error instanceof FleetgateError && error.code === 'registry_unavailable') || isOfAct(error);
 
 function unavailable(message: string): Promise<never> {
   return Promise.reject(new FleetgateError('registry_unavailable', message));

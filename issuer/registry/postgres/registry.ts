@@ -4,6 +4,7 @@ import { sql } from '../acts/statement.ts';
 import type { Store } from '../acts/store.ts';
 import { usedAssertions } from '../acts/used-assertions.ts';
 import type { Registry } from '../registry.ts';
+import { actReader } from './act-reader.ts';
 import { auditJournal } from './audit-journal.ts';
 import { clientFinder } from './client-finder.ts';
 import { openPool } from './connection.ts';
@@ -12,24 +13,24 @@ import { groupCommit } from './group-commit.ts';
 import { issuedTokens } from './issued-tokens.ts';
 import { migrate } from './migrations.ts';
 import { parsePostgresUrl } from './place.ts';
-import { readAct } from './read-act.ts';
 import { openRevocationAlarm } from './revocation-alarm.ts';
 import { revokedTokens } from './revoked-tokens.ts';
 
 /**
- * Connections of one issuer, with the one that hears of revocations. Ours: tokens are issued by two that find clients and
- * one that writes, whoever else reads what.
+ * Connections of one issuer, beside the one that hears of revocations. Ours: tokens are issued by two that find clients
+ * and one that writes, whoever else reads what; the next look for what requests name, and the last run acts.
  */
 const ISSUING_CONNECTIONS = 3;
-const READING_CONNECTIONS = 7;
+const FINDING_CONNECTIONS = 3;
+const READING_CONNECTIONS = 4;
 
 const probe = sql('SELECT registration FROM clients LIMIT 1');
 // Of the same value: it is written, and nothing is changed.
 const touch = sql('UPDATE act_clock SET latest_ms = latest_ms');
 
 /**
- * The registry in a schema of a PostgreSQL database, which several issuers may share. Reads take a connection
- * each; writes go through the group commit. A schema that is not there is made, unless `mayMake` is false.
+ * The registry in a schema of a PostgreSQL database, which several issuers may share. Reads go through the
+ * act reader, writes through the group commit. A schema that is not there is made, unless `mayMake` is false.
  * @throws FleetgateError `config_invalid`, `registry_unavailable`, `registry_schema_newer`
  */
 export async function openPostgresRegistry(
@@ -38,9 +39,10 @@ export async function openPostgresRegistry(
 ): Promise<Registry> {
   const place = parsePostgresUrl(database);
   const issuing = openPool(place, { connections: ISSUING_CONNECTIONS });
+  const finding = openPool(place, { connections: FINDING_CONNECTIONS });
   const reading = openPool(place, { connections: READING_CONNECTIONS });
   const end = async () => {
-    await Promise.all([issuing.end(), reading.end()]);
+    await Promise.all([issuing.end(), finding.end(), reading.end()]);
   };
   try {
     await migrate(issuing, place, options);
@@ -53,14 +55,15 @@ export async function openPostgresRegistry(
   const alarm = openRevocationAlarm(place);
   const recordTogether = issuedTokens(journal, usedAssertions());
   const findClient = clientFinder(issuing);
-  const isRevoked = revokedTokens(reading);
-  const findContext = contextFinder(reading);
+  const isRevoked = revokedTokens(finding);
+  const findContext = contextFinder(finding);
+  const read = actReader(reading, READING_CONNECTIONS);
   let isClosed = false;
 
   const store: Store = {
     read: async (act) => {
       if (isClosed) throw new FleetgateError('registry_unavailable', 'the registry is closed');
-      return readAct(reading, act);
+      return read(act);
     },
     write: commits.run,
     writeOverwriting: commits.run,

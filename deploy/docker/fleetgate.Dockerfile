@@ -1,0 +1,23 @@
+# Issuer, broker and command. From the top of the repository:
+#   docker build -f deploy/docker/fleetgate.Dockerfile -t fleetgate .
+#   docker run --read-only --init -v fleetgate:/data -p 8080:8080 -p 1883:1883 fleetgate up \
+#     --set issuer.http.host=0.0.0.0 --set broker.listeners.0.host=0.0.0.0
+# The admin listener stays on loopback inside: `docker exec` runs the command there.
+FROM node:24-slim AS build
+WORKDIR /fleetgate
+COPY . .
+RUN npm ci --no-audit --no-fund
+RUN npm run build
+RUN mkdir -p /packages && npm pack --silent --workspaces --ignore-scripts --pack-destination /packages
+RUN npm install --prefix /opt/fleetgate --omit=dev --no-audit --no-fund /packages/*.tgz
+
+FROM node:24-slim
+COPY --from=build /opt/fleetgate /opt/fleetgate
+RUN mkdir -m 700 /data && chown node:node /data
+ENV FLEETGATE_DATA_DIR=/data NODE_ENV=production PATH=/opt/fleetgate/node_modules/.bin:$PATH
+VOLUME /data
+USER node
+EXPOSE 8080 1883
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "/opt/fleetgate/node_modules/fleetgate/bin/healthy.js"]
+ENTRYPOINT ["fleetgate"]
+CMD ["up"]

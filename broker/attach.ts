@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { addressKey, SESSION_TOPIC } from '@fleetgate/shared';
-import type { Peer } from '@fleetgate/verifier';
+import { certificateThumbprint, type Peer } from '@fleetgate/verifier';
 import type { Aedes } from 'aedes';
 import type { Core } from './core.ts';
 import type { GuardContext } from './guard/guard.ts';
@@ -14,7 +14,6 @@ import {
 } from './guard/host.ts';
 import { type AedesHooks, decidingHooks } from './hooks.ts';
 import { originOf } from './listener/origin.ts';
-import { certificateThumbprint } from './listener/peer-certificate.ts';
 import { protocolOf } from './protocol.ts';
 import type { Connection } from './session.ts';
 import { tellGrants } from './session-events.ts';

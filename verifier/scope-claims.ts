@@ -35,7 +35,7 @@ function splitScope(scope: string): readonly string[] {
 }
 
 // RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
-const scopeTokenPattern = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
+export const scopeTokenPattern = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 
 function checkTokens(tokens: readonly unknown[]): readonly string[] {
   if (tokens.length > MAX_SCOPE_TOKENS) {

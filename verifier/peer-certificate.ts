@@ -9,5 +9,10 @@ import { TLSSocket } from 'node:tls';
 export function certificateThumbprint(carrier: Duplex): string | undefined {
   if (!(carrier instanceof TLSSocket) || !carrier.authorized) return undefined;
   const certificate = carrier.getPeerX509Certificate();
-  return certificate && createHash('sha256').update(certificate.raw).digest('base64url');
+  return certificate && thumbprintOf(certificate.raw);
+}
+
+/** `x5t#S256` of a certificate in DER. */
+export function thumbprintOf(certificate: Uint8Array): string {
+  return createHash('sha256').update(certificate).digest('base64url');
 }

@@ -33,6 +33,11 @@ const packages: readonly Package[] = [
     needs: ['shared', 'verifier'],
     forbidden: ['better-sqlite3', 'fastify', 'mqtt', 'prom-client'],
   },
+  ...['express', 'fastify', 'nestjs'].map((name) => ({
+    folder: `adapters/${name}`,
+    needs: ['shared', 'verifier'],
+    forbidden: ['aedes', 'better-sqlite3', 'mqtt', 'jose'],
+  })),
   { folder: 'issuer', needs: ['shared'], forbidden: ['aedes', 'mqtt'] },
   {
     folder: 'agent',
@@ -82,7 +87,7 @@ async function check(
   tarballs: Map<string, string>,
 ): Promise<void> {
   const home = join(scratch, folder);
-  mkdirSync(home);
+  mkdirSync(home, { recursive: true });
   const dependencies = Object.fromEntries(
     [...needs, folder].map((name) => [nameOf(name), `file:${tarballs.get(name)}`]),
   );

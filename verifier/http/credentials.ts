@@ -17,7 +17,7 @@ export type FoundToken =
   | { readonly found: 'fault'; readonly problem: string };
 
 // RFC 9110 §11.1: the scheme in any case. RFC 6750 §2.1: 1*SP, then b64token.
-const schemePattern = /^bearer(?![^ ])/i;
+const schemePattern = /^bearer(?=\s|$)/i;
 const bearerPattern = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
 /** Looks for a token in `Authorization` (RFC 6750 §2.1), the one place it may be in. */

@@ -90,7 +90,9 @@ export async function up(
         : []),
       ...(policy === undefined ? [] : (broker?.problems() ?? ['the broker has not started yet'])),
     ];
-    const pages = issuer && createConsole(metrics, () => ({ issuer: issuer.url, roles }));
+    let inForce = policy;
+    const access = { policy: () => inForce, tokenClaims: config.issuer.token_claims };
+    const pages = issuer && createConsole(metrics, access, () => ({ issuer: issuer.url, roles }));
     if (pages !== undefined) closers.push(async () => pages.close());
     const admin = await openAdmin(config, directory, log, { problems, metrics, issuer, pages });
     closers.push(() => admin.close());
@@ -110,7 +112,11 @@ export async function up(
     });
     const policyOf = (of: RunningBroker): Reloadable => ({
       what: 'policy',
-      reload: async () => of.setPolicy(readPolicy(config, directory)),
+      reload: async () => {
+        const next = readPolicy(config, directory);
+        await of.setPolicy(next);
+        inForce = next;
+      },
     });
     const trail: Reloadable[] = audit === undefined ? [] : [{ what: 'audit_file', reload: audit.reopen }];
     const targetPolicies: Reloadable | undefined = targets?.files.length

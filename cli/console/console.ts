@@ -1,6 +1,7 @@
 import { assets } from '@fleetgate/console';
 import type { FastifyPluginAsync } from 'fastify';
 import type { Registry } from 'prom-client';
+import type { AccessOptions } from './access.ts';
 import { readFigures } from './figures.ts';
 import { createLiveEvents } from './live-events.ts';
 import { consoleRoutes } from './routes.ts';
@@ -15,10 +16,10 @@ export interface Console {
 }
 
 /** @param about what the page is told of the process it looks at */
-export function createConsole(metrics: Registry, about: () => object): Console {
+export function createConsole(metrics: Registry, access: AccessOptions, about: () => object): Console {
   const live = createLiveEvents(() => readFigures(metrics));
   return {
-    routes: consoleRoutes({ assets, signIns: createSignIns(), live, about }),
+    routes: consoleRoutes({ assets, signIns: createSignIns(), live, access, about }),
     refused: live.refused,
     close: live.close,
   };

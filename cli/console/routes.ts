@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import { type AccessOptions, type Asked, askAdmin, decideFor, whoMay } from './access.ts';
 import type { LiveEvents } from './live-events.ts';
 import { isSameOrigin } from './same-origin.ts';
 import { MAX_AGE_MS, type SignIn, type SignIns } from './sign-ins.ts';
@@ -50,6 +51,7 @@ export interface ConsoleOptions {
   readonly assets: string;
   readonly signIns: SignIns;
   readonly live: LiveEvents;
+  readonly access: AccessOptions;
   /** What the page shows of itself: the roles that run. */
   readonly about: () => object;
 }
@@ -105,7 +107,7 @@ function pages(folder: string): FastifyPluginAsync {
   };
 }
 
-function api(root: FastifyInstance, { signIns, live, about }: ConsoleOptions): FastifyPluginAsync {
+function api(root: FastifyInstance, { signIns, live, access, about }: ConsoleOptions): FastifyPluginAsync {
   return async (app) => {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => body);
@@ -161,6 +163,16 @@ function api(root: FastifyInstance, { signIns, live, about }: ConsoleOptions): F
       }
       return reply.code(204).send();
     });
+
+    const questions = { '/decide': decideFor, '/who-may': whoMay };
+    for (const [path, answerTo] of Object.entries(questions)) {
+      app.post(path, async (request, reply) => {
+        const ask = askAdmin(root, (request.signIn as SignIn).apiKey, request.ip);
+        const asked: Asked = await answerTo(access, ask, jsonIn(request.body));
+        if ('answer' in asked) return reply.send(asked.answer);
+        return refuse(reply, asked.status, 'not_answered', asked.words);
+      });
+    }
 
     app.get('/live', (request, reply) => stream(live, signIns, request, reply));
 
@@ -247,11 +259,15 @@ function cookieOf({ headers }: FastifyRequest): string | undefined {
 }
 
 function keyIn(body: unknown): string | undefined {
+  const { api_key: key } = (jsonIn(body) ?? {}) as { api_key?: unknown };
+  return typeof key === 'string' && key.length > 0 && key.length <= 512 && /^[\x21-\x7e]+$/.test(key)
+    ? key
+    : undefined;
+}
+
+function jsonIn(body: unknown): unknown {
   try {
-    const { api_key: key } = JSON.parse(String(body)) as { api_key?: unknown };
-    return typeof key === 'string' && key.length > 0 && key.length <= 512 && /^[\x21-\x7e]+$/.test(key)
-      ? key
-      : undefined;
+    return JSON.parse(String(body));
   } catch {
     return undefined;
   }

@@ -5,12 +5,14 @@ import { ClientPage } from './pages/client.tsx';
 import { Clients } from './pages/clients.tsx';
 import { Overview } from './pages/overview.tsx';
 import { Refusals } from './pages/refusals.tsx';
+import { Topics } from './pages/topics.tsx';
 import { Dialog, Failure } from './parts.tsx';
 
 const pages = [
   { path: 'overview', name: 'Overview' },
   { path: 'clients', name: 'Clients' },
   { path: 'refusals', name: 'Refusals' },
+  { path: 'topics', name: 'Topic access' },
 ] as const;
 
 export function App() {
@@ -152,6 +154,7 @@ function Shell({ session, onOut }: { session: Session; onOut: () => void }) {
           <ClientPage id={id} session={session} key={id} />
         ) : null}
         {current.path === 'refusals' ? <Refusals /> : null}
+        {current.path === 'topics' ? <Topics session={session} /> : null}
       </main>
       {ask === undefined ? null : <StepUp answer={ask.answer} />}
     </>

@@ -1,3 +1,4 @@
+import { parsePolicy } from '@fleetgate/broker';
 import { assets } from '@fleetgate/console';
 import fastify, { LogController } from 'fastify';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -5,6 +6,11 @@ import { createLiveEvents, type LiveEvents } from '../../cli/console/live-events
 import { consoleRoutes } from '../../cli/console/routes.ts';
 import { createSignIns, MAX_AGE_MS, MAX_IDLE_MS, STEP_UP_MS } from '../../cli/console/sign-ins.ts';
 import { adminKey, issuerFixture } from '../support/issuer-fixture.ts';
+
+const policyText = `version: 1
+scopes:
+  telemetry.write: { publish: [ 'devices/{client_id}/telemetry/#' ] }
+`;
 
 interface Served {
   readonly url: string;
@@ -33,6 +39,7 @@ async function serve(): Promise<Served> {
     consoleRoutes({
       assets,
       live,
+      access: { policy: () => parsePolicy(policyText, 'policy.yaml'), tokenClaims: [] },
       signIns: createSignIns(() => clock.nowMs),
       about: () => ({ roles: ['issuer'] }),
     }),
@@ -88,6 +95,8 @@ test('without a sign-in there is the page and nothing else', async () => {
     ['GET', '/api/session'],
     ['DELETE', '/api/session'],
     ['POST', '/api/step-up'],
+    ['POST', '/api/decide'],
+    ['POST', '/api/who-may'],
     ['GET', '/api/live'],
     ['GET', '/api/v1/clients'],
     ['POST', '/api/v1/clients'],
@@ -316,3 +325,36 @@ async function firstEvents(answer: Response, count: number) {
         },
     );
 }
+
+test('what a client may do is decided as the broker does, and nonsense is refused', async () => {
+  const { call, signIn } = await serve();
+  const cookie = await signIn();
+  for (const id of ['press-1', 'press-2']) {
+    await call('POST', '/api/v1/clients', { cookie, body: { client_id: id, scope: 'telemetry.write' } });
+  }
+  const decide = async (body: unknown) =>
+    (await (await call('POST', '/api/decide', { cookie, body })).json()) as { status?: number };
+  const topic = 'devices/press-1/telemetry/t';
+  expect(await decide({ client_id: 'press-1', action: 'publish', topic })).toMatchObject({
+    decision: { allowed: true },
+  });
+  expect(await decide({ client_id: 'press-2', action: 'publish', topic })).toMatchObject({
+    decision: { allowed: false, reason: 'no_rule' },
+    nearestMiss: expect.stringContaining('`press-1`, not `press-2`'),
+  });
+  const who = await call('POST', '/api/who-may', { cookie, body: { action: 'publish', topic } });
+  expect(await who.json()).toEqual({ clients: ['press-1'], looked_at: 2, complete: true });
+  for (const body of [
+    null,
+    [],
+    'x',
+    {},
+    { action: 'fly', topic },
+    { client_id: 7, action: 'publish', topic },
+  ]) {
+    expect((await call('POST', '/api/decide', { cookie, body })).status).toBe(400);
+  }
+  const selector = { action: 'publish', topic, selector: 'group=' };
+  expect((await call('POST', '/api/who-may', { cookie, body: selector })).status).toBe(400);
+  expect((await decide({ client_id: '../keys', action: 'publish', topic })).status).toBe(404);
+});

@@ -108,6 +108,7 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
   await page.getByText('<img src=x onerror=alert(1)>').waitFor();
   await page.getByRole('button', { name: 'Why' }).first().click();
   const why = page.getByRole('dialog');
+  await why.getByText(/^Nearest: .* level 2 is/).waitFor();
   await why.getByText(/fleetgate policy explain --client-id trespasser --scope/).waitFor();
   await why.getByRole('button', { name: 'Copy' }).click();
   expect(await page.evaluate('navigator.clipboard.readText()')).toContain('policy explain');
@@ -121,6 +122,23 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
   await page.getByText('Last refusals').waitFor();
   expect(await seriousFindings(page)).toEqual([]);
   await takePictures(page, 'client');
+
+  await page.getByRole('link', { name: 'Topic access' }).click();
+  const attempt = page.getByRole('region', { name: 'Try an attempt' });
+  await attempt.getByLabel('Client').fill('sensor-1');
+  await attempt.getByLabel('Topic, or filter').fill('devices/sensor-1/telemetry/t');
+  await attempt.getByRole('button', { name: 'Decide' }).click();
+  await attempt.getByText('allowed', { exact: true }).waitFor();
+  await attempt.getByLabel('Action').selectOption('subscribe');
+  await attempt.getByRole('button', { name: 'Decide' }).click();
+  await attempt.getByText('refused: no_rule').waitFor();
+  const who = page.getByRole('region', { name: 'Who may' });
+  await who.getByLabel('Topic, or filter').fill('devices/sensor-2/telemetry/t');
+  await who.getByRole('button', { name: 'Find' }).click();
+  await who.getByText(/^1 of \d+ clients/).waitFor();
+  await who.getByRole('link', { name: 'sensor-2' }).waitFor();
+  expect(await seriousFindings(page)).toEqual([]);
+  await takePictures(page, 'topics');
 
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Admin API key').waitFor();
@@ -224,8 +242,10 @@ async function takePictures(page: Page, name: string): Promise<void> {
 
 // Issue 8, item 1: what the console is still to show.
 test.todo('Clients: live session with its expiry and subscriptions, filters by expiry and last seen');
-test.todo('Refusals: heat map of reasons and topic patterns, each with its decision trace');
-test.todo('Topic access: matrix, who can publish here, simulator, difference of two policies');
+test.todo('Refusals: heat map of reasons and topic patterns');
+test.todo(
+  'Topic access: matrix of groups and topics, difference of two policies before one is put into force',
+);
 test.todo('Credentials and keys: expiry histogram, campaigns, key timeline');
 test.todo('Provisioning: templates, claim codes, jobs with progress, approval queue');
 test.todo('Audit: filter, difference, verify chain, export');

@@ -1,7 +1,8 @@
 import { useState } from 'preact/hooks';
-import { type Client, get } from '../api.ts';
+import { type Client, call, get } from '../api.ts';
 import { type Refusal, useLive } from '../live.ts';
-import { Copyable, Dialog, Empty, useLoaded, when } from '../parts.tsx';
+import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
+import { type Explanation, Trace } from './topics.tsx';
 
 /** What was refused, why, and how to see it again at the command line. */
 export function Refusals() {
@@ -100,11 +101,17 @@ export function Refusals() {
 function Why({ refusal, onClose }: { refusal: Refusal; onClose: () => void }) {
   const { action, clientId, topic } = refusal;
   const explained = action === 'will' ? 'publish' : action;
-  const client = useLoaded(clientId ?? '', async () =>
-    clientId === undefined ? undefined : get<Client>(`/v1/clients/${encodeURIComponent(clientId)}`),
-  );
   const canExplain =
     clientId !== undefined && topic !== undefined && /^(publish|subscribe|receive)$/.test(explained);
+  const known = useLoaded(`${clientId} ${topic}`, async () => {
+    if (!canExplain) return undefined;
+    const question = { client_id: clientId, action: explained, topic };
+    const [client, trace] = await Promise.all([
+      get<Client>(`/v1/clients/${encodeURIComponent(clientId)}`),
+      call<Explanation>('POST', '/decide', question),
+    ]);
+    return { scope: client.scope, explanation: trace.body };
+  });
   return (
     <Dialog title={`Refused: ${refusal.reason}`} onClose={onClose}>
       <dl>
@@ -115,14 +122,16 @@ function Why({ refusal, onClose }: { refusal: Refusal; onClose: () => void }) {
           </>
         ))}
       </dl>
-      {canExplain ? (
+      {canExplain ? <Failure error={known.error} /> : null}
+      {known.value === undefined ? null : (
         <>
-          <p>Which rule decides, and what comes nearest:</p>
+          <h3>As the policy is now, for all it is registered for</h3>
+          <Trace explanation={known.value.explanation} />
           <Copyable
-            text={`fleetgate policy explain --client-id ${quoted(clientId)} --scope ${quoted(client.value?.scope ?? '')} ${explained} ${quoted(topic)}`}
+            text={`fleetgate policy explain --client-id ${quoted(clientId ?? '')} --scope ${quoted(known.value.scope)} ${explained} ${quoted(topic ?? '')}`}
           />
         </>
-      ) : null}
+      )}
     </Dialog>
   );
 }

@@ -26,7 +26,7 @@ export type ContextOwner =
 /** The contexts by what requests name them by. */
 export interface DeviceContexts {
   /** Whether other issuers may serve the same devices, each with a memory of its own of what it has served. */
-  readonly isShared: boolean;
+  isShared(): boolean;
   /**
    * @param kid the device's sender id
    * @param kidContext the registration id of a device that enrolls; no client's has one
@@ -78,7 +78,7 @@ export function deviceContexts(
   }
 
   return {
-    isShared: registry.isShared,
+    isShared: () => registry.isShared(),
     async find(kid, kidContext) {
       if (kidContext !== undefined) return findEnrolling(kid, kidContext);
       // Not the client with it, which is read when the token is issued, by who decides about it.

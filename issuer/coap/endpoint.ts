@@ -78,7 +78,7 @@ export function coapEndpoint(options: CoapEndpointOptions): CoapEndpoint {
   async function open(message: CoapContent, device: DeviceContext): Promise<Opened> {
     const { context, contextId } = device;
     const window = freshness.windowOf(contextId);
-    if (window !== undefined && !contexts.isShared) return unprotectRequest(context, message, window);
+    if (window !== undefined && !contexts.isShared()) return unprotectRequest(context, message, window);
     const opened = unprotectRequest(context, message, createReplayWindow());
     const { request, binding, sequenceNumber } = opened;
     const echo = request.options.find(({ number }) => number === coapOption.ECHO);

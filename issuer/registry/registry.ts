@@ -125,8 +125,8 @@ export interface Registry
     FleetRegistry,
     CampaignRegistry,
     EnrollmentRegistry {
-  /** Whether other issuers, which this one does not hear, may serve the same clients. */
-  readonly isShared: boolean;
+  /** Whether other processes, which this one does not hear, may serve the same clients, or did since it was opened. */
+  isShared(): boolean;
   findClient(clientId: string): Promise<ClientRecord | undefined>;
   /** Clients ordered by id (by code unit), those after `after` if it is given. */
   listClients(page: {

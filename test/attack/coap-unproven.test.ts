@@ -70,7 +70,7 @@ test('kids longer than any are of nobody, and are looked up and remembered nowhe
       defaultAudience: [],
     },
     contexts: {
-      isShared: false,
+      isShared: () => false,
       find: async () => {
         looked += 1;
         return undefined;

@@ -1,17 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { startIssuer } from '@fleetgate/issuer';
-import { coapCode, OSCORE_OPTION } from '@fleetgate/shared';
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { coapTransport } from '../../agent/index.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { assertionForm, clientAssertion, clientKeyPair } from '../support/client-assertion.ts';
-import { coapFixture, peerOf, relayTo } from '../support/coap-fixture.ts';
-import { rowsOf } from '../support/database.ts';
 import { derivedKey, enroll, groupProof } from '../support/enrolling-device.ts';
 import {
   adminKey,
   type IssuerFixture,
   issuerFixture,
-  issuerOptions,
   type RegisteredClient,
 } from '../support/issuer-fixture.ts';
 
@@ -19,8 +13,6 @@ import {
 
 /** Less than what a token is good before it was issued. */
 const SKEW_MS = 4000;
-
-const never = new AbortController().signal;
 
 let a: IssuerFixture;
 /** Its clock is ahead. */
@@ -129,49 +121,6 @@ describe('a proof that was used at one is used at the other', () => {
       401,
     );
   });
-});
-
-test('a request over CoAP that one has served is not served by the other, nor answered under its nonce', async () => {
-  const coap = { host: '127.0.0.1', port: 0 };
-  const first = await coapFixture();
-  const device = await first.device('sensor-1');
-  const { url } = first.issuer;
-  const second = await startIssuer(issuerOptions(first.directory, { coap, url }));
-  onTestFinished(() => second.close());
-  const ports = [first.port, Number(new URL(second.coapUrl as string).port)] as const;
-  const sent: Buffer[][] = [[], []];
-  const relays = await Promise.all(
-    ports.map((port, i) =>
-      relayTo(port, (datagram) => {
-        // Confirmable requests alone, and not what is answered.
-        if ((datagram[1] as number) === coapCode.POST) sent[i]?.push(Buffer.from(datagram));
-        return [{ delayMs: 0 }];
-      }),
-    ),
-  );
-  const fetchAt = (i: number) =>
-    coapTransport({ ...device, token_endpoint: `coap://127.0.0.1:${relays[i]}/token` })({}, never);
-  // Both know the device by now.
-  for (const i of [0, 1, 0, 1, 0]) await fetchAt(i);
-  const issued = async () =>
-    (await rowsOf(first.database, "SELECT 1 FROM audit WHERE action = 'token.issue' AND result = 'ok'"))
-      .length;
-  expect(await issued()).toBe(5);
-
-  const attacker = await Promise.all([peerOf(ports[1]), peerOf(ports[0])]);
-  for (const [i, datagrams] of sent.entries()) {
-    for (const [number, datagram] of datagrams.entries()) {
-      // Another message id: it is another message, to who does not look inside.
-      datagram.writeUInt16BE(number, 2);
-      attacker[i]?.send(datagram);
-      const answer = await attacker[i]?.nextMessage(2000);
-      expect(answer).toBeDefined();
-      const option = answer?.options.find(({ number }) => number === OSCORE_OPTION);
-      // What is protected has a number of its own, and with it a nonce.
-      if (answer?.payload.length !== 0) expect(option?.value.length).toBeGreaterThan(1);
-    }
-  }
-  expect(await issued()).toBe(5);
 });
 
 describe('what one was told to end is ended at the other when it is answered', () => {

@@ -2,14 +2,16 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { startIssuer } from '@fleetgate/issuer';
 import {
+  coapCode,
   decodeAceError,
   decodeAceResponse,
   encodeAceRequest,
   encodeCbor,
+  OSCORE_OPTION,
   unprotectResponse,
 } from '@fleetgate/shared';
 import { decodeJwt } from 'jose';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { coapTransport } from '../../agent/index.ts';
 import { rereadingTransport } from '../../agent/rereading-transport.ts';
 import { reencryptSigningKeys } from '../../issuer/keys/reencrypt.ts';
@@ -21,6 +23,7 @@ import {
   peerOf,
   plainRequest,
   protectedDatagram,
+  relayTo,
 } from '../support/coap-fixture.ts';
 import { rowsOf } from '../support/database.ts';
 import { hasApps, isInFile, issuerFixture, issuerOptions } from '../support/issuer-fixture.ts';
@@ -273,6 +276,47 @@ test('a device that lost its sequence file goes on with numbers it never used', 
   expect(files).toHaveLength(1);
   for (const file of files) rmSync(`${fixture.directory}/${file}`);
   await coapTransport(credentials)({}, never);
+});
+
+test('what one of two issuers on a database has served is not served by the other, nor answered under its nonce', async () => {
+  const coap = { host: '127.0.0.1', port: 0 };
+  const device = await fixture.device('sensor-1');
+  const { url } = fixture.issuer;
+  const second = await startIssuer(issuerOptions(fixture.directory, { coap, url }));
+  onTestFinished(() => second.close());
+  const ports = [fixture.port, Number(new URL(second.coapUrl as string).port)] as const;
+  const sent: Buffer[][] = [[], []];
+  const relays = await Promise.all(
+    ports.map((port, i) =>
+      relayTo(port, (datagram) => {
+        // Confirmable requests alone, and not what is answered.
+        if ((datagram[1] as number) === coapCode.POST) sent[i]?.push(Buffer.from(datagram));
+        return [{ delayMs: 0 }];
+      }),
+    ),
+  );
+  const fetchAt = (i: number) =>
+    coapTransport({ ...device, token_endpoint: `coap://127.0.0.1:${relays[i]}/token` })({}, never);
+  // Both know the device by now.
+  for (const i of [0, 1, 0, 1, 0]) await fetchAt(i);
+  const issued = async () =>
+    (await rows("SELECT 1 FROM audit WHERE action = 'token.issue' AND result = 'ok'")).length;
+  expect(await issued()).toBe(5);
+
+  const attacker = await Promise.all([peerOf(ports[1]), peerOf(ports[0])]);
+  for (const [i, datagrams] of sent.entries()) {
+    for (const [number, datagram] of datagrams.entries()) {
+      // Another message id: it is another message, to who does not look inside.
+      datagram.writeUInt16BE(number, 2);
+      attacker[i]?.send(datagram);
+      const answer = await attacker[i]?.nextMessage(2000);
+      expect(answer).toBeDefined();
+      const option = answer?.options.find(({ number }) => number === OSCORE_OPTION);
+      // What is protected has a number of its own, and with it a nonce.
+      if (answer?.payload.length !== 0) expect(option?.value.length).toBeGreaterThan(1);
+    }
+  }
+  expect(await issued()).toBe(5);
 });
 
 test('an agent whose credentials file gets another context goes on with that', async () => {

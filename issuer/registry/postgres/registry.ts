@@ -74,7 +74,7 @@ export async function openPostgresRegistry(
 
   return {
     ...registryActs(store),
-    isShared: true,
+    isShared: () => true,
     findClient,
     isRevoked,
     findContext,

@@ -104,6 +104,11 @@ export function forgetPages(database: Database): void {
   if (database.open) database.pragma('shrink_memory');
 }
 
+/** A number that changes when another process has written. */
+export function dataVersion(database: Database): number {
+  return database.pragma('data_version', { simple: true }) as number;
+}
+
 /** Writes what changes nothing, to see whether anything can be written. */
 export function touch(database: Database): void {
   database.pragma(`application_id = ${APPLICATION_ID}`);

@@ -5,7 +5,15 @@ import { sql } from '../acts/statement.ts';
 import type { Store } from '../acts/store.ts';
 import type { Registry } from '../registry.ts';
 import { auditWriter } from './audit-writer.ts';
-import { asRegistryError, checkPages, forgetPages, isFault, openDatabase, touch } from './database.ts';
+import {
+  asRegistryError,
+  checkPages,
+  dataVersion,
+  forgetPages,
+  isFault,
+  openDatabase,
+  touch,
+} from './database.ts';
 import { groupCommit } from './group-commit.ts';
 import { overwriting } from './overwriting.ts';
 import { actRunner } from './run-act.ts';
@@ -25,6 +33,8 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
   const reads = sharedReads(database);
   const commits = groupCommit(database, { onBegin: reads.end, onOtherState: audit.forgetEnd });
 
+  const openedAtVersion = dataVersion(database);
+  let isShared = false;
   let hasReadFault = false;
 
   const store: Store = {
@@ -49,7 +59,11 @@ export async function openSqliteRegistry(file: string): Promise<Registry> {
 
   return {
     ...registryActs(store),
-    isShared: false,
+    isShared() {
+      // Another process that serves has written: it begins with numbers for its own messages.
+      isShared ||= !database.open || dataVersion(database) !== openedAtVersion;
+      return isShared;
+    },
     onOtherRevocations: () => () => {},
     load: commits.load,
     async isAvailable() {

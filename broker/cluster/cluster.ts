@@ -258,8 +258,9 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     if (box === undefined || !isNumbered(packet) || packet.messageId !== undefined) return true;
     const seq = packet.brokerCounter as number;
     if (seq <= box.claimedAt || box.fromQueue.delete(seq)) return false;
-    if (!client.clean && (packet.qos ?? 0) > 0) box.passed?.add(seq);
-    return true;
+    if (client.clean || !box.isReading || (packet.qos ?? 0) === 0) return true;
+    box.leftToQueue = seq;
+    return false;
   }
 
   function withheld(client: HostClient, packet: NumberedPacket & { messageId?: number; qos?: number }): void {

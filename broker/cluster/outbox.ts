@@ -15,10 +15,15 @@ export interface Outbox {
   readonly byPacketId: Map<number, number | 'released'>;
   /** Of those that an earlier connection was sent: the identifier of each message. */
   readonly sentBefore: Map<number, number>;
-  /** Messages that went past the queue while it was read; until all of it was. */
-  passed: Set<number> | undefined;
+  /** Until its queue was read: what comes over the bus is left to that, so that it comes behind what waits there. */
+  isReading: boolean;
+  /** Number of the last message that was left to it. */
+  leftToQueue: number;
   /** Messages newer than the session that it got from the queue, and not from the bus yet. */
   readonly fromQueue: Set<number>;
+  /** Messages from the queue that the host has not come to yet, and what waits for the last of them. */
+  readonly onTheWay: Set<number>;
+  arrived: (() => void) | undefined;
 }
 
 export function createOutbox(id: string, owner: string): Outbox {
@@ -29,8 +34,11 @@ export function createOutbox(id: string, owner: string): Outbox {
     takenAt: 0,
     byPacketId: new Map(),
     sentBefore: new Map(),
-    passed: new Set(),
+    isReading: true,
+    leftToQueue: 0,
     fromQueue: new Set(),
+    onTheWay: new Set(),
+    arrived: undefined,
   };
 }
 
@@ -59,6 +67,18 @@ export function takePacketId(box: Outbox, seq: number, wanted: number): number {
   while (box.byPacketId.has(packetId)) packetId = packetId >= MAX_PACKET_ID ? 1 : packetId + 1;
   box.byPacketId.set(packetId, seq);
   return packetId;
+}
+
+/** Resolves when the host has come to all it was given from the queue. It does not when the connection is lost. */
+export function allArrived(box: Outbox): Promise<void> {
+  if (box.onTheWay.size === 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    box.arrived = resolve;
+  });
+}
+
+export function noteArrived(box: Outbox, seq: number): void {
+  if (box.onTheWay.delete(seq) && box.onTheWay.size === 0) box.arrived?.();
 }
 
 function startOfLargestGap(taken: Iterable<number>): number {

@@ -5,7 +5,7 @@ import type { HostClient, HostPersistence, QueuedPacket } from '../guard/host.ts
 import type { Directory } from './directory.ts';
 import { CLUSTER_ID, isNumbered } from './emitter.ts';
 import type { Link } from './link.ts';
-import { createOutbox, type Outbox, takePacketId } from './outbox.ts';
+import { allArrived, createOutbox, MAX_PACKET_ID, noteArrived, type Outbox, takePacketId } from './outbox.ts';
 import { decodeMessage } from './wire.ts';
 
 /** Messages of a queue that are read at once. */
@@ -42,29 +42,49 @@ export function createPersistence(context: Context) {
     if ((await done) !== 1) throw new SessionMoved('another connection has the session');
   }
 
-  async function* queueOf(box: Outbox): AsyncGenerator<object> {
+  /** The packet identifier of each message, noted in one step for all; none where there are too few. */
+  async function identify(client: HostClient, box: Outbox, numbers: readonly number[]) {
+    const fresh: number[] = [];
+    const packetIds = numbers.map((seq) => {
+      const before = box.sentBefore.get(seq);
+      if (before !== undefined || box.byPacketId.size >= maxUnderWay) return before;
+      const packetId = takePacketId(box, seq, client._nextId);
+      client._nextId = packetId >= MAX_PACKET_ID ? 1 : packetId + 1;
+      fresh.push(packetId, seq);
+      return packetId;
+    });
+    if (fresh.length > 0) await own(link.store().noteSent(prefix, box.id, box.owner, ...fresh));
+    return packetIds;
+  }
+
+  async function* queueOf(client: HostClient, box: Outbox): AsyncGenerator<object> {
     const store = link.store();
     for (const [messageId, state] of box.byPacketId) {
       if (state === 'released') yield { cmd: 'pubrel', messageId };
     }
     const lost = new Set(box.sentBefore.keys());
     for (let from = '-'; ; ) {
+      const { leftToQueue } = box;
       const page = await store.xrangeBuffer(`${prefix}queue:${box.id}`, from, '+', 'COUNT', PAGE);
-      for (const [entry, fields] of page) {
+      const numbers = page.map(([entry]) => Number.parseInt(entry.toString(), 10));
+      const packetIds = await identify(client, box, numbers);
+      for (const [at, [entry, fields]] of page.entries()) {
         from = `(${entry.toString()}`;
-        const seq = Number.parseInt(entry.toString(), 10);
+        const seq = numbers[at] as number;
         lost.delete(seq);
-        if (box.passed?.has(seq) === true) continue;
-        if (seq > box.claimedAt) box.fromQueue.add(seq);
+        if (seq > box.claimedAt && seq > box.leftToQueue) box.fromQueue.add(seq);
+        box.onTheWay.add(seq);
         const { topic, payload, qos } = decodeMessage(fields[1] as Buffer);
-        const messageId = box.sentBefore.get(seq);
-        const dup = messageId !== undefined;
+        const dup = box.sentBefore.has(seq);
+        const messageId = packetIds[at];
         const numbered = { brokerId: CLUSTER_ID, brokerCounter: seq };
         yield { cmd: 'publish', ...numbered, topic, payload, qos, retain: false, dup, messageId };
       }
-      if (page.length < PAGE) break;
+      if (page.length === PAGE) continue;
+      await allArrived(box);
+      if (box.leftToQueue === leftToQueue) break;
     }
-    box.passed = undefined;
+    box.isReading = false;
     // Delivered without a place in the queue, to a connection that did not acknowledge.
     for (const seq of lost) {
       const messageId = box.sentBefore.get(seq) as number;
@@ -109,7 +129,7 @@ export function createPersistence(context: Context) {
     outgoingEnqueueCombi: nothing,
     outgoingStream(client: HostClient): Readable {
       if (client.clean) return Readable.from([]);
-      return Readable.from(queueOf(outboxes.get(client) ?? createOutbox(client.id, '')));
+      return Readable.from(queueOf(client, outboxes.get(client) ?? createOutbox(client.id, '')));
     },
     async outgoingUpdate(client: object, packet: QueuedPacket) {
       const box = boxOf(client);
@@ -124,14 +144,17 @@ export function createPersistence(context: Context) {
       }
       if (!isNumbered(packet)) return;
       const seq = packet.brokerCounter as number;
+      if (box.byPacketId.get(messageId) === seq) {
+        noteArrived(box, seq);
+        return;
+      }
       if (box.byPacketId.size >= maxUnderWay && !box.sentBefore.has(seq)) {
         full(client);
         throw new TooManyUnderWay('the client completes none of what it was sent');
       }
-      const taken = takePacketId(box, seq, messageId);
-      packet.messageId = taken;
-      if (box.sentBefore.has(seq)) return;
-      await own(link.store().noteSent(prefix, box.id, box.owner, taken, seq));
+      packet.messageId = takePacketId(box, seq, messageId);
+      await own(link.store().noteSent(prefix, box.id, box.owner, packet.messageId, seq));
+      noteArrived(box, seq);
     },
     async outgoingClearMessageId(client: object, { messageId }: QueuedPacket) {
       const box = boxOf(client);

@@ -282,10 +282,10 @@ if #gone > 0 then say('s', cjson.encode({ id, gone })) end
 return 1
 `);
 
-/** A message is about to be sent. ARGV: client id · connection · packet identifier · number. */
+/** Messages are about to be sent. ARGV: client id · connection · packet identifiers, each with the number behind it. */
 const noteSent = script(`
 if not owns(ARGV[1], ARGV[2]) then return 0 end
-redis.call('HSET', p .. 'sent:' .. ARGV[1], ARGV[3], ARGV[4])
+redis.call('HSET', p .. 'sent:' .. ARGV[1], unpack(ARGV, 3))
 return 1
 `);
 

@@ -25,7 +25,7 @@ const GROUP = 8;
 const NARROWED_EVERY = 40;
 const PUBLISH_EVERY_MS = 10_000;
 /** How often the schedule is gone through. */
-const ROUNDS = isLong ? 8 : 1;
+const ROUNDS = isLong ? 5 : 1;
 /** What one round takes, about: subscriptions are added meanwhile. */
 const ROUND_MS = 100_000;
 /** After which the others have buried a broker that is silent. */
@@ -255,13 +255,12 @@ function told({ kind, broker, beganMs, endedMs }: Fault): string {
 }
 
 /** Of each kind the first. */
-function summary({ lost, doubled, outside, misjudged, unfinished, forgotten }: Verdict): object {
+function summary({ lost, doubled, reordered, outside, misjudged, unfinished, forgotten }: Verdict): object {
   const unexplained = lost.filter(({ explainedBy }) => explainedBy === undefined);
   return Object.fromEntries(
-    Object.entries({ unexplained, doubled, outside, misjudged, unfinished, forgotten }).map(([name, all]) => [
-      name,
-      all.slice(0, 3),
-    ]),
+    Object.entries({ unexplained, doubled, reordered, outside, misjudged, unfinished, forgotten }).map(
+      ([name, all]) => [name, all.slice(0, 3)],
+    ),
   );
 }
 
@@ -301,9 +300,7 @@ test.skipIf(isRedisMissing)(
     fleet.tell({ do: 'pause', spreadMs: 0 });
 
     const verdict = await drain(scene);
-    console.log(
-      `${JSON.stringify(verdict.counts)}, ${verdict.reordered.length} behind what was sent later; ${cluster.faults.map(told).join(', ')}`,
-    );
+    console.log(JSON.stringify(verdict.counts), cluster.faults.map(told).join(', '));
     const nothing = summary({ ...verdict, ...none });
     if (!isDeepStrictEqual(summary(verdict), nothing)) keep(scene, verdict);
     expect(summary(verdict)).toEqual(nothing);
@@ -315,6 +312,7 @@ test.skipIf(isRedisMissing)(
 const none = {
   lost: [],
   doubled: [],
+  reordered: [],
   outside: [],
   misjudged: [],
   unfinished: [],

@@ -160,6 +160,13 @@ describe('order', () => {
     expect(check([...events, arrived('p:3'), arrived('p:2')]).reordered).toEqual([receipt('p:2')]);
   });
 
+  test('what was sent before the subscription was acknowledged has no order', () => {
+    const late: HistoryEvent = { ...(history()[2] as HistoryEvent), atMs: 205 };
+    const both = [sent('p:2'), late, { ...sent('p:3'), atMs: 206 }, acknowledged('p:2'), acknowledged('p:3')];
+    const events = [...without('subscribed', history()), ...both];
+    expect(check([...events, arrived('p:3'), arrived('p:2')]).reordered).toEqual([]);
+  });
+
   test('a second copy may come later', () => {
     const events = [...history(), sent('p:2'), acknowledged('p:2'), arrived('p:2'), received()];
     expect(check(events)).toMatchObject({ reordered: [], counts: { repeated: 1 } });

@@ -14,7 +14,7 @@ export interface Verdict {
   readonly lost: readonly Loss[];
   /** QoS 2 from end to end, and taken as new more than once. */
   readonly doubled: readonly Receipt[];
-  /** Received for the first time behind what its publisher sent later, both through one connection. */
+  /** Received for the first time behind what its publisher sent later, both through one connection and owed. */
   readonly reordered: readonly Receipt[];
   /** Received though the token of the connection does not cover the topic. */
   readonly outside: readonly Receipt[];
@@ -140,9 +140,11 @@ export function checkHistory({ events, faults }: History, options: CheckOptions)
   }
   const reordered = [...arrivals.values()].flatMap((inOrder) => {
     const latest = new Map<string, number>();
-    return inOrder.filter(({ message }) => {
+    return inOrder.filter(({ device, message, topic }) => {
       const publication = sent.get(message);
-      if (publication === undefined || !sentOnce.has(message)) return false;
+      const subscribedMs = subscribersOf(topic).get(device)?.atMs ?? Number.POSITIVE_INFINITY;
+      if (publication === undefined || !sentOnce.has(message) || subscribedMs >= publication.atMs)
+        return false;
       const through = `${publication.device} ${sentThrough.get(message)}`;
       const place = places.get(message) as number;
       const isBehind = place < (latest.get(through) ?? -1);

@@ -44,8 +44,8 @@ Example:
   PGPASSFILE=~/.pgpass fleetgate migrate --data ./fleet --to postgres://fleetgate@db.example:5432/fleetgate`,
     )
     .action(async (flags: Flags) => {
-      const file = await sourceOf(flags);
       refusePassword(flags.to);
+      const file = await sourceOf(flags);
       const { transferToPostgres } = await import('@fleetgate/issuer');
       const progress = tableProgress();
       const report = await transferToPostgres(file, flags.to, {
@@ -85,7 +85,9 @@ function existing(file: string): string {
 
 /** Of all processes, others see the arguments. */
 function refusePassword(database: string): void {
-  if (URL.parse(database)?.password) {
+  const url = URL.parse(database);
+  // The driver takes it from either place.
+  if (url !== null && (url.password !== '' || url.searchParams.has('password'))) {
     throw new UsageError(
       'others could read the password from the arguments; put it into PGPASSWORD or a PGPASSFILE',
     );

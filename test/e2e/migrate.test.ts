@@ -130,8 +130,11 @@ async function rowsIn(table: string): Promise<number> {
   return (await postgres.query(`SELECT count(*)::int AS rows FROM killed.${table}`)).rows[0].rows;
 }
 
-test('a password in the arguments is refused, and not repeated', async () => {
-  const refused = await fleetgate('migrate', '--to', 'postgres://fleetgate:hunter2@127.0.0.1:1/x');
+test.each([
+  'postgres://fleetgate:hunter2@127.0.0.1:1/x',
+  'postgres://fleetgate@127.0.0.1:1/x?password=hunter2',
+])('a password in the arguments is refused, and not repeated: %s', async (database) => {
+  const refused = await fleetgate('migrate', '--to', database);
   expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('PGPASSFILE')]);
   expect(refused.stderr).not.toContain('hunter2');
 });

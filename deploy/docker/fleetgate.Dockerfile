@@ -8,7 +8,10 @@ WORKDIR /fleetgate
 COPY . .
 RUN npm ci --no-audit --no-fund
 RUN npm run build
-RUN mkdir -p /packages && npm pack --silent --workspaces --ignore-scripts --pack-destination /packages
+# What the command is made of; an adapter would bring its framework.
+RUN mkdir -p /packages && npm pack --silent --ignore-scripts --pack-destination /packages \
+    --workspace shared --workspace verifier --workspace broker --workspace issuer --workspace agent \
+    --workspace console --workspace cli
 RUN npm install --prefix /opt/fleetgate --omit=dev --no-audit --no-fund /packages/*.tgz
 
 FROM node:24-slim

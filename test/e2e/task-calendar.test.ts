@@ -12,11 +12,12 @@ import {
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
 
-// examples/task-calendar as it stands: two services written by the SuperTokens guide.
+// examples/task-calendar as it stands: two services written by the SuperTokens guide, and the calendar on Fastify.
 
 const data = temporaryDirectory();
 let fleetgate: RunningFleetgate;
-let calendar: ReturnType<typeof spawn>;
+const calendars: ReturnType<typeof spawn>[] = [];
+const urls = new Map<string, string>();
 const env: Record<string, string> = {};
 
 beforeAll(async () => {
@@ -29,36 +30,51 @@ beforeAll(async () => {
   env['CLIENT_SECRET_FILE'] = join(dirname(data.path), 'task-service.secret');
   writeFileSync(env['CLIENT_SECRET_FILE'], client_secret, { mode: 0o600 });
   env['ISSUER_URL'] = fleetgate.ready['issuer'] as string;
-  calendar = spawn(process.execPath, ['examples/task-calendar/calendar-service.ts'], {
-    env: { ...process.env, ...env, PORT: '0' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const line = await new Promise<string>((got) => {
-    createInterface({ input: calendar.stdout as NodeJS.ReadableStream }).once('line', got);
-  });
-  env['CALENDAR_URL'] = line.slice(line.indexOf('http'));
+  for (const name of ['calendar-service', 'calendar-service-fastify']) urls.set(name, await start(name));
 });
 
 afterAll(async () => {
-  calendar?.kill();
+  for (const calendar of calendars) calendar.kill();
   await fleetgate?.stop();
   data.remove();
 });
 
-const callTaskService = (more: Record<string, string> = {}) =>
-  runCommand(process.execPath, ['examples/task-calendar/task-service.ts'], { env: { ...env, ...more } });
+/** Starts a calendar service and gives its address. */
+async function start(name: string): Promise<string> {
+  const args = ['--conditions=@fleetgate/source', `examples/task-calendar/${name}.ts`];
+  const calendar = spawn(process.execPath, args, {
+    env: { ...process.env, ...env, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  calendars.push(calendar);
+  const line = await new Promise<string>((got) => {
+    createInterface({ input: calendar.stdout as NodeJS.ReadableStream }).once('line', got);
+  });
+  return line.slice(line.indexOf('http'));
+}
 
-test('a token with the scope creates an event', async () => {
-  const { code, stdout } = await callTaskService();
-  expect(stdout).toContain('token: 200, for 900 s');
-  expect(stdout).toContain('event: 201');
-  expect(code).toBe(0);
-});
+const callTaskService = (more: Record<string, string> = {}, calendar = 'calendar-service') =>
+  runCommand(process.execPath, ['examples/task-calendar/task-service.ts'], {
+    env: { ...env, CALENDAR_URL: urls.get(calendar) as string, ...more },
+  });
 
-test('a token without the scope does not', async () => {
-  const { code, stdout } = await callTaskService({ SCOPE: 'event.view' });
+test.each(['calendar-service', 'calendar-service-fastify'])(
+  'a token with the scope creates an event at %s',
+  async (calendar) => {
+    const { code, stdout } = await callTaskService({}, calendar);
+    expect(stdout).toContain('token: 200, for 900 s');
+    expect(stdout).toContain('event: 201');
+    expect(code).toBe(0);
+  },
+);
+
+test.each([
+  ['calendar-service', 'event: 401'],
+  ['calendar-service-fastify', 'event: 403 {"error":"insufficient_scope"'],
+])('a token without the scope does not at %s', async (calendar, answer) => {
+  const { code, stdout } = await callTaskService({ SCOPE: 'event.view' }, calendar);
   expect(stdout).toContain('token: 200');
-  expect(stdout).toContain('event: 401');
+  expect(stdout).toContain(answer);
   expect(code).toBe(1);
 });
 

@@ -21,6 +21,7 @@ export { parsePolicy } from './authorization/policy.ts';
 export type { PolicyWarning } from './authorization/policy-warnings.ts';
 export { policyWarnings } from './authorization/policy-warnings.ts';
 export type { ClusterOptions } from './cluster/options.ts';
+export { databaseProblem } from './cluster/options.ts';
 export type { ClusterSession, ClusterSessionDetail, ClusterSessions } from './cluster/session-list.ts';
 export { openClusterSessions } from './cluster/session-list.ts';
 export type { DocumentProblem } from './document.ts';

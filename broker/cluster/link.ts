@@ -75,7 +75,11 @@ export function createLink(settings: ClusterSettings, log: Logger, listener: Lin
       end = undefined;
       // First, so that what hangs on it finds it away.
       failed(new Error(why));
-      for (const one of both) one.disconnect();
+      for (const one of both) {
+        // A socket of TLS may fail once more, and an error that nobody listens to ends the process.
+        one.stream?.on('error', () => {});
+        one.disconnect();
+      }
       if (why !== logged && !isClosed) {
         say('error', { event: 'cluster_away', error: why }, 'the Redis of the brokers is away');
         logged = why;

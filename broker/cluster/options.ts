@@ -51,6 +51,8 @@ export function prepareCluster(options: ClusterOptions): ClusterSettings {
   if (url.password !== '') {
     throw new TypeError('cluster.redis holds a password, which would be seen; give it as cluster.password');
   }
+  const problem = databaseProblem(url);
+  if (problem !== undefined) throw new TypeError(`cluster.redis ${problem}`);
   if (!/^[A-Za-z0-9._-]{1,64}$/.test(prefix)) {
     throw new TypeError('cluster.prefix must be 1 to 64 of A-Z a-z 0-9 . _ -');
   }
@@ -62,4 +64,19 @@ export function prepareCluster(options: ClusterOptions): ClusterSettings {
   const database = url.pathname.replace(/^\/?/, '');
   const all = database === '' || database === '0' ? `${prefix}:` : `${prefix}:${database}:`;
   return Object.freeze({ ...options, prefix: all, frozenAfterSeconds, deadAfterSeconds });
+}
+
+/** What of the URL of a Redis would not be understood, and its mend. */
+export function databaseProblem({ hostname, pathname, search, hash, username }: URL): string | undefined {
+  if (hostname === '') return 'names no host; write redis://HOST:PORT';
+  if (!/^(\/(0|[1-9]\d{0,4})?)?$/.test(pathname))
+    return 'must end in the number of a database, as in redis://HOST:PORT/0';
+  if (search !== '' || hash !== '')
+    return 'takes nothing behind the database; leave out what begins with ? or #';
+  try {
+    decodeURIComponent(username);
+    return undefined;
+  } catch {
+    return 'has a user name with a % that begins no character; write %25';
+  }
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { ClusterOptions } from '@fleetgate/broker';
+import { type ClusterOptions, databaseProblem } from '@fleetgate/broker';
 import { FleetgateError } from '@fleetgate/shared';
 import type { Config } from './schema.ts';
 import { readSecretFile } from './secret-file.ts';
@@ -9,7 +9,7 @@ type ClusterConfig = NonNullable<Config['broker']['cluster']>;
 /** What only several keys of the cluster together show to be wrong: a line each, with its mend. */
 export function clusterProblems(cluster: ClusterConfig | undefined): string[] {
   if (cluster === undefined) return [];
-  const { redis, tls_ca_file, frozen_after_seconds, dead_after_seconds } = cluster;
+  const { redis, tls_ca_file, sentinel, frozen_after_seconds, dead_after_seconds } = cluster;
   const problems: string[] = [];
   const url = URL.parse(redis);
   if (url === null) problems.push('broker.cluster.redis is no URL; write redis://HOST:PORT');
@@ -18,8 +18,15 @@ export function clusterProblems(cluster: ClusterConfig | undefined): string[] {
       'broker.cluster.redis holds a password, which everybody who reads the file sees; use password_file',
     );
   }
+  const problem = url === null ? undefined : databaseProblem(url);
+  if (problem !== undefined) problems.push(`broker.cluster.redis ${problem}`);
   if (tls_ca_file !== undefined && !redis.startsWith('rediss:')) {
     problems.push('broker.cluster.tls_ca_file is of no use with redis://; use rediss://, or leave it out');
+  }
+  for (const [at, node] of (sentinel?.nodes ?? []).entries()) {
+    const parsed = URL.parse(`redis://${node}`);
+    if (parsed !== null && databaseProblem(parsed) === undefined) continue;
+    problems.push(`broker.cluster.sentinel.nodes.${at} is no HOST:PORT: ${node}`);
   }
   if (dead_after_seconds <= frozen_after_seconds) {
     problems.push('broker.cluster.dead_after_seconds must be more than frozen_after_seconds');

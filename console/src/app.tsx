@@ -1,9 +1,12 @@
 import { useEffect, useState } from 'preact/hooks';
 import { call, get, Problem, type Session, whenSignedOut, whenStepUp } from './api.ts';
 import { startLive, stopLive, useLive } from './live.ts';
+import { Audit } from './pages/audit.tsx';
 import { ClientPage } from './pages/client.tsx';
 import { Clients } from './pages/clients.tsx';
+import { Keys } from './pages/keys.tsx';
 import { Overview } from './pages/overview.tsx';
+import { Provisioning } from './pages/provisioning.tsx';
 import { Refusals } from './pages/refusals.tsx';
 import { Topics } from './pages/topics.tsx';
 import { Dialog, Failure } from './parts.tsx';
@@ -13,6 +16,9 @@ const pages = [
   { path: 'clients', name: 'Clients' },
   { path: 'refusals', name: 'Refusals' },
   { path: 'topics', name: 'Topic access' },
+  { path: 'keys', name: 'Keys' },
+  { path: 'provisioning', name: 'Provisioning' },
+  { path: 'audit', name: 'Audit' },
 ] as const;
 
 export function App() {
@@ -154,6 +160,9 @@ function Shell({ session, onOut }: { session: Session; onOut: () => void }) {
           <ClientPage id={id} session={session} key={id} />
         ) : null}
         {current.path === 'refusals' ? <Refusals /> : null}
+        {current.path === 'keys' ? <Keys session={session} /> : null}
+        {current.path === 'provisioning' ? <Provisioning session={session} /> : null}
+        {current.path === 'audit' ? <Audit /> : null}
         {current.path === 'topics' ? <Topics session={session} /> : null}
       </main>
       {ask === undefined ? null : <StepUp answer={ask.answer} />}

@@ -6,7 +6,8 @@
  * |---|---|
  * | `seq` | number of the last message on the bus; also the id of what is queued |
  * | `live` | by client id, the connection that owns the session: `BROKER:NUMBER` |
- * | `kept`, `sessions` | by client id, the token of a session that is kept; how many one client has |
+ * | `kept`, `kept-of` | by client id, the token of a session that is kept, and its client and issuer |
+ * | `sessions` | by client and issuer, how many are kept |
  * | `at:BROKER`, `wills:BROKER` | by client id, what `sessions list` shows, and the will |
  * | `brokers` | brokers by when they last said that they live |
  * | `subs:ID` | filters of a session that is kept, with their QoS |
@@ -60,13 +61,16 @@ local function leave(id, owner)
   redis.call('HDEL', p .. 'at:' .. broker, id)
   redis.call('HDEL', p .. 'wills:' .. broker, id)
 end
+-- Of what is shown of a session. A token is never decoded here: what is JSON to its issuer may be none to Lua.
 local function keyOf(json)
   local one = cjson.decode(json)
   return one.clientId .. ' ' .. one.issuer
 end
-local function forget(id, kept)
+local function forget(id)
+  local key = redis.call('HGET', p .. 'kept-of', id)
   redis.call('HDEL', p .. 'kept', id)
-  if redis.call('HINCRBY', p .. 'sessions', keyOf(kept), -1) <= 0 then redis.call('HDEL', p .. 'sessions', keyOf(kept)) end
+  redis.call('HDEL', p .. 'kept-of', id)
+  if redis.call('HINCRBY', p .. 'sessions', key, -1) <= 0 then redis.call('HDEL', p .. 'sessions', key) end
   redis.call('HDEL', p .. 'queued', id)
   redis.call('DEL', p .. 'subs:' .. id, p .. 'queue:' .. id, p .. 'sent:' .. id, p .. 'in:' .. id)
   say('f', cjson.encode({ id }))
@@ -198,7 +202,7 @@ local broker = brokerOf(owner)
 if not redis.call('ZSCORE', p .. 'brokers', broker) then return { 'unknown' } end
 local kept = redis.call('HGET', p .. 'kept', id)
 local before = redis.call('HGET', p .. 'live', id)
-if kept and keyOf(kept) ~= key then return { 'mismatch' } end
+if kept and redis.call('HGET', p .. 'kept-of', id) ~= key then return { 'mismatch' } end
 if not kept and clean ~= '1' and tonumber(redis.call('HGET', p .. 'sessions', key) or '0') >= tonumber(most) then
   return { 'too_many_sessions' }
 end
@@ -211,13 +215,14 @@ redis.call('HSET', p .. 'live', id, owner)
 redis.call('HSET', p .. 'at:' .. broker, id, info)
 if will ~= '' then redis.call('HSET', p .. 'wills:' .. broker, id, will) end
 if clean == '1' then
-  if kept then forget(id, kept) else redis.call('DEL', p .. 'in:' .. id) end
+  if kept then forget(id) else redis.call('DEL', p .. 'in:' .. id) end
 else
   if not kept then
     redis.call('DEL', p .. 'in:' .. id)
     redis.call('HINCRBY', p .. 'sessions', key, 1)
   end
   redis.call('HSET', p .. 'kept', id, token)
+  redis.call('HSET', p .. 'kept-of', id, key)
   say('k', cjson.encode({ id, token }))
 end
 local seq = say('t', cjson.encode({ id, owner }))
@@ -386,7 +391,7 @@ if ARGV[2] == '1' and kept then
     redis.call('HDEL', p .. 'live', id)
     leave(id, live)
   end
-  forget(id, kept)
+  forget(id)
 end
 return (live or (kept and ARGV[2] == '1')) and 1 or 0
 `);

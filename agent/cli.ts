@@ -130,6 +130,10 @@ function addRun(program: Command): void {
       'tell each who connects to this Unix socket, 0600, each token, a line each',
     )
     .option('--sink-exec <command>', 'run this in a shell for each token, which is on its standard input')
+    .option(
+      '--sink-mosquitto <path>',
+      'write an option file for mosquitto_pub -o with each token, atomically, mode 0600',
+    )
     .option('--mqtt', 'hold the MQTT session of the device')
     .option('--bridge', 'with --mqtt: publish the lines of JSON on standard input; end when it ends')
     .option('--queue <file>', 'with --bridge: keep messages of QoS 1 and 2 in this file until delivered')
@@ -144,13 +148,14 @@ function addRun(program: Command): void {
       'serve /livez, /readyz and /metrics over HTTP (default: off)',
       parseHostAndPort,
     )
-    .option('--once', 'serve --sink-file and --sink-exec once and end')
+    .option('--once', 'serve --sink-file, --sink-mosquitto and --sink-exec once and end')
     .addHelpText(
       'after',
       `
 Examples:
   fleetgate-agent run --credentials device.json --sink-file /run/device/token
   fleetgate-agent run --credentials device.json --sink-exec 'install -m 600 /dev/stdin /run/d/token && systemctl reload d'
+  fleetgate-agent run --credentials device.json --sink-mosquitto /run/d/mosquitto_pub    # for mosquitto_pub -o
   fleetgate-agent run --credentials device.json --mqtt --health 127.0.0.1:9090
   sensor | fleetgate-agent run --credentials device.json --mqtt --bridge --queue queue --token-cache token
   fleetgate-agent run --credentials device.json --sink-file token --once      # for cron

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { FleetgateError } from '@fleetgate/shared';
+import { type Credentials, FleetgateError } from '@fleetgate/shared';
 import type { AccessToken } from '../access-token.ts';
 import { type Agent, createAgent } from '../agent.ts';
 import { bridgeLines } from '../bridge.ts';
@@ -12,6 +12,7 @@ import { rereadingTransport } from '../rereading-transport.ts';
 import { serviceManager } from '../service-manager.ts';
 import { runWithToken } from '../sinks/exec.ts';
 import { writeFileAtomically } from '../sinks/file.ts';
+import { mosquittoOptionFile } from '../sinks/mosquitto.ts';
 import { openSocketSink } from '../sinks/socket.ts';
 import { keepTokenFresh } from '../token-renewal.ts';
 import { createTokenSource, type TokenSource } from '../token-source.ts';
@@ -35,6 +36,7 @@ export interface RunFlags extends DeviceFlags {
   sinkFile?: string;
   sinkSocket?: string;
   sinkExec?: string;
+  sinkMosquitto?: string;
   mqtt?: true;
   bridge?: true;
   queue?: string;
@@ -51,24 +53,25 @@ const STATUS_EVERY_MS = 1000;
 
 /** `fleetgate-agent run`: keeps a token fresh, for sinks, an MQTT session or both, until it is told to stop. */
 export async function run(flags: RunFlags): Promise<void> {
-  const { sinkFile, sinkSocket, sinkExec, mqtt, health, once } = flags;
-  const hasSink = [sinkFile, sinkSocket, sinkExec].some((sink) => sink !== undefined);
+  const { sinkFile, sinkSocket, sinkExec, sinkMosquitto, mqtt, health, once } = flags;
+  const hasSink = [sinkFile, sinkSocket, sinkExec, sinkMosquitto].some((sink) => sink !== undefined);
   if (!hasSink && mqtt === undefined) {
     throw new UsageError(
-      "give --sink-file PATH, --sink-socket PATH, --sink-exec COMMAND, --mqtt or several; 'fleetgate-agent token' prints one token",
+      "give --sink-file PATH, --sink-socket PATH, --sink-exec COMMAND, --sink-mosquitto PATH, --mqtt or several; 'fleetgate-agent token' prints one token",
     );
   }
   if (flags.bridge && mqtt === undefined) throw new UsageError('--bridge goes with --mqtt');
   if ((flags.queue ?? flags.queueDrop) !== undefined && flags.bridge === undefined) {
     throw new UsageError('--queue and --queue-drop are for the messages of --mqtt --bridge');
   }
-  if (once && ((sinkFile === undefined && sinkExec === undefined) || sinkSocket !== undefined || mqtt)) {
+  if (once && ((sinkFile ?? sinkExec ?? sinkMosquitto) === undefined || sinkSocket !== undefined || mqtt)) {
     throw new UsageError(
-      '--once serves --sink-file and --sink-exec once and ends; it does not go with --sink-socket or --mqtt',
+      '--once serves --sink-file, --sink-mosquitto and --sink-exec once and ends; it does not go with --sink-socket or --mqtt',
     );
   }
   const credentials = await deviceCredentials(flags);
-  if (sinkFile !== undefined) await requireFolder(dirname(sinkFile));
+  const files = fileSinks(flags, credentials);
+  for (const { option, path } of files) await requireFolder(option, dirname(path));
   using interrupted = untilSignal();
   const inputEnded = new AbortController();
   const signal = AbortSignal.any([interrupted, inputEnded.signal]);
@@ -84,7 +87,7 @@ export async function run(flags: RunFlags): Promise<void> {
     const token = await tokens.get().catch((error: unknown) => {
       throw tokenFailure(error, credentials, flags.credentials);
     });
-    if (sinkFile !== undefined) await writeFileAtomically(sinkFile, token.value);
+    for (const { path, textOf } of files) await writeFileAtomically(path, textOf(token.value));
     if (sinkExec !== undefined) {
       await runWithToken(sinkExec, token.value, signal).catch((error: unknown) => {
         throw new FleetgateError('sink_failed', `--sink-exec failed (${errorMessage(error)})`, {
@@ -146,8 +149,8 @@ export async function run(flags: RunFlags): Promise<void> {
     async (token) => {
       socket?.publish(token.value);
       const attempt = (sink: string, act: () => Promise<void>) => untilDone(sink, act, token, signal);
-      if (sinkFile !== undefined)
-        await attempt(`${sinkFile} cannot be written`, () => writeFileAtomically(sinkFile, token.value));
+      for (const { path, textOf } of files)
+        await attempt(`${path} cannot be written`, () => writeFileAtomically(path, textOf(token.value)));
       if (sinkExec !== undefined)
         await attempt('--sink-exec failed', () => runWithToken(sinkExec, token.value, signal));
       inUse = token;
@@ -217,12 +220,33 @@ function readinessText({ isReady, failureKind, tokenExpiresInSeconds, isConnecte
   return `not ready: ${why ?? (isConnected === undefined ? 'no valid token' : lack)}`;
 }
 
-async function requireFolder(folder: string): Promise<void> {
+interface FileSink {
+  readonly option: string;
+  readonly path: string;
+  readonly textOf: (token: string) => string;
+}
+
+function fileSinks(flags: RunFlags, credentials: Credentials): FileSink[] {
+  const { sinkFile, sinkMosquitto, broker, clientId } = flags;
+  const sinks: FileSink[] = [];
+  if (sinkFile !== undefined) sinks.push({ option: '--sink-file', path: sinkFile, textOf: (token) => token });
+  if (sinkMosquitto !== undefined) {
+    try {
+      const textOf = mosquittoOptionFile({ credentials, brokerUrl: broker, clientId });
+      sinks.push({ option: '--sink-mosquitto', path: sinkMosquitto, textOf });
+    } catch (error) {
+      throw new UsageError(`--sink-mosquitto: ${errorMessage(error)}`);
+    }
+  }
+  return sinks;
+}
+
+async function requireFolder(option: string, folder: string): Promise<void> {
   try {
     await access(folder, constants.W_OK | constants.X_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(`--sink-file: the folder ${folder} cannot be written to (${code})`);
+    throw new UsageError(`${option}: the folder ${folder} cannot be written to (${code})`);
   }
 }
 

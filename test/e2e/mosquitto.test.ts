@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -123,6 +123,36 @@ describe.skipIf(isSkipped)('with mosquitto-clients (Debian: apt-get install mosq
     const { code, stderr } = await publish('press-1', 'plant/press-1/reading/t', '21.5');
     expect(code, stderr).toBe(0);
     expect(await next('plant/press-1/reading/t 21.5')).toBe('plant/press-1/reading/t 21.5');
+    child.kill();
+  });
+
+  test('an option file of the agent lets mosquitto_pub in, its token renewed or not, and no token is an argument', async () => {
+    const folder = dirname(data.path);
+    const credentials = join(folder, 'press-9.json');
+    const created = await runFleetgate([
+      ...['client', 'create', '--data', data.path, '--id', 'press-9', '--scope', 'reading.write'],
+      ...['--out', credentials],
+    ]);
+    expect(created.code, created.stderr).toBe(0);
+    const config = join(folder, 'mosquitto');
+    mkdirSync(config);
+    const file = join(config, 'mosquitto_pub');
+    const agent = ['--conditions=@fleetgate/source', 'agent/main.ts', 'run', '--once'];
+    const sink = ['--credentials', credentials, '--sink-mosquitto', file];
+    const { child, next } = await subscribed('board', 'plant/+/reading/#');
+    for (const value of ['30.5', '31.5']) {
+      const ran = await runCommand(process.execPath, [
+        ...[...agent, ...sink],
+        ...['--broker', `mqtt://127.0.0.1:${port}`],
+      ]);
+      expect(ran.code, ran.stderr).toBe(0);
+      expect(statSync(file).mode & 0o777).toBe(0o600);
+      const args = ['-q', '1', '-t', 'plant/press-9/reading/t', '-m', value];
+      // Mosquitto 2.1 has -o FILE; every version reads its configuration folder.
+      const { code, stderr } = await runCommand('mosquitto_pub', args, { env: { XDG_CONFIG_HOME: config } });
+      expect(code, stderr).toBe(0);
+      expect(await next(`plant/press-9/reading/t ${value}`)).toBe(`plant/press-9/reading/t ${value}`);
+    }
     child.kill();
   });
 

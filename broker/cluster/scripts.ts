@@ -77,7 +77,14 @@ local function forget(id)
 end
 `;
 
-const script = (lua: string): Script => ({ numberOfKeys: 1, lua: prelude + lua });
+/** Refused as a whole when Redis has no memory left: without the first line it would end in the middle. */
+const script = (lua: string): Script => ({ numberOfKeys: 1, lua: `#!lua\n${prelude}${lua}` });
+
+/** Of what takes less than it gives back. */
+const freeing = (lua: string): Script => ({
+  numberOfKeys: 1,
+  lua: `#!lua flags=allow-oom\n${prelude}${lua}`,
+});
 
 /**
  * Publishes a message: queues it for sessions that are kept, retains it, and sends it to all brokers.
@@ -232,7 +239,7 @@ return answer
 `);
 
 /** Ends a connection's hold of its session. ARGV: client id · connection · `1` for a clean session. */
-const releaseSession = script(`
+const releaseSession = freeing(`
 local id, owner, clean = unpack(ARGV)
 if not owns(id, owner) then return 0 end
 redis.call('HDEL', p .. 'live', id)
@@ -276,7 +283,7 @@ return 1
 `);
 
 /** ARGV: client id · connection · filters. */
-const removeFilters = script(`
+const removeFilters = freeing(`
 local id, owner = ARGV[1], ARGV[2]
 if not owns(id, owner) then return 0 end
 local gone = {}
@@ -307,7 +314,7 @@ return 1
 `);
 
 /** A message is done with. ARGV: client id · connection · packet identifier. */
-const acknowledge = script(`
+const acknowledge = freeing(`
 if not owns(ARGV[1], ARGV[2]) then return 0 end
 local sent = p .. 'sent:' .. ARGV[1]
 local seq = redis.call('HGET', sent, ARGV[3])
@@ -318,13 +325,13 @@ return 1
 `);
 
 /** A message that its session may not receive leaves the queue. ARGV: client id · connection · number. */
-const refuseQueued = script(`
+const refuseQueued = freeing(`
 if owns(ARGV[1], ARGV[2]) then drop(ARGV[1], ARGV[3]) end
 return 1
 `);
 
 /** A QoS 2 message was released by its publisher. ARGV: client id · connection · packet identifier. */
-const noteReleased = script(`
+const noteReleased = freeing(`
 if not owns(ARGV[1], ARGV[2]) then return 0 end
 redis.call('SREM', p .. 'in:' .. ARGV[1], ARGV[3])
 return 1
@@ -334,7 +341,7 @@ return 1
  * A broker lives. ARGV: broker · `1` when it begins · seconds after which a silent one is taken for dead. Answers 0 when
  * this one was, then with those that are.
  */
-const beat = script(`
+const beat = freeing(`
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local known = redis.call('ZSCORE', p .. 'brokers', ARGV[1])
@@ -351,7 +358,7 @@ return answer
  * broker · the one that publishes its wills · seconds after which another may. Answers with client ids and wills, or
  * with nothing when another is at it.
  */
-const bury = script(`
+const bury = freeing(`
 local dead = ARGV[1]
 if not redis.call('SET', p .. 'burying:' .. dead, ARGV[2], 'NX', 'EX', ARGV[3]) then return {} end
 for _, id in ipairs(redis.call('HKEYS', p .. 'at:' .. dead)) do
@@ -371,7 +378,7 @@ return wills
 `);
 
 /** Its wills are published, or it ended in good order. ARGV: broker. */
-const buried = script(`
+const buried = freeing(`
 for _, id in ipairs(redis.call('HKEYS', p .. 'at:' .. ARGV[1])) do
   local owner = redis.call('HGET', p .. 'live', id)
   if owner and brokerOf(owner) == ARGV[1] then redis.call('HDEL', p .. 'live', id) end
@@ -382,7 +389,7 @@ return 1
 `);
 
 /** Ends a session from outside. ARGV: client id · `1` to forget what is kept of it too. Answers 1 when there was one. */
-const cutSession = script(`
+const cutSession = freeing(`
 local id = ARGV[1]
 local live, kept = redis.call('HGET', p .. 'live', id), redis.call('HGET', p .. 'kept', id)
 if live then say('c', cjson.encode({ id, live, 'session_cut' })) end

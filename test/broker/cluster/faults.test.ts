@@ -1,12 +1,14 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { payloads, publishPacket, subscribe, type TestBroker, until } from '../../support/broker-fixture.ts';
 import type { RawClient } from '../../support/broker-raw-client.ts';
 import {
   admin,
+  messagesOf,
   numbered,
   ownRedis,
   publishAll,
   startTestCluster,
+  type TestCluster,
   take,
 } from '../../support/cluster-fixture.ts';
 
@@ -169,4 +171,70 @@ test('scripts that Redis was told to forget are sent again', async () => {
   await cluster.store.script('FLUSH');
   await publishAll(publisher, 'devices/device-1/x', ['after']);
   expect(await take(client, 1)).toEqual(['after']);
+});
+
+describe('a Redis without memory', () => {
+  async function full() {
+    const redis = await ownRedis({ appendfsync: 'no' });
+    const cluster = await startTestCluster({ on: redis });
+    const broker = await cluster.start();
+    const { store } = cluster;
+    const room = (bytes: number) => store.config('SET', 'maxmemory', String(bytes));
+    return { cluster, broker, store, room };
+  }
+
+  /** All there is but what changes by itself. */
+  async function contents({ store, prefix, keys }: TestCluster): Promise<Record<string, unknown>> {
+    const found: Record<string, unknown> = { seq: await store.get(`${prefix}seq`) };
+    for (const key of await keys()) found[key] = await store.dump(prefix + key);
+    return found;
+  }
+
+  test('acknowledges nothing and does nothing by halves', async () => {
+    const { cluster, broker, room } = await full();
+    const publisher = await admin(broker, 'publisher');
+    const retain = publishPacket('devices/x', 'kept', { qos: 1, retain: true });
+    publisher.send(retain);
+    await publisher.next('puback');
+    const will = { topic: 'devices/device-1/x', payload: Buffer.from('x'), qos: 1 as const, retain: false };
+    const other = await cluster.start();
+    const kept = await other.session('device-1', { clean: false, will });
+    await subscribe(kept, ['devices/device-1/#']);
+    await room(1);
+    const before = await contents(cluster);
+    for (const clean of [true, false]) {
+      expect(await broker.connack('device-1', broker.token('device-1'), { clean })).toBe(3);
+    }
+    expect(await contents(cluster)).toEqual(before);
+    publisher.send({ ...retain, payload: '' });
+    await publisher.closed;
+    expect(publisher.received.filter(({ cmd }) => cmd === 'puback')).toHaveLength(1);
+    const refusal = { action: 'publish', reason: 'cluster_unavailable' } as const;
+    expect(await broker.refusal(refusal)).toMatchObject({ clientId: 'publisher' });
+    await room(0);
+    await serves(broker);
+    expect(await cluster.store.hkeys(`${cluster.prefix}retained`)).toEqual(['devices/x']);
+  });
+
+  test('takes acknowledgements, which make room', async () => {
+    const { cluster, broker, room } = await full();
+    const publisher = await admin(broker, 'publisher');
+    const client = await broker.session('device-1', { clean: false });
+    await subscribe(client, ['devices/device-1/#']);
+    await publishAll(publisher, 'devices/device-1/x', numbered(5));
+    for (let n = 0; n < 5; n += 1) await client.next('publish');
+    await room(1);
+    for (const { messageId } of messagesOf(client).slice(0, 4)) {
+      client.send({ cmd: 'puback', messageId: messageId as number });
+    }
+    await until(async () => (await cluster.store.xlen(`${cluster.prefix}queue:device-1`)) === 1);
+    expect(client.stream.destroyed).toBe(false);
+    const [[, [, last]]] = (await cluster.store.xrangeBuffer(
+      `${cluster.prefix}queue:device-1`,
+      '-',
+      '+',
+    )) as [[Buffer, [Buffer, Buffer]]];
+    expect(await cluster.store.hget(`${cluster.prefix}queued`, 'device-1')).toBe(`${last.length}`);
+    await room(0);
+  });
 });

@@ -4,7 +4,16 @@ import { describe, expect, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 const adapters = ['adapters/express', 'adapters/fastify', 'adapters/nestjs'] as const;
-const rooms = ['shared', 'verifier', 'broker', 'issuer', 'agent', 'cli', ...adapters] as const;
+const rooms = [
+  'shared',
+  'verifier',
+  'broker',
+  'issuer',
+  'agent',
+  'cli',
+  ...adapters,
+  'adapters/node-red',
+] as const;
 type Room = (typeof rooms)[number];
 
 interface Import {
@@ -81,6 +90,7 @@ const knows = {
   issuer: ['shared'],
   agent: ['shared'],
   ...Object.fromEntries(adapters.map((room) => [room, ['verifier']])),
+  'adapters/node-red': ['shared', 'broker', 'agent'],
 };
 
 describe.each(Object.entries(knows))('%s', (room, known) => {

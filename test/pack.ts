@@ -45,6 +45,11 @@ const packages: readonly Package[] = [
     bin: 'fleetgate-agent',
     forbidden: ['better-sqlite3', 'fastify', 'express', 'koa', 'aedes'],
   },
+  {
+    folder: 'adapters/node-red',
+    needs: ['shared', 'verifier', 'broker', 'agent'],
+    forbidden: ['better-sqlite3', 'fastify', 'node-red'],
+  },
   { folder: 'console', needs: [], forbidden: ['preact', 'vite', 'uplot'] },
   {
     folder: 'cli',

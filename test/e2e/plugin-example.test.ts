@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { examplePolicy } from '@fleetgate/broker';
@@ -13,18 +12,9 @@ import {
   startFleetgate,
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
+import { freePort } from '../support/free-port.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-
-/** A port nobody listens on now. */
-function freePort(): Promise<number> {
-  return new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => done(port));
-    });
-  });
-}
 
 test.each(['README.md', 'docs/plugin.md'])('the code of %s runs as it stands', async (document) => {
   const [, code = ''] = /```js\n([\s\S]*?)```/.exec(readFileSync(join(root, document), 'utf8')) ?? [];

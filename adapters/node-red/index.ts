@@ -1,0 +1,3 @@
+export { brokerNode } from './broker-node.ts';
+export { credentialsNode } from './credentials-node.ts';
+export { tokenNode } from './token-node.ts';

@@ -1,0 +1,1 @@
+export { brokerNode as default } from '../dist/index.js';

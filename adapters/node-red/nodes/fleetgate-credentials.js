@@ -1,0 +1,1 @@
+export { credentialsNode as default } from '../dist/index.js';

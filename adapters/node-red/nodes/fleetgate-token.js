@@ -1,0 +1,1 @@
+export { tokenNode as default } from '../dist/index.js';

@@ -33,8 +33,8 @@ const BURIED_AFTER_MS = 1.5 * DEAD_AFTER_SECONDS * 1000;
 /** Messages that each device sends when a fault begins, and how far into that it does. */
 const BURST = 2;
 const BURST_MS = 400;
-/** Within which all devices are connected after a fault. */
-const MAX_RECOVERY_MS = 60_000;
+/** Within which all devices are connected after a fault, on a machine that has other things to do. */
+const MAX_RECOVERY_MS = 120_000;
 /** Between two hops of sessions beside the faults, and the share of devices. */
 const HOP_EVERY_MS = 1_000;
 const HOP_SHARE = 0.02;
@@ -266,7 +266,7 @@ function summary({ lost, doubled, reordered, outside, misjudged, unfinished, for
 
 test.skipIf(isRedisMissing)(
   `${DEVICES} devices at ${BROKERS} brokers with every kind of fault: nothing outside a grant, no loss that docs/scaling.md does not say, none at QoS 2`,
-  { timeout: ROUNDS * 180_000 + 120_000 },
+  { timeout: ROUNDS * 240_000 + 240_000 },
   async () => {
     const issuer = testIssuer();
     const redis = await startRedis();

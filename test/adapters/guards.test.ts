@@ -186,6 +186,13 @@ describe.each(Object.entries(services))('%s', (_name, start) => {
     expect((await send(open, ['HEAD', '/any'], bearer(token()))).status).toBe(200);
   });
 
+  test('OPTIONS is guarded as all else is', async () => {
+    const open = await service();
+    const preflight = ['Origin: https://app.example', 'Access-Control-Request-Method: GET'];
+    expect((await send(open, ['OPTIONS', '/any'], ...preflight)).status).toBe(401);
+    expect((await send(open, ['OPTIONS', '/any'], ...preflight, bearer(token()))).status).toBe(200);
+  });
+
   test('while the keys of the issuer cannot be had it is 503, and no challenge', async () => {
     const away = await jsonServer(() => undefined);
     const open = openTo(

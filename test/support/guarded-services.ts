@@ -12,7 +12,7 @@ import {
   httpGuard,
   type VerifiedToken,
 } from '@fleetgate/verifier';
-import { Controller, Get, type INestApplication, Module, Post } from '@nestjs/common';
+import { Controller, Get, type INestApplication, Module, Options, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import express from 'express';
@@ -33,7 +33,7 @@ export interface TlsOptions {
 export type StartService = (options: HttpGuardOptions, tls?: TlsOptions) => Promise<number>;
 
 /**
- * The same service on each framework: `GET /any` wants a token, `POST /reservations` the scopes stock.read and
+ * The same service on each framework: `GET` and `OPTIONS /any` want a token, `POST /reservations` the scopes stock.read and
  * stock.reserve, `GET /either` stock.read or stock.audit, `GET /open` nothing. Each but the last answers the client id.
  */
 export const services: Readonly<Record<string, StartService>> = {
@@ -113,6 +113,10 @@ class Routes {
     return sayClient(token);
   }
 
+  preflight(token: VerifiedToken) {
+    return sayClient(token);
+  }
+
   reservations(token: VerifiedToken) {
     return sayClient(token);
   }
@@ -125,9 +129,10 @@ class Routes {
 // By hand what decorators are to a compiler: Node and vitest run these sources without one.
 decorate('open', Get('open'), Public());
 decorate('any', Get('any'));
+decorate('preflight', Options('any'));
 decorate('reservations', Post('reservations'), Scopes(...both));
 decorate('either', Get('either'), AnyScope(...either));
-for (const name of ['any', 'reservations', 'either']) Auth()(Routes.prototype, name, 0);
+for (const name of ['any', 'preflight', 'reservations', 'either']) Auth()(Routes.prototype, name, 0);
 Controller()(Routes);
 
 function decorate(name: keyof Routes, ...decorators: readonly MethodDecorator[]): void {

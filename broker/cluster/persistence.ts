@@ -93,6 +93,26 @@ export function createPersistence(context: Context) {
     }
   }
 
+  /** What was queued behind the number `from`, up to `to`, while the host did not listen yet. */
+  async function deliverMissed(client: HostClient, box: Outbox, from: number, to: number): Promise<void> {
+    // What another filter took is under way when the host has come to it.
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    const before = new Set(box.byPacketId.values());
+    const queue = `${prefix}queue:${box.id}`;
+    const missed = await link.store().xrangeBuffer(queue, `(${from}-1`, `${to}-1`);
+    const after = new Set(box.byPacketId.values());
+    for (const [entry, fields] of missed) {
+      const seq = Number.parseInt(entry.toString(), 10);
+      if (before.has(seq) || after.has(seq)) continue;
+      const [messageId] = await identify(client, box, [seq]);
+      if (messageId === undefined) return full(client);
+      const { topic, payload, qos } = decodeMessage(fields[1] as Buffer);
+      // Without a number: newer ones may have gone before it.
+      const packet = { cmd: 'publish', topic, payload, qos, retain: false, dup: false, messageId };
+      client.deliverQoS(packet, () => {});
+    }
+  }
+
   function retainedOf(filters: readonly string[]): Readable {
     const found = directory.retained
       .entries()
@@ -106,11 +126,18 @@ export function createPersistence(context: Context) {
     destroy: nothing,
     retained: directory.retained,
 
-    async addSubscriptions(client: object, subscriptions: readonly Subscription[]) {
+    async addSubscriptions(client: HostClient, subscriptions: readonly Subscription[]) {
       if (subscriptions.length === 0) return;
-      const { id, owner } = boxOf(client);
+      const box = boxOf(client);
       const pairs = subscriptions.flatMap(({ topic, qos }) => [topic, qos]);
-      await own(link.store().addFilters(prefix, id, owner, ...pairs) as Promise<unknown>);
+      const answer = await link.store().addFilters(prefix, box.id, box.owner, ...pairs);
+      if (answer === 0) throw new SessionMoved('another connection has the session');
+      // The host listens once this resolves, and what came over the bus by now is in the queue alone.
+      const from = Number(answer);
+      const { applied } = directory;
+      if (answer === 1 || applied <= from) return;
+      if (box.isReading) box.leftToQueue = Math.max(box.leftToQueue, applied);
+      else deliverMissed(client, box, from, applied).catch(() => client.conn.destroy());
     },
     async removeSubscriptions(client: object, topics: readonly string[]) {
       if (topics.length === 0) return;

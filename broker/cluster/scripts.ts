@@ -260,7 +260,10 @@ end
 return 1
 `);
 
-/** Filters of a session that is kept. ARGV: client id · connection · filters, each with its QoS behind it. */
+/**
+ * Filters of a session that is kept. ARGV: client id · connection · filters, each with its QoS behind it. Answers with the
+ * number on the bus, or 1 when none is new.
+ */
 const addFilters = script(`
 local id, owner = ARGV[1], ARGV[2]
 if not owns(id, owner) or redis.call('HEXISTS', p .. 'kept', id) == 0 then return 0 end
@@ -279,7 +282,7 @@ for at, change in ipairs(new) do
     redis.call('SET', p .. 'changed', text(seq))
   end
 end
-return 1
+return text(seq)
 `);
 
 /** ARGV: client id · connection · filters. */

@@ -28,6 +28,8 @@ export interface HostClient extends Client {
   readonly _parser: HostParser;
   /** Sends one packet at QoS 0. */
   deliver0(packet: object, done: () => void): void;
+  /** Sends one packet at its QoS. */
+  deliverQoS(packet: object, done: () => void): void;
   pause(): void;
   /** Packet identifier of the next message to it. */
   _nextId: number;

@@ -98,6 +98,33 @@ test('a publisher that more changes passed by than are remembered waits until it
   expect(await take(again, 1)).toEqual(['late']);
 });
 
+test('what is published while a SUBSCRIBE is answered reaches the session that is connected, once', async () => {
+  const cluster = await startTestCluster();
+  const link = await cluster.link();
+  const [one, other] = [await cluster.start({ via: link }), await cluster.start()];
+  const publisher = await admin(other, 'publisher');
+  const client = await one.session('device-1', { clean: false });
+  const watcher = await admin(one, 'watcher');
+  await subscribe(watcher, ['#'], 0);
+  await subscribe(client, ['devices/device-1/a']);
+  link.hold('commands');
+  const subscribing = subscribe(client, ['devices/device-1/#', 'devices/device-1/+']);
+  const { store, prefix } = cluster;
+  await until(async () => (await store.hlen(`${prefix}subs:device-1`)) === 3);
+  await publishAll(publisher, 'devices/device-1/b', ['1', '2']);
+  // One that a filter takes which the host listens to.
+  await publishAll(publisher, 'devices/device-1/a', ['3']);
+  for (const _ of '123') await watcher.next('publish');
+  link.release('commands');
+  expect(await subscribing).toEqual([1, 1]);
+  await publishAll(publisher, 'devices/device-1/b', ['4']);
+  while (new Set(payloads(client.received)).size < 4) await take(client, 1);
+  await until(async () => (await store.exists(`${prefix}queue:device-1`)) === 0);
+  expect(await store.hgetall(`${prefix}sent:device-1`)).toEqual({});
+  await client.settle();
+  expect(payloads(client.received).sort()).toEqual(['1', '2', '3', '4']);
+});
+
 test('of a mix of QoS 0 and QoS 1 from several brokers nothing is lost and nothing comes twice', async () => {
   const cluster = await startTestCluster();
   const brokers = [await cluster.start(), await cluster.start(), await cluster.start()];

@@ -9,6 +9,7 @@ import type { KeptSessions } from '../kept-sessions.ts';
 import type { Settings } from '../options.ts';
 import { logQuietly, type RefusalReason } from '../refusal.ts';
 import type { Session } from '../session.ts';
+import { createBusWindow } from './bus-window.ts';
 import { createDirectory } from './directory.ts';
 import { createEmitter, isNumbered, type NumberedPacket } from './emitter.ts';
 import { createLink } from './link.ts';
@@ -60,6 +61,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
   const onError = (error: unknown) => logQuietly(log, error);
   const directory = createDirectory(onError);
   const emitter = createEmitter();
+  const busWindow = createBusWindow();
   const outboxes = new WeakMap<object, Outbox>();
   /** Sessions of this broker, from when they are claimed, by MQTT client id. */
   const claims = new Map<string, Session>();
@@ -77,6 +79,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
         return onError(error);
       }
       if (!directory.apply(message)) return link.drop('messages of the bus were lost');
+      busWindow.read(message.seq);
       try {
         act(message);
       } catch (error) {
@@ -90,6 +93,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     },
     lost() {
       directory.lost();
+      busWindow.reset();
       endAll().catch(onError);
     },
   });
@@ -222,13 +226,16 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     const box = outboxes.get(client);
     if (context === undefined || session === undefined || box === undefined) return 'not_authenticated';
     const { mayReceive, report } = context;
+    const bytes = packet.topic.length + (packet.payload?.length ?? 0);
     underWay += 1;
+    await busWindow.enter(bytes);
     try {
       const all = { prefix, link, directory, limits, mayReceive, report };
       return await publish(all, packet, isWill ? undefined : box, clientKey(session.token));
     } catch {
       return 'cluster_unavailable';
     } finally {
+      busWindow.published(bytes, packet.brokerCounter, directory.applied);
       underWay -= 1;
     }
   }

@@ -2,7 +2,7 @@ import type { IPublishPacket } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
 import { messageId, publishPacket, subscribe, type TestBroker, until } from '../../support/broker-fixture.ts';
 import { connectPacket } from '../../support/broker-raw-client.ts';
-import { admin, numbered, startTestCluster, take } from '../../support/cluster-fixture.ts';
+import { admin, numbered, ownRedis, startTestCluster, take } from '../../support/cluster-fixture.ts';
 
 /** Both serve others, and neither was cut off or met an error. */
 async function expectUnharmed(...brokers: TestBroker[]): Promise<void> {
@@ -179,4 +179,26 @@ describe('a flood', () => {
     expect(await take(last, 1_000)).toEqual(wanted);
     await expectUnharmed(one, other);
   });
+
+  test.each([0, 1] as const)(
+    'of large messages at QoS %i is held to what brokers read of it',
+    async (qos) => {
+      // With its own settings Redis cuts off a broker that leaves 32 MiB unread.
+      const redis = await ownRedis({ appendfsync: 'no' });
+      const cluster = await startTestCluster({ on: redis });
+      const brokers = [await cluster.start(), await cluster.start()] as const;
+      const payload = Buffer.alloc(1_000_000);
+      await Promise.all(
+        numbered(6).map(async (n) => {
+          const id = `device-${n}`;
+          const client = await (brokers[Number(n) % 2] as TestBroker).session(id);
+          for (let sent = 0; sent < 30; sent += 1) {
+            client.send(publishPacket(`devices/${id}/x`, payload, { qos }));
+          }
+          await client.settle();
+        }),
+      );
+      await expectUnharmed(...brokers);
+    },
+  );
 });

@@ -1,4 +1,7 @@
-import type { Credentials } from '@fleetgate/shared';
+import { type Credentials, FleetgateError } from '@fleetgate/shared';
+
+/** Bytes of a line that Mosquitto's commands read, its end among them; the rest would be an option of its own. */
+const MAX_LINE_BYTES = 1_023;
 
 /** Whom the commands of Mosquitto connect to, and as whom. */
 export interface MosquittoSession {
@@ -12,6 +15,7 @@ export interface MosquittoSession {
 /**
  * Makes the text of an option file of mosquitto_pub, mosquitto_sub and mosquitto_rr for a token: one option a line, as
  * they read it by `-o` or from their configuration folder.
+ * What it gives back throws FleetgateError `sink_failed` for a token that does not fit on a line.
  * @throws TypeError for a broker they cannot connect to, or a name that does not fit on a line
  */
 export function mosquittoOptionFile(session: MosquittoSession): (token: string) => string {
@@ -22,12 +26,26 @@ export function mosquittoOptionFile(session: MosquittoSession): (token: string) 
     ['-u', credentials.client_id],
     ['-V', 'mqttv311'],
   ];
-  for (const [name, value = ''] of options) {
-    // What does not stand on the line would be an option of its own.
-    if (/[\r\n\0]/.test(value)) throw new TypeError(`the value of ${name} does not fit on a line`);
+  for (const option of options) {
+    if (!fitsOnLine(lineOf(option))) throw new TypeError(`the value of ${option[0]} does not fit on a line`);
   }
-  const lines = options.map((option) => `${option.join(' ')}\n`).join('');
-  return (token) => `${lines}-P ${token}\n`;
+  const lines = options.map(lineOf).join('');
+  return (token) => {
+    const line = lineOf(['-P', token]);
+    if (fitsOnLine(line)) return lines + line;
+    throw new FleetgateError(
+      'sink_failed',
+      `the token is longer than the ${MAX_LINE_BYTES - 4} bytes that Mosquitto reads of it; ask for fewer scopes, or have it signed by ES256`,
+    );
+  };
+}
+
+function lineOf(option: readonly string[]): string {
+  return `${option.join(' ')}\n`;
+}
+
+function fitsOnLine(line: string): boolean {
+  return Buffer.byteLength(line) <= MAX_LINE_BYTES && !/[\r\n\0]/.test(line.slice(0, -1));
 }
 
 function brokerOptions({ credentials, brokerUrl = credentials.broker?.url }: MosquittoSession): string[][] {

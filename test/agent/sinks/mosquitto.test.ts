@@ -37,7 +37,17 @@ describe('the option file of mosquitto_pub', () => {
     expect(linesOf({ broker: { url: broker.url } })[2]).toBe('--tls-use-os-certs');
   });
 
+  test('a token of more than Mosquitto reads of a line is refused, not cut', () => {
+    const textOf = mosquittoOptionFile({ credentials });
+    expect(textOf('x'.repeat(1_019))).toContain(`-P ${'x'.repeat(1_019)}\n`);
+    expect(() => textOf('x'.repeat(1_020))).toThrow(expect.objectContaining({ code: 'sink_failed' }));
+  });
+
   test.each<[string, Partial<Credentials>]>([
+    [
+      'a path of more than Mosquitto reads',
+      { broker: { url: 'mqtts://b.example', ca_file: 'a'.repeat(1_024) } },
+    ],
     ['a WebSocket', { broker: { url: 'wss://broker.example' } }],
     [
       'a file whose name has a line end',

@@ -231,7 +231,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     await busWindow.enter(bytes);
     try {
       const all = { prefix, link, directory, limits, mayReceive, report };
-      return await publish(all, packet, isWill ? undefined : box, clientKey(session.token));
+      return await publish(all, packet, isWill ? { owner: box.owner } : box, clientKey(session.token));
     } catch {
       return 'cluster_unavailable';
     } finally {

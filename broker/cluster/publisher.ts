@@ -27,6 +27,12 @@ interface Context {
   readonly report: Report;
 }
 
+/** The will of a session here. */
+export interface OwnWill {
+  /** What its connection is in Redis. */
+  readonly owner: string;
+}
+
 /** A will that a broker left when it died. */
 export interface LeftWill {
   readonly broker: string;
@@ -36,18 +42,18 @@ export interface LeftWill {
 
 /**
  * Stores a message for all who are to have it and sends it to all brokers. When this resolves with nothing, it may be
- * acknowledged. `from` is the publisher's, none for a will of a session here; `keeper` who answers for what is retained.
+ * acknowledged. `from` is the publisher's, or whose will it is; `keeper` who answers for what is retained.
  * @throws LinkAway, or what Redis answered: then it is not known whether it was done
  */
 export async function publish(
   { prefix, link, directory, limits, mayReceive, report }: Context,
   packet: Outgoing,
-  from: Outbox | LeftWill | undefined,
+  from: Outbox | OwnWill | LeftWill,
   keeper: string,
 ): Promise<ReasonCode | undefined> {
   const { topic, qos, retain } = packet;
-  const box = from !== undefined && 'owner' in from ? from : undefined;
-  const dead = from !== undefined && 'broker' in from ? from.broker : '';
+  const box = 'byPacketId' in from ? from : undefined;
+  const dead = 'broker' in from ? from.broker : '';
   const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
   const body = encodeMessage(topic, payload ?? nothing, qos, retain);
   const retained = retain ? ((payload?.length ?? 0) === 0 ? 'clear' : 'set') : '';
@@ -67,8 +73,8 @@ export async function publish(
         limits.maxRetainedMessagesPerClient,
         limits.maxRetainedBytesPerClient,
         limits.maxRetainedMessages,
-        from?.id ?? '',
-        box?.owner ?? '',
+        'id' in from ? from.id : '',
+        'owner' in from ? from.owner : '',
         qos === 2 && box !== undefined ? (packet.messageId as number) : '',
         limits.maxQueuedMessagesPerClient,
         limits.maxQueuedBytesPerClient,

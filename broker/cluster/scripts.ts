@@ -91,8 +91,8 @@ const freeing = (lua: string): Script => ({
  *
  * ARGV: number of the last change of filters that the broker knows of · topic · QoS · `set`, `clear` or empty for what
  * is retained · owner of that, its limits of messages, bytes, and of all · client id and connection of the publisher,
- * empty for a will · packet identifier, of QoS 2 · limits of messages and bytes of a queue · the message · dead broker,
- * of a will that one left: then the client id is its owner's · client ids.
+ * of a will the connection alone · packet identifier, of QoS 2 · limits of messages and bytes of a queue · the message ·
+ * dead broker, of a will that one left: then the client id is its owner's · client ids.
  * Answers with its number, or a word why not; then the client ids whose queue is full.
  */
 const publishMessage = script(`
@@ -105,7 +105,10 @@ if dead ~= '' then
   -- Its device is back, or another broker published it.
   if redis.call('HEXISTS', p .. 'live', publisher) == 1 then return { 'fenced' } end
   if redis.call('HEXISTS', p .. 'wills:' .. dead, publisher) == 0 then return { 'fenced' } end
-elseif publisher ~= '' and not owns(publisher, owner) then return { 'fenced' } end
+elseif publisher == '' then
+  -- Its broker was taken for dead, and what it left is with the others.
+  if not redis.call('ZSCORE', p .. 'brokers', brokerOf(owner)) then return { 'fenced' } end
+elseif not owns(publisher, owner) then return { 'fenced' } end
 if mid ~= '' then
   local known = p .. 'in:' .. publisher
   if redis.call('SISMEMBER', known, mid) == 1 then return { 'repeated' } end

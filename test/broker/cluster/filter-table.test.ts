@@ -55,6 +55,7 @@ test('a topic finds whoever has a filter that matches it, also when others were 
 
 test('Redis finds the same in the filters that were added lately', async () => {
   const { store, prefix } = await startTestCluster();
+  await store.zadd(`${prefix}brokers`, 0, 'broker');
   let changes = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(filter, { minLength: 1, maxLength: 10 }), topic, async (filters, each) => {
@@ -79,7 +80,7 @@ test('Redis finds the same in the filters that were added lately', async () => {
         '',
         ...none.slice(0, 3),
         '',
-        '',
+        'broker:1',
         '',
         10,
         1e6,

@@ -68,6 +68,8 @@ export async function openClusterSessions(options: ClusterOptions): Promise<Clus
   let problem = 'no answer';
   store.on('error', (error: Error) => {
     problem = error.message;
+    // A socket of TLS may fail once more, and an error that nobody listens to ends the process.
+    store.stream?.on('error', () => {});
   });
   try {
     await store.connect();

@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../../bench/postgres.ts';
 import type { ClusterOptions } from '../../../broker/cluster/options.ts';
 import { prepareCluster } from '../../../broker/cluster/options.ts';
+import { openClusterSessions } from '../../../broker/cluster/session-list.ts';
 import { startTestBroker, subscribe, type TestBroker, until } from '../../support/broker-fixture.ts';
 import { testIssuer } from '../../support/broker-tokens.ts';
 import { createAuthority, testTls } from '../../support/certificates.ts';
@@ -67,6 +68,17 @@ describe('TLS to Redis', () => {
     const other = await createAuthority();
     await expectAway(await start({ redis, ca: other.cert }), /certificate/);
     await expectAway(await start({ redis }), /certificate/);
+  });
+
+  test('that is refused is an error of fleetgate sessions, and ends it no other way', async () => {
+    const redis = await redisWithTls();
+    const { cert } = await createAuthority();
+    for (let round = 0; round < 20; round += 1) {
+      await expect(openClusterSessions({ redis, ca: cert })).rejects.toMatchObject({
+        code: 'registry_unavailable',
+        message: expect.stringMatching(/certificate/),
+      });
+    }
   });
 
   test('is not left out when it is asked for', async () => {

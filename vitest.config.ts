@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { isPostgresMissing } from './bench/postgres.ts';
-import { isRedisMissing } from './test/support/redis.ts';
+import { isRedisMissing } from './bench/redis.ts';
 
 // Sources, never dist: a stale dist would hide a mistake. Only the ssr conditions do it in vitest.
 const ssr = { resolve: { conditions: ['@fleetgate/source'] } };

@@ -63,7 +63,7 @@ async function follow(
     } catch (error) {
       if (stopped.aborted) return;
       const code = error instanceof FleetgateError ? error.code : 'internal_error';
-      const problem = error instanceof FleetgateError ? error.message : undefined;
+      const problem = error instanceof FleetgateError ? error.message : causeOf(error);
       log?.warn({ event: 'revocation_feed_away', url, code, problem }, 'the revocation feed is away');
     }
     listener.away();
@@ -72,6 +72,12 @@ async function follow(
     const ceilingMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
     await sleep(random() * ceilingMs, undefined, { signal: stopped, ref: false }).catch(() => {});
   }
+}
+
+/** Of a connection that failed, the code alone: its message may hold an address of the inside. */
+function causeOf(error: unknown): string {
+  const { cause } = error as { cause?: NodeJS.ErrnoException };
+  return cause?.code ?? (error instanceof Error ? error.name : 'error');
 }
 
 interface Position {

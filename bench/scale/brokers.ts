@@ -1,10 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { startRedis } from '../../test/support/redis.ts';
 import type { Measured, Task } from '../broker/load.ts';
 import { createTokenMaker, type TokenMaker } from '../broker/tokens.ts';
 import { ask } from '../processes.ts';
+import { startRedis } from '../redis.ts';
 import { alignColumns, median, type Ratios, ratioOf, whole } from '../report.ts';
 import type { BrokerTask } from './serve-broker.ts';
 

@@ -11,6 +11,7 @@ import { logQuietly, type RefusalReason } from '../refusal.ts';
 import type { Session } from '../session.ts';
 import { createBusWindow } from './bus-window.ts';
 import { createDirectory } from './directory.ts';
+import { durabilityProblems } from './durability.ts';
 import { createEmitter, isNumbered, type NumberedPacket } from './emitter.ts';
 import { createLink } from './link.ts';
 import { createMembership } from './membership.ts';
@@ -90,6 +91,10 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
       directory.forget();
       await membership.join(store);
       await directory.load(store, prefix);
+      // Of a Redis that does not tell, nothing is said.
+      const problems = await durabilityProblems(store).catch(() => []);
+      if (problems.length > 0)
+        say('warn', { event: 'cluster_may_forget', problems }, 'this Redis may lose sessions');
     },
     lost() {
       directory.lost();
@@ -101,8 +106,18 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     settings: clusterSettings,
     link: () => link,
     publishWill,
+    onDead: (broker) =>
+      say('warn', { event: 'cluster_broker_dead', broker }, 'a broker of this Redis is dead'),
     onError,
   });
+
+  function say(level: 'warn', line: object, text: string): void {
+    try {
+      log[level](line, text);
+    } catch (error) {
+      onError(error);
+    }
+  }
 
   function act(message: BusMessage): void {
     if (message.kind === 'message') emitter.deliver(message.seq, decodeMessage(message.body));

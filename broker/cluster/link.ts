@@ -81,7 +81,11 @@ export function createLink(settings: ClusterSettings, log: Logger, listener: Lin
         one.disconnect();
       }
       if (why !== logged && !isClosed) {
-        say('error', { event: 'cluster_away', error: why }, 'the Redis of the brokers is away');
+        say(
+          'error',
+          { event: 'cluster_away', error: why },
+          'the Redis of the brokers does not serve this one',
+        );
         logged = why;
       }
       if (wasUp) {

@@ -23,10 +23,12 @@ interface Context {
   readonly link: () => Link;
   /** Publishes a will that a dead broker left, unless its owner is back. */
   readonly publishWill: (left: LeftWill, will: string) => Promise<void>;
+  /** Told by the one that takes the place of a dead broker. */
+  readonly onDead: (broker: string) => void;
   readonly onError: (error: unknown) => void;
 }
 
-export function createMembership({ settings, link, publishWill, onError }: Context): Membership {
+export function createMembership({ settings, link, publishWill, onDead, onError }: Context): Membership {
   const { prefix, deadAfterSeconds } = settings;
   let id = '';
   let timer: NodeJS.Timeout | undefined;
@@ -35,7 +37,11 @@ export function createMembership({ settings, link, publishWill, onError }: Conte
     const [known, ...dead] = (await link().store().beat(prefix, id, '', deadAfterSeconds)) as string[];
     // It stood still for so long that others took its place.
     if (known === '0') link().drop('taken for dead by other brokers');
-    for (const broker of dead) if (broker !== id) await bury(broker);
+    for (const broker of dead) {
+      if (broker === id) continue;
+      onDead(broker);
+      await bury(broker);
+    }
   }
 
   async function bury(dead: string): Promise<void> {
@@ -69,7 +75,9 @@ export function createMembership({ settings, link, publishWill, onError }: Conte
       clearInterval(timer);
       timer = setInterval(
         () => {
-          if (link().isUp) beat().catch(onError);
+          if (!link().isUp) return;
+          // With the link what was asked is lost too, and the link has said so.
+          beat().catch((error) => link().isUp && onError(error));
         },
         (deadAfterSeconds * 1000) / BEATS,
       );

@@ -16,7 +16,7 @@ const RETRY_MS = 250;
  * A connection that is not open yet. A command is tried once: when the connection is lost, or not there, it fails, and
  * whoever waited for it is not told that it was done.
  */
-export function createStore(settings: ClusterSettings, name: string): Store {
+export function createStore(settings: ClusterSettings, name: string, commandTimeoutMs?: number): Store {
   const { redis, sentinel, username, password, ca, frozenAfterSeconds } = settings;
   const { hostname, port, pathname, protocol, username: userOfUrl } = new URL(redis);
   const tls = protocol === 'rediss:' ? { tls: ca === undefined ? {} : { ca: Buffer.from(ca) } } : {};
@@ -37,6 +37,7 @@ export function createStore(settings: ClusterSettings, name: string): Store {
     db: Number(pathname.slice(1) === '' ? 0 : pathname.slice(1)),
     connectionName: name,
     connectTimeout: frozenAfterSeconds * 1000,
+    ...(commandTimeoutMs === undefined ? {} : { commandTimeout: commandTimeoutMs }),
     lazyConnect: true,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,

@@ -64,7 +64,7 @@ interface Live {
 export async function openClusterSessions(options: ClusterOptions): Promise<ClusterSessions> {
   const settings = prepareCluster(options);
   const { prefix } = settings;
-  const store = createStore(settings, 'fleetgate-sessions');
+  const store = createStore(settings, 'fleetgate-sessions', settings.frozenAfterSeconds * 1000);
   let problem = 'no answer';
   store.on('error', (error: Error) => {
     problem = error.message;

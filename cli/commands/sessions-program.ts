@@ -103,7 +103,7 @@ Examples:
     .addHelpText(
       'after',
       `
-Exit code 3 when some had nothing to cut.
+Exit code 3 when some had nothing to cut, 1 when none had. A session without a connection is ended by --forget.
 
 Examples:
   fleetgate sessions cut sensor-1 sensor-2 --config broker.yaml
@@ -120,9 +120,11 @@ Examples:
 async function cut(all: ClusterSessions, named: readonly string[], flags: CutFlags): Promise<void> {
   const forget = flags.forget === true;
   const ids = flags.client === undefined ? named : await idsOf(all, flags.client, forget);
-  const results: { session: string; result: 'cut' | 'nothing to cut' }[] = [];
+  const results: { session: string; result: 'cut' | 'kept' | 'unknown' }[] = [];
   for (const session of ids) {
-    results.push({ session, result: (await all.cut(session, forget)) ? 'cut' : 'nothing to cut' });
+    const isCut = await all.cut(session, forget);
+    const isKept = !isCut && !forget && (await all.show(session)) !== undefined;
+    results.push({ session, result: isCut ? 'cut' : isKept ? 'kept' : 'unknown' });
   }
   const columns = ['session', 'result'];
   process.stdout.write(
@@ -133,7 +135,13 @@ async function cut(all: ClusterSessions, named: readonly string[], flags: CutFla
   const done = results.filter(({ result }) => result === 'cut').length;
   process.stderr.write(`${done} of ${results.length} sessions cut\n`);
   if (done === results.length) return;
-  if (done === 0 && named.length > 0) throw unknown(named.join(', '));
+  const kept = results.filter(({ result }) => result === 'kept').map(({ session }) => session);
+  const words =
+    kept.length === 0 ? '' : `${kept.join(', ')} has no connection and is kept; --forget ends what is kept`;
+  if (done === 0 && named.length > 0) {
+    throw kept.length === 0 ? unknown(named.join(', ')) : new FleetgateError('session_unknown', words);
+  }
+  if (words !== '') process.stderr.write(`${words}\n`);
   process.exitCode = EXIT_PARTLY_DONE;
 }
 

@@ -55,7 +55,7 @@ function keyInFile(file: string, isNeeded: boolean): Buffer {
   if (content === undefined) {
     if (isNeeded) {
       throw invalid(
-        `${file} is missing, and the signing keys in the database are encrypted with it; restore it from a backup`,
+        `${file} is missing, and the signing keys in the database are encrypted with it; copy it from the issuer that has it, or restore it from a backup`,
       );
     }
     createPrivateFile(file, randomBytes(KEY_BYTES));

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { isRedisMissing } from '../../bench/redis.ts';
 import { benchScaleBrokers } from '../../bench/scale/brokers.ts';
-import { isRedisMissing } from '../support/redis.ts';
 
 test.skipIf(isRedisMissing)(
   'brokers on one Redis are measured against one without',

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
+import { isRedisMissing, type Redis, startRedis } from '../../bench/redis.ts';
 import { type BrokerCluster, DEAD_AFTER_SECONDS, startBrokerCluster } from '../support/broker-cluster.ts';
 import { connackOf, connectPacket, rawClient } from '../support/broker-raw-client.ts';
 import { type TestIssuer, testIssuer } from '../support/broker-tokens.ts';
 import type { Fault } from '../support/history.ts';
 import { checkHistory, type Verdict } from '../support/history-checker.ts';
 import type { LinkState } from '../support/link.ts';
-import { isRedisMissing, type Redis, startRedis } from '../support/redis.ts';
 import type { DeviceTask, Hop, SubscriptionTask } from '../support/session-device.ts';
 import { type SessionFleet, startSessionFleet } from '../support/session-fleet.ts';
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { IPublishPacket } from 'mqtt-packet';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isRedisMissing, type Redis, startRedis } from '../../bench/redis.ts';
 import { messageId, payloads, publishPacket, subscribe } from '../support/broker-fixture.ts';
 import { connackOf, connectPacket, type RawClient, rawClient } from '../support/broker-raw-client.ts';
 import { testIssuer } from '../support/broker-tokens.ts';
@@ -12,7 +13,6 @@ import {
   startFleetgate,
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
-import { isRedisMissing, type Redis, startRedis } from '../support/redis.ts';
 
 const FROZEN_AFTER_SECONDS = 1;
 const DEAD_AFTER_SECONDS = 3;
@@ -199,6 +199,10 @@ test.skipIf(isRedisMissing)('fleetgate sessions lists, shows and cuts across all
   });
   expect(await json('cut', 'listed-0', 'listed-1')).toMatchObject({ code: 0 });
   await Promise.all([clients[0]?.closed, clients[1]?.closed]);
+  expect(await json('cut', 'listed-2')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('--forget ends what is kept'),
+  });
   expect(await json('cut', '--client', 'listed-2', '--forget')).toMatchObject({ code: 0 });
   expect(await json('show', 'listed-2')).toMatchObject({
     code: 1,

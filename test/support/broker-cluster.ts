@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from '../../bench/redis.ts';
 import type { TestIssuer } from './broker-tokens.ts';
 import { type RunningFleetgate, startFleetgate, temporaryDirectory } from './fleetgate-process.ts';
 import type { Fault, FaultKind } from './history.ts';
 import { type Link, startLink } from './link.ts';
-import type { Redis } from './redis.ts';
 
 export interface ClusterOptions {
   readonly brokers: number;

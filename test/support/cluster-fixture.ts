@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { IPublishPacket, ISubackPacket, Packet } from 'mqtt-packet';
 import { expect, inject, onTestFinished } from 'vitest';
+import { type Redis, startRedis } from '../../bench/redis.ts';
 import type { ClusterOptions } from '../../broker/cluster/options.ts';
 import { prepareCluster } from '../../broker/cluster/options.ts';
 import { createStore, type Store } from '../../broker/cluster/redis.ts';
 import { publishPacket, startTestBroker, type TestBroker, type TestBrokerOptions } from './broker-fixture.ts';
 import type { RawClient } from './broker-raw-client.ts';
 import { testIssuer } from './broker-tokens.ts';
-import { type Redis, startRedis } from './redis.ts';
 import { type RedisLink, startRedisLink } from './redis-link.ts';
 
 export const everything = ['mqtt:publish:#', 'mqtt:subscribe:#'];

@@ -1,5 +1,5 @@
 import type { TestProject } from 'vitest/node';
-import { startRedis } from './redis.ts';
+import { startRedis } from '../../bench/redis.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

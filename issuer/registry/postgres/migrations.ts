@@ -61,7 +61,22 @@ export async function migrate(
   }
 }
 
+/** Words for what an operator mends; of the rest the code, since a message may quote anything. */
 function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return code ?? message;
+  const { code, message, path } = error as NodeJS.ErrnoException;
+  if (/password must be a string/.test(message)) return NO_PASSWORD;
+  if (code === 'ENOENT' && path !== undefined) return `${path} of its URL is missing`;
+  const words = code === undefined ? undefined : wordsOfCodes.get(code);
+  return words === undefined ? (code ?? message) : `${words}; ${code}`;
 }
+
+const NO_PASSWORD =
+  'it wants a password: put it into a file of mode 0600 named by PGPASSFILE, or into PGPASSWORD';
+
+const wordsOfCodes: ReadonlyMap<string, string> = new Map([
+  ['28P01', 'the password in PGPASSFILE or PGPASSWORD is wrong, or the user is unknown'],
+  ['28000', 'pg_hba.conf of the server does not let this user in from here'],
+  ['3D000', 'there is no such database'],
+  ['42501', 'the user may not make the schema: GRANT CREATE ON DATABASE'],
+  ['ECONNREFUSED', 'nothing listens there'],
+]);

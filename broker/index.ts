@@ -41,6 +41,7 @@ export { addressRangeProblem } from './listener/address-ranges.ts';
 export type { ListenerOptions } from './listener/listener.ts';
 export type { TlsFiles, TlsMaterial } from './listener/tls-files.ts';
 export { loadTlsFiles } from './listener/tls-files.ts';
+export type { LiveSession } from './live-sessions.ts';
 export type { BrokerState, DecidedAction, Observer, Outcome, TokenStats } from './observer.ts';
 export type { ClientIdBinding, Limits, Logger, PluginOptions } from './options.ts';
 export { defaultLimits } from './options.ts';

@@ -7,6 +7,7 @@ import { createCore, type Parts } from './core.ts';
 import { guards } from './guard/guards.ts';
 import { type AedesHooks, createHooks } from './hooks.ts';
 import { createIntrospection, type Introspection } from './introspection/introspection.ts';
+import { type LiveSession, liveSessions } from './live-sessions.ts';
 import { type PluginOptions, prepareOptions, type Settings } from './options.ts';
 import type { Revocation } from './revocation.ts';
 import { followRevocations } from './revocation-source.ts';
@@ -34,6 +35,8 @@ export interface Fleetgate {
     readonly stream: Duplex;
     readonly client: { pause(): void } | undefined;
   }>;
+  /** The sessions of this broker, or those of one client. Each call walks them. */
+  sessions(clientId?: string): Generator<LiveSession>;
   /** Denies everything from now on and stops the timers; close the broker first. */
   close(): void;
 }
@@ -107,6 +110,7 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
         .filter((feed) => feed.isOverdue())
         .map(({ issuer }) => `the revocations of ${issuer} have not come in for too long`),
     connections: core.sessions.open,
+    sessions: (clientId?: string) => liveSessions(core, clientId),
     close() {
       core.isClosed = true;
       for (const feed of core.feeds.values()) feed.stop();

@@ -8,6 +8,7 @@ import { connectChecks } from './connect.ts';
 import { guards, guardsOfCluster } from './guard/guards.ts';
 import type { Listener, ListenerContext, ListenerOptions } from './listener/listener.ts';
 import { checkListener, openListener } from './listener/listener.ts';
+import type { LiveSession } from './live-sessions.ts';
 import type { PluginOptions } from './options.ts';
 import { prepareOptions } from './options.ts';
 import type { Fleetgate } from './plugin.ts';
@@ -33,6 +34,8 @@ export interface RunningBroker {
    * @throws FleetgateError `tls_file_invalid`
    */
   reloadCertificates(): Promise<void>;
+  /** Its sessions, or those of one client. Each call walks them. */
+  sessions(clientId?: string): Generator<LiveSession>;
   /** Why it should get no new connections; empty when it is ready. */
   problems(): string[];
   /**
@@ -104,6 +107,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   return Object.freeze({
     urls: Object.freeze(urls),
     setPolicy: auth.setPolicy,
+    sessions: auth.sessions,
     problems,
     reloadCertificates,
     close,

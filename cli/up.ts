@@ -91,7 +91,11 @@ export async function up(
       ...(policy === undefined ? [] : (broker?.problems() ?? ['the broker has not started yet'])),
     ];
     let inForce = policy;
-    const access = { policy: () => inForce, tokenClaims: config.issuer.token_claims };
+    const access = {
+      policy: () => inForce,
+      tokenClaims: config.issuer.token_claims,
+      sessions: (clientId: string) => broker?.sessions(clientId) ?? [],
+    };
     const pages = issuer && createConsole(metrics, access, () => ({ issuer: issuer.url, roles }));
     if (pages !== undefined) closers.push(async () => pages.close());
     const admin = await openAdmin(config, directory, log, { problems, metrics, issuer, pages });

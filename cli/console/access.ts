@@ -1,4 +1,4 @@
-import type { Attempt, Policy } from '@fleetgate/broker';
+import type { Attempt, LiveSession, Policy } from '@fleetgate/broker';
 import type { FastifyInstance } from 'fastify';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import { tokenOf } from '../policy/registered-token.ts';
@@ -21,6 +21,8 @@ export interface AccessOptions {
   readonly policy: () => Policy | undefined;
   /** Fields of metadata that the issuer copies into tokens. */
   readonly tokenClaims: readonly string[];
+  /** Sessions of a client, where a broker runs in this process. */
+  readonly sessions: (clientId: string) => Iterable<LiveSession>;
 }
 
 /** Asks the admin API with the key of whoever asks. */
@@ -46,6 +48,22 @@ export async function decideFor(
   if (status !== 200) return { status, words: status === 404 ? `no client ${id} is registered` : 'refused' };
   const judge = judgeOf(inForce, tokenOf([inForce], tokenClaims, body as RegisteredClient));
   return { answer: judge.explain(attempt) };
+}
+
+/** The sessions of one client now, to whoever may read clients. */
+export async function sessionsOf(
+  { sessions }: AccessOptions,
+  ask: AskAdmin,
+  clientId: string,
+): Promise<Asked> {
+  const { status, body } = await ask(`/v1/clients/${encodeURIComponent(clientId)}`);
+  if (status !== 200) return { status, words: detailOf(body) };
+  const all: LiveSession[] = [];
+  for (const session of sessions(clientId)) {
+    if (all.length === MAX_NAMED) break;
+    all.push(session);
+  }
+  return { answer: { sessions: all } };
 }
 
 /** Who may do that, of all registered clients or of those a selector names. */

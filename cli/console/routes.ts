@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import { type AccessOptions, type Asked, askAdmin, decideFor, whoMay } from './access.ts';
+import { type AccessOptions, type Asked, askAdmin, decideFor, sessionsOf, whoMay } from './access.ts';
 import type { LiveEvents } from './live-events.ts';
 import { isSameOrigin } from './same-origin.ts';
 import { MAX_AGE_MS, type SignIn, type SignIns } from './sign-ins.ts';
@@ -162,6 +162,13 @@ function api(root: FastifyInstance, { signIns, live, access, about }: ConsoleOpt
         return refuse(reply, 403, 'api_key_invalid', 'this is not the key you are signed in with');
       }
       return reply.code(204).send();
+    });
+
+    app.get<{ Params: { id: string } }>('/sessions/:id', async (request, reply) => {
+      const ask = askAdmin(root, (request.signIn as SignIn).apiKey, request.ip);
+      const asked: Asked = await sessionsOf(access, ask, request.params.id);
+      if ('answer' in asked) return reply.send(asked.answer);
+      return refuse(reply, asked.status, 'not_answered', asked.words);
     });
 
     const questions = { '/decide': decideFor, '/who-may': whoMay };

@@ -95,5 +95,5 @@ export function useLoaded<Value>(key: string, load: () => Promise<Value>) {
       isGone = true;
     };
   }, [key, turn]);
-  return { ...state, isLoading: state.key !== key, again: () => setTurn(turn + 1) };
+  return { ...state, isLoading: state.key !== key, again: () => setTurn((before) => before + 1) };
 }

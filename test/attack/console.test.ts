@@ -39,7 +39,7 @@ async function serve(): Promise<Served> {
     consoleRoutes({
       assets,
       live,
-      access: { policy: () => parsePolicy(policyText, 'policy.yaml'), tokenClaims: [] },
+      access: { policy: () => parsePolicy(policyText, 'policy.yaml'), tokenClaims: [], sessions: () => [] },
       signIns: createSignIns(() => clock.nowMs),
       about: () => ({ roles: ['issuer'] }),
     }),
@@ -98,6 +98,7 @@ test('without a sign-in there is the page and nothing else', async () => {
     ['POST', '/api/decide'],
     ['POST', '/api/who-may'],
     ['GET', '/api/live'],
+    ['GET', '/api/sessions/press-1'],
     ['GET', '/api/v1/clients'],
     ['POST', '/api/v1/clients'],
     ['GET', '/api/v1/whoami'],

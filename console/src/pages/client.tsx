@@ -1,8 +1,9 @@
 import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { type Client, call, get, type Secret, type Session } from '../api.ts';
 import { useLive } from '../live.ts';
 import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
+import { Table } from '../table.tsx';
 import { State } from './clients.tsx';
 import { ShownOnce } from './shown-once.tsx';
 
@@ -87,6 +88,7 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
           <Row name="Quarantined because">{one.quarantine_reason}</Row>
         </dl>
       </section>
+      {session.roles.includes('broker') ? <LiveSessions id={id} /> : null}
       <section class="card" aria-label="Secrets">
         <h2>Secrets</h2>
         <Failure error={secrets.error} />
@@ -163,6 +165,66 @@ function Row({ name, children }: { name: string; children: ComponentChildren }) 
       <dd>{children}</dd>
     </>
   );
+}
+
+interface LiveSession {
+  readonly id: string;
+  readonly expiresAtSeconds: number;
+  readonly startedAtMs: number;
+  readonly filters: readonly string[];
+  readonly isKept: boolean;
+  readonly address?: string;
+  readonly protocol: string;
+}
+
+/** Its connections to the broker of this process, looked at again every few seconds. */
+function LiveSessions({ id }: { id: string }) {
+  const path = `/sessions/${encodeURIComponent(id)}`;
+  const loaded = useLoaded(path, async () => (await get<{ sessions: LiveSession[] }>(path)).sessions);
+  const [nowMs, setNowMs] = useState(Date.now());
+  const { again } = loaded;
+  useEffect(() => {
+    const clock = setInterval(() => setNowMs(Date.now()), 1_000);
+    const look = setInterval(() => again(), 5_000);
+    return () => {
+      clearInterval(clock);
+      clearInterval(look);
+    };
+  }, []);
+  return (
+    <section class="card" aria-label="Sessions">
+      <h2>Sessions</h2>
+      <Failure error={loaded.error} />
+      {loaded.value?.length === 0 ? (
+        <Empty>It is not connected.</Empty>
+      ) : (
+        <Table
+          rows={loaded.value ?? []}
+          keyOf={(one) => one.id}
+          columns={[
+            { name: 'MQTT client id', cell: (one) => one.id },
+            { name: 'From', cell: ({ address, protocol }) => `${address ?? ''} ${protocol}` },
+            { name: 'Since', cell: ({ startedAtMs }) => when(startedAtMs), isShort: true },
+            {
+              name: 'Token ends in',
+              cell: ({ expiresAtSeconds }) => remaining(expiresAtSeconds * 1000 - nowMs),
+              isShort: true,
+            },
+            { name: 'Kept', cell: ({ isKept }) => (isKept ? 'yes' : 'no') },
+            { name: 'Subscriptions', cell: ({ filters }) => <code>{filters.join(' ')}</code> },
+          ]}
+        />
+      )}
+    </section>
+  );
+}
+
+function remaining(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  const minutes = Math.floor(seconds / 60);
+  return minutes >= 60
+    ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+    : `${minutes} min ${seconds % 60} s`;
 }
 
 /** Before what cannot be taken back, what will happen. */

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks';
 import { type Client, call, get } from '../api.ts';
+import { HeatMap } from '../heat-map.tsx';
 import { type Refusal, useLive } from '../live.ts';
 import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
 import { type Explanation, Trace } from './topics.tsx';
@@ -48,6 +49,7 @@ export function Refusals() {
         )}
         {suppressed > 0 ? <p class="who">{suppressed} more came too fast to be told one by one.</p> : null}
       </section>
+      <ByTopic refusals={shown} />
       <section class="card" aria-label="Latest">
         <h2>Latest</h2>
         <div class="scroll">
@@ -96,6 +98,50 @@ export function Refusals() {
       {open === undefined ? null : <Why refusal={open} onClose={() => setOpen(undefined)} />}
     </>
   );
+}
+
+/** Topics of a pattern in one row; of many the most frequent. */
+const MAX_PATTERNS = 10;
+
+/** Reasons by what the topics have in common. */
+function ByTopic({ refusals }: { refusals: readonly Refusal[] }) {
+  const counts = new Map<string, number>();
+  const totals = new Map<string, number>();
+  const reasons = new Set<string>();
+  for (const { reason, topic, clientId } of refusals) {
+    if (topic === undefined) continue;
+    const pattern = patternOf(topic, clientId);
+    reasons.add(reason);
+    totals.set(pattern, (totals.get(pattern) ?? 0) + 1);
+    counts.set(`${reason} ${pattern}`, (counts.get(`${reason} ${pattern}`) ?? 0) + 1);
+  }
+  if (totals.size === 0) return null;
+  const patterns = [...totals]
+    .sort(([, one], [, other]) => other - one)
+    .slice(0, MAX_PATTERNS)
+    .map(([pattern]) => pattern);
+  return (
+    <section class="card" aria-label="By topic">
+      <h2>By topic</h2>
+      <HeatMap
+        label={`Refusals by reason and topic: ${[...counts].map(([name, count]) => `${name} ${count}`).join(', ')}`}
+        rows={patterns}
+        columns={[...reasons].sort()}
+        count={(pattern, reason) => counts.get(`${reason} ${pattern}`) ?? 0}
+      />
+    </section>
+  );
+}
+
+const MAX_LEVELS = 4;
+
+/** A topic with its client and its numbers taken out, so that those of one kind are one. */
+function patternOf(topic: string, clientId: string | undefined): string {
+  const levels = topic.split('/');
+  const named = levels
+    .slice(0, MAX_LEVELS)
+    .map((level) => (level === clientId ? '{client_id}' : level.replace(/\d+/g, '0')));
+  return levels.length > MAX_LEVELS ? `${named.join('/')}/…` : named.join('/');
 }
 
 function Why({ refusal, onClose }: { refusal: Refusal; onClose: () => void }) {

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { matches } from '@fleetgate/shared';
 import type { Subscription } from 'aedes';
+import { grantedOf } from '../guard/granted-qos.ts';
 import type { HostClient, HostPersistence, QueuedPacket } from '../guard/host.ts';
 import type { Directory } from './directory.ts';
 import { CLUSTER_ID, isNumbered } from './emitter.ts';
@@ -76,9 +77,11 @@ export function createPersistence(context: Context) {
         box.onTheWay.add(seq);
         const { topic, payload, qos } = decodeMessage(fields[1] as Buffer);
         const dup = box.sentBefore.has(seq);
+        // What was sent before is sent again as it was.
+        const sentQos = dup ? qos : grantedOf(client, { topic, qos });
         const messageId = packetIds[at];
         const numbered = { brokerId: CLUSTER_ID, brokerCounter: seq };
-        yield { cmd: 'publish', ...numbered, topic, payload, qos, retain: false, dup, messageId };
+        yield { cmd: 'publish', ...numbered, topic, payload, qos: sentQos, retain: false, dup, messageId };
       }
       if (page.length === PAGE) continue;
       await allArrived(box);

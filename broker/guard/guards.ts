@@ -7,6 +7,7 @@ import { closedRegistration } from './closed-registration.ts';
 import { connectDeadline } from './connect-deadline.ts';
 import { connectForm } from './connect-form.ts';
 import { duplicateFilters } from './duplicate-filters.ts';
+import { grantedQos } from './granted-qos.ts';
 import type { Guard } from './guard.ts';
 import { highestQos } from './highest-qos.ts';
 import { inboundStore } from './inbound-store.ts';
@@ -64,6 +65,8 @@ export const guards: readonly Guard[] = Object.freeze([
   inboundStore,
   retainedMessages,
   highestQos,
+  // Lowers what the one before has delivered.
+  grantedQos,
   slowReader,
 ]);
 

@@ -30,6 +30,8 @@ export interface HostClient extends Client {
   deliver0(packet: object, done: () => void): void;
   /** Sends one packet at its QoS. */
   deliverQoS(packet: object, done: () => void): void;
+  /** Sends one packet at its QoS. */
+  deliverQoS(packet: object, done: () => void): void;
   pause(): void;
   /** Packet identifier of the next message to it. */
   _nextId: number;
@@ -68,6 +70,7 @@ export interface HostPersistence {
   subscriptionsByClient(client: ById): Promise<Subscription[]>;
   outgoingEnqueue(subscription: { clientId: string }, packet: AedesPublishPacket): Promise<void>;
   outgoingEnqueueCombi(subscriptions: QueuedFor[], packet: AedesPublishPacket): Promise<void>;
+  outgoingStream(client: HostClient): Readable;
   outgoingUpdate(client: ById, packet: QueuedPacket): Promise<void>;
   outgoingClearMessageId(client: ById, packet: QueuedPacket): Promise<unknown>;
   incomingStorePacket(client: HostClient, packet: AedesPublishPacket): Promise<void>;
@@ -101,6 +104,7 @@ const neededOfPersistence = [
   'subscriptionsByClient',
   'outgoingEnqueue',
   'outgoingEnqueueCombi',
+  'outgoingStream',
   'outgoingUpdate',
   'outgoingClearMessageId',
   'incomingStorePacket',

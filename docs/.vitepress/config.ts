@@ -1,0 +1,58 @@
+import { defineConfig } from 'vitepress';
+
+const page = (text: string, link: string) => ({ text, link });
+
+// The pages are those of docs/, read as they stand; the README is the first of them.
+export default defineConfig({
+  title: 'Fleetgate',
+  description: 'OAuth 2.0 access control for MQTT fleets',
+  cleanUrls: true,
+  // Links to files of the repository are for who reads the pages there.
+  ignoreDeadLinks: [/^\.?\/?\.\.\//, /\.\.\//],
+  themeConfig: {
+    search: { provider: 'local' },
+    outline: [2, 3],
+    sidebar: [
+      { text: 'Start', items: [page('Overview', '/'), page('Fifteen minutes', '/tutorial')] },
+      {
+        text: 'Devices',
+        items: [
+          page('Agent', '/agent'),
+          page('Fleet', '/fleet'),
+          page('CoAP', '/coap'),
+          page('HTTP services', '/http-services'),
+          page('From SuperTokens', '/supertokens'),
+        ],
+      },
+      {
+        text: 'Access',
+        items: [
+          page('Topic policy', '/policy'),
+          page('Issuer', '/issuer'),
+          page('Revocation', '/revocation'),
+        ],
+      },
+      {
+        text: 'Running it',
+        items: [
+          page('Operations', '/operations'),
+          page('Console', '/console'),
+          page('Observability', '/observability'),
+          page('Past one machine', '/scaling'),
+          page('RabbitMQ and EMQX', '/engines'),
+          page('Security', '/security'),
+          page('Benchmarks', '/benchmarks'),
+        ],
+      },
+      {
+        text: 'Reference',
+        items: [
+          page('Configuration', '/configuration'),
+          page('HTTP API', '/http-api'),
+          page('Error codes', '/error-codes'),
+          page('Plugin', '/plugin'),
+        ],
+      },
+    ],
+  },
+});

@@ -183,9 +183,11 @@ test('a place that is wrong is told without the password', async () => {
       (error: Error) => `${error.message} ${JSON.stringify(error)} ${String(error.cause)}`,
     );
   const wrong = await said(`postgres://fleetgate:hunter2@127.0.0.1:1/fleet`);
-  expect(wrong).toContain('postgres://127.0.0.1:1/fleet (schema fleetgate) (ECONNREFUSED)');
+  expect(wrong).toContain(
+    'postgres://127.0.0.1:1/fleet (schema fleetgate) (nothing listens there; ECONNREFUSED)',
+  );
   const other = await said(`postgres://nobody:hunter2@127.0.0.1:${postgres.port}/postgres`);
-  expect(other).toContain('(28000)');
+  expect(other).toContain('pg_hba.conf of the server does not let this user in from here; 28000');
   const schema = await said(`postgres://x:hunter2@127.0.0.1:1/fleet?schema=A-B`);
   expect(schema).toContain("schema 'A-B' is not a name");
   expect([wrong, other, schema].join('')).not.toContain('hunter2');

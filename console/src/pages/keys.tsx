@@ -53,6 +53,19 @@ export function Keys({ session }: { session: Session }) {
     async () => (await get<{ campaigns: Campaign[] }>('/v1/campaigns?limit=20')).campaigns,
   );
   const [isAsked, setAsked] = useState(false);
+  const [problem, setProblem] = useState<unknown>();
+
+  async function steer(id: string, verb: 'pause' | 'resume' | 'cancel'): Promise<void> {
+    setProblem(undefined);
+    try {
+      const reason = verb === 'pause' ? { reason: 'paused in the console' } : undefined;
+      await call('POST', `/v1/campaigns/${encodeURIComponent(id)}/${verb}`, reason);
+      campaigns.again();
+    } catch (failure) {
+      setProblem(failure);
+    }
+  }
+
   const [error, setError] = useState<unknown>();
   return (
     <>
@@ -91,7 +104,7 @@ export function Keys({ session }: { session: Session }) {
       </section>
       <section class="card" aria-label="Rotation campaigns">
         <h2>Rotation campaigns</h2>
-        <Failure error={campaigns.error} />
+        <Failure error={campaigns.error ?? problem} />
         {campaigns.value?.length === 0 ? (
           <Empty command="fleetgate campaign start --selector group=plant-7 --dir credentials">
             No campaign has been started.
@@ -119,6 +132,26 @@ export function Keys({ session }: { session: Session }) {
                 ),
               },
               { name: 'Changed', cell: ({ updated_at: at }) => when(at), isShort: true },
+              {
+                name: 'Steer',
+                cell: ({ campaign_id: id, state }) =>
+                  session.role === 'auditor' || state === 'done' || state === 'cancelled' ? (
+                    ''
+                  ) : (
+                    <>
+                      <button
+                        type="button"
+                        class="plain"
+                        onClick={() => void steer(id, state === 'running' ? 'pause' : 'resume')}
+                      >
+                        {state === 'running' ? 'Pause' : 'Resume'}
+                      </button>{' '}
+                      <button type="button" class="grave" onClick={() => void steer(id, 'cancel')}>
+                        Cancel
+                      </button>
+                    </>
+                  ),
+              },
             ]}
           />
         )}

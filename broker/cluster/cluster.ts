@@ -94,7 +94,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
       // Of a Redis that does not tell, nothing is said.
       const problems = await durabilityProblems(store).catch(() => []);
       if (problems.length > 0)
-        say('warn', { event: 'cluster_may_forget', problems }, 'this Redis may lose sessions');
+        warn({ event: 'cluster_may_forget', problems }, 'this Redis may lose sessions');
     },
     lost() {
       directory.lost();
@@ -106,14 +106,13 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
     settings: clusterSettings,
     link: () => link,
     publishWill,
-    onDead: (broker) =>
-      say('warn', { event: 'cluster_broker_dead', broker }, 'a broker of this Redis is dead'),
+    onDead: (broker) => warn({ event: 'cluster_broker_dead', broker }, 'a broker of this Redis is dead'),
     onError,
   });
 
-  function say(level: 'warn', line: object, text: string): void {
+  function warn(line: object, text: string): void {
     try {
-      log[level](line, text);
+      log.warn(line, text);
     } catch (error) {
       onError(error);
     }
@@ -377,11 +376,10 @@ function unheld(delayMs: number): Promise<void> {
 
 /** What `fleetgate sessions` shows of a session; of clients and times, never of the token itself. */
 function shown({ connection, token, startedAtMs }: Session, clean: boolean) {
-  const { clientId, issuer, expiresAtSeconds, groupName } = token as VerifiedToken & { groupName?: string };
+  const { clientId, issuer, expiresAtSeconds } = token;
   return {
     clientId,
     issuer,
-    ...(groupName === undefined ? {} : { group: groupName }),
     expiresAtSeconds,
     startedAtMs,
     clean,

@@ -290,7 +290,6 @@ describe('what waits for a session', () => {
       ahead.ms = 0;
       await waiting(broker, wide);
       const token = broker.token(B, { scope: wide, expiresInSeconds: 60 });
-      ahead.ms = 64_000;
       const client = await broker.session(B, { clean: false }, token);
       expect(await take(client, 4)).toHaveLength(4);
       ahead.ms = 66_000;

@@ -81,12 +81,12 @@ export function campaignActs({ read, write, record }: Store): CampaignRegistry {
     let after = yield* clientSecrets.rotate(registration, rotation);
     if (after === undefined) {
       const live = (yield* clientSecrets.ofClient(registration)).filter((one) =>
-        isLiveSecret(one, event.atMs),
+        isLiveSecret(one, secret.createdAtMs),
       );
       // The older one may be all that the device has.
       const waiting = live.slice(1).find(({ firstUsedAtMs }) => firstUsedAtMs === undefined);
       if (waiting === undefined) return 'secret_limit_reached';
-      yield* clientSecrets.end(registration, waiting.secretId, event.atMs);
+      yield* clientSecrets.end(registration, waiting.secretId, secret.createdAtMs);
       after = yield* clientSecrets.rotate(registration, rotation);
     }
     if (after === undefined) return 'secret_limit_reached';

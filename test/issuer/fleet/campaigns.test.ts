@@ -15,9 +15,15 @@ interface Device {
 
 let nowMs: number;
 
-async function fleet(size: number) {
+/** @param tickMs by how much each look at the clock moves it */
+async function fleet(size: number, tickMs = 0) {
   nowMs = Date.now();
-  const fixture = await issuerFixture({ now: () => nowMs });
+  const fixture = await issuerFixture({
+    now: () => {
+      nowMs += tickMs;
+      return nowMs;
+    },
+  });
   const secrets = new Map<string, string>();
   for (let i = 1; i <= size; i += 1) {
     const { client_id, client_secret } = await fixture.register({ client_id: `d${i}`, group: 'g' });
@@ -127,8 +133,11 @@ test('fewer failures than that let it go on', async () => {
   expect(after).toMatchObject({ batch: 2, confirmed: 1, failed: 1, state: 'running' });
 });
 
-test('a secret that waits to be used gives way; two that are used do not, and that is a failure', async () => {
-  const { begin, rotate, use, call, devices, secrets } = await fleet(2);
+test.each([
+  ['a clock that stands', 0],
+  ['a clock that runs', 1],
+])('a secret that waits to be used gives way; two that are used fail (%s)', async (_clock, tickMs) => {
+  const { begin, rotate, use, call, devices, secrets } = await fleet(2, tickMs);
   await call('POST', '/v1/clients/d1/secrets', { until_new_is_used: true });
   const second = (await (
     await call('POST', '/v1/clients/d2/secrets', { overlap_seconds: 1000 })

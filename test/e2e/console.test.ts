@@ -1,83 +1,33 @@
-import { mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import mqtt, { type MqttClient } from 'mqtt';
+import type { MqttClient } from 'mqtt';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { isChromiumMissing, seriousFindings, startBrowser, watchedPage } from '../support/browser.ts';
-import { enroll, enrollingDevice } from '../support/enrolling-device.ts';
+import { isChromiumMissing, seriousFindings, watchedPage } from '../support/browser.ts';
 import {
-  freePorts,
-  type RunningFleetgate,
-  requestToken,
-  startFleetgate,
-  temporaryDirectory,
-} from '../support/fleetgate-process.ts';
+  type ConsoleFixture,
+  signedOut,
+  startConsoleFixture,
+  takePictures,
+} from '../support/console-fixture.ts';
+import { enroll, enrollingDevice } from '../support/enrolling-device.ts';
+import { type RunningFleetgate, requestToken } from '../support/fleetgate-process.ts';
 
-/** Where pictures of the pages are put, to be looked at; unset: none are taken. */
-const pictures = process.env['FLEETGATE_PICTURES'];
-
-const data = temporaryDirectory();
-const clients: MqttClient[] = [];
+let fixture: ConsoleFixture;
 let fleet: RunningFleetgate;
 let browser: Browser;
 let origin: string;
-let adminKey: string;
+
+const admin: ConsoleFixture['admin'] = (...request) => fixture.admin(...request);
+const device = (id: string): Promise<MqttClient> => fixture.device(id);
+const signIn = (page: Page, key?: string) => fixture.signIn(page, key);
 
 beforeAll(async () => {
   if (isChromiumMissing) return;
-  fleet = await startFleetgate(['up', ...freePorts(data.path)]);
-  origin = fleet.ready['admin'] as string;
-  adminKey = readFileSync(join(data.path, 'admin.key'), 'utf8').trim();
-  browser = await startBrowser();
+  fixture = await startConsoleFixture();
+  ({ fleet, browser, origin } = fixture);
   for (let n = 0; n < 5; n += 1) await device(`sensor-${n}`);
 }, 120_000);
 
-afterAll(async () => {
-  for (const client of clients) client.end(true);
-  await browser?.close();
-  await fleet?.stop();
-  data.remove();
-});
-
-async function admin(method: string, path: string, body?: unknown): Promise<Response> {
-  return fetch(`${origin}/v1${path}`, {
-    method,
-    headers: { 'api-key': adminKey, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-}
-
-/** A registered device with a live session. */
-async function device(id: string): Promise<MqttClient> {
-  const created = await admin('POST', '/clients', {
-    client_id: id,
-    scope: 'telemetry.write commands.read',
-    group: 'plant-7',
-    labels: { hw: 'rev-a' },
-  });
-  const { client_secret: secret } = (await created.json()) as { client_secret: string };
-  const answer = await requestToken(fleet.ready['issuer'] as string, id, secret);
-  const { access_token: token } = (await answer.json()) as { access_token: string };
-  const client = await mqtt.connectAsync(fleet.ready['mqtt'] as string, {
-    clientId: id,
-    username: id,
-    password: token,
-    reconnectPeriod: 0,
-  });
-  client.on('error', () => {});
-  clients.push(client);
-  return client;
-}
-
-async function signIn(page: Page, key = adminKey): Promise<void> {
-  await page.goto(`${origin}/console/`);
-  await page.getByLabel('Admin API key').fill(key);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('heading', { name: 'Overview' }).waitFor();
-}
-
-/** The page is asked who it is before anybody has signed in. */
-const signedOut = [/401 \(Unauthorized\)/];
+afterAll(() => fixture?.close());
 
 test.skipIf(isChromiumMissing)('every page works without a fault, and is legible to all', async () => {
   const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
@@ -327,24 +277,6 @@ test.skipIf(isChromiumMissing)('an auditor sees and changes nothing', async () =
   expect(faults.filter((fault) => !/403 \(Forbidden\)/.test(fault))).toEqual([]);
   await context.close();
 });
-
-async function takePictures(page: Page, name: string): Promise<void> {
-  if (pictures === undefined) return;
-  mkdirSync(pictures, { recursive: true });
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme });
-    for (const [size, width, height] of [
-      ['desktop', 1280, 800],
-      ['phone', 390, 844],
-    ] as const) {
-      await page.setViewportSize({ width, height });
-      await page.waitForTimeout(150);
-      await page.screenshot({ path: join(pictures, `${name}-${colorScheme}-${size}.png`) });
-    }
-  }
-  await page.emulateMedia({ colorScheme: 'light' });
-  await page.setViewportSize({ width: 1280, height: 800 });
-}
 
 // Issue 8, item 1: what the console is still to show.
 test.todo('Clients: filters by expiry and last seen');

@@ -28,7 +28,8 @@ export async function runAgentCommand(argv: readonly string[]): Promise<0 | 1 | 
   }
 }
 
-function createProgram(): Command {
+/** The `fleetgate-agent` command, its subcommands and their help. */
+export function createProgram(): Command {
   const program = new Command('fleetgate-agent')
     .description('Device agent: access tokens and MQTT sessions for devices.')
     .version(version, '-V, --version', 'print the version')

@@ -25,14 +25,14 @@ export function prometheusObserver(register: Registry): Observer {
 
   const connects = new Counter({
     name: 'fleetgate_connects_total',
-    help: 'CONNECT packets by answer: accepted, the reason code, or gone for a client that left before it',
+    help: 'CONNECTs by answer: accepted, the reason, or gone for a client that left before it was answered',
     labelNames: ['result'],
     registers,
   });
   const allowed = countAllowed();
   const decisions = new Counter({
     name: 'fleetgate_decisions_total',
-    help: 'Decisions by action and result: allowed, or the reason code',
+    help: 'Decisions on publish, receive, subscribe and will by result, allowed or the reason; packet: one that broke the protocol',
     labelNames: ['action', 'result'],
     registers,
     collect: () => allowed.tell((action, count) => decisions.inc({ action, result: 'allowed' }, count)),
@@ -45,25 +45,25 @@ export function prometheusObserver(register: Registry): Observer {
   });
   const renewals = new Counter({
     name: 'fleetgate_renewals_total',
-    help: 'Renewals in place by result: accepted, or the reason code',
+    help: 'Renewals in place by result: accepted, or the reason',
     labelNames: ['result'],
     registers,
   });
   const revocations = new Counter({
     name: 'fleetgate_revocations_total',
-    help: 'Revocations taken in, by kind',
+    help: 'Revocations taken in: token, client, issued_before, key, unknown',
     labelNames: ['kind'],
     registers,
   });
   const sessionsCut = new Counter({
     name: 'fleetgate_sessions_cut_total',
-    help: 'Sessions ended by the broker, by reason code',
+    help: 'Sessions ended by the broker, by reason',
     labelNames: ['reason'],
     registers,
   });
   const dropped = new Counter({
     name: 'fleetgate_messages_dropped_total',
-    help: 'Messages given up though they were allowed, by reason code',
+    help: 'Messages given up though they were allowed: queue_full',
     labelNames: ['reason'],
     registers,
   });
@@ -127,7 +127,7 @@ function countAllowed() {
 function readState(registers: Registry[], state: () => BrokerState | undefined): void {
   const connections = new Gauge({
     name: 'fleetgate_connections',
-    help: 'Open connections, with a session or not yet, by protocol of the listener',
+    help: 'Open connections, with a session or not yet: mqtt, mqtts, ws, wss',
     labelNames: ['protocol'],
     registers,
     collect() {
@@ -136,7 +136,7 @@ function readState(registers: Registry[], state: () => BrokerState | undefined):
   });
   const expiring = new Gauge({
     name: 'fleetgate_sessions_expiring',
-    help: 'Sessions whose token expires within so many seconds; +Inf is all of them',
+    help: 'Sessions whose token expires within 60, 300, 900 or 3600 seconds; +Inf is all of them',
     labelNames: ['le'],
     registers,
     collect() {
@@ -147,7 +147,7 @@ function readState(registers: Registry[], state: () => BrokerState | undefined):
   });
   const away = new Gauge({
     name: 'fleetgate_revocation_feed_away',
-    help: 'Whether the revocations of an issuer do not come in at the moment: 1 or 0',
+    help: '1 while the revocations of that issuer do not come in, else 0',
     labelNames: ['issuer'],
     registers,
     collect() {
@@ -156,7 +156,7 @@ function readState(registers: Registry[], state: () => BrokerState | undefined):
   });
   const clusterAway = new Gauge({
     name: 'fleetgate_cluster_away',
-    help: 'Whether the Redis that several brokers share does not answer at the moment: 1 or 0; 0 without one',
+    help: '1 while the Redis that several brokers share does not answer, else 0',
     registers,
     collect() {
       clusterAway.set(state()?.cluster()?.isAway === true ? 1 : 0);
@@ -164,14 +164,14 @@ function readState(registers: Registry[], state: () => BrokerState | undefined):
   });
   const clusterLosses = new Counter({
     name: 'fleetgate_cluster_losses_total',
-    help: 'Times that Redis was lost, and every session of this broker with it',
+    help: 'Times the Redis that several brokers share was lost, and every session of this broker with it',
     registers,
     collect: () => lost(state()?.cluster()?.losses),
   });
   const lost = following((count) => clusterLosses.inc(count));
   const lookUps = new Counter({
     name: 'fleetgate_token_cache_total',
-    help: 'Tokens looked up in the cache of verified ones: hit or miss',
+    help: 'Tokens looked up in the cache of verified ones: hit, miss',
     labelNames: ['result'],
     registers,
     collect() {
@@ -192,7 +192,7 @@ function readState(registers: Registry[], state: () => BrokerState | undefined):
   });
   const fetches = new Counter({
     name: 'fleetgate_key_fetches_total',
-    help: "Fetches of issuers' keys: ok or failed",
+    help: "Fetches of issuers' keys: ok, failed",
     labelNames: ['result'],
     registers,
     collect() {

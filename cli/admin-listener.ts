@@ -48,7 +48,7 @@ export async function startAdmin(options: AdminOptions): Promise<RunningAdmin> {
   });
   const requests = new Counter({
     name: 'fleetgate_admin_requests_total',
-    help: 'Requests to the admin listener by status',
+    help: 'Requests to the admin listener by status, probes and scrapes among them',
     labelNames: ['status'],
     registers: [metrics],
   });

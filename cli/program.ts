@@ -8,6 +8,7 @@ import { addCampaignCommands } from './commands/campaign-program.ts';
 import { addClientCommands } from './commands/client-program.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addEnrollmentCommands } from './commands/enrollment-program.ts';
+import { addExplainCommand } from './commands/explain-program.ts';
 import { addFleetCommands } from './commands/fleet-program.ts';
 import { addKeysCommands } from './commands/keys-program.ts';
 import { addMigrateCommand } from './commands/migrate-program.ts';
@@ -66,6 +67,7 @@ Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
   addBackupCommands(program);
   addMigrateCommand(program);
   addPolicyCommands(program);
+  addExplainCommand(program);
   addCompletionCommand(program);
   inheritSettings(program);
   return program;

@@ -17,7 +17,7 @@ export function prometheusObserver(register: Registry): IssuerObserver {
 
   const requests = new Counter({
     name: 'fleetgate_token_requests_total',
-    help: 'Requests of clients by what they ask for and result: ok, or the reason code',
+    help: 'Requests of clients to the issuer, of all apps: issue, introspect, revoke by result: ok, or the reason, slow_down among them',
     labelNames: ['act', 'result'],
     registers,
   });
@@ -30,7 +30,7 @@ export function prometheusObserver(register: Registry): IssuerObserver {
   });
   const refusals = new Counter({
     name: 'fleetgate_issuer_refusals_total',
-    help: 'Requests over HTTP that were refused, by listener, status and reason code',
+    help: 'Requests over HTTP that the issuer refused, whatever they were for: listener is public or admin; and connections that were closed, with the status none and the reason connections_limited',
     labelNames: ['listener', 'status', 'reason'],
     registers,
   });
@@ -86,12 +86,14 @@ function readState(registers: Registry[], state: () => IssuerState | undefined):
     });
   };
 
-  gauge('fleetgate_registry_ready', 'Whether the registry can be read and written: 1 or 0', (to, [own]) =>
-    to.set(own?.isReady === true ? 1 : 0),
+  gauge(
+    'fleetgate_registry_ready',
+    '1 while the registry of the default app can be read and written, else 0',
+    (to, [own]) => to.set(own?.isReady === true ? 1 : 0),
   );
   gauge(
     'fleetgate_apps',
-    'Apps beside the default one, by whether their registry can be read and written: ready or failing',
+    'Apps beside the default one: ready, or failing while their registry cannot be read or written',
     (to, [, ...apps]) => {
       const ready = apps.filter(({ isReady }) => isReady).length;
       to.set({ state: 'ready' }, ready);
@@ -99,25 +101,27 @@ function readState(registers: Registry[], state: () => IssuerState | undefined):
     },
     ['state'],
   );
-  gauge('fleetgate_registry_waiting_acts', 'Acts that wait for the next commit', (to, apps) =>
-    to.set(sum(apps, ({ load }) => load.waitingActs)),
+  gauge(
+    'fleetgate_registry_waiting_acts',
+    'Acts that wait for the next commit; beyond 20,000 in an app requests are refused',
+    (to, apps) => to.set(sum(apps, ({ load }) => load.waitingActs)),
   );
   counter('fleetgate_registry_commits_total', 'Commits to the registry', ({ commits }) => commits);
-  counter('fleetgate_registry_acts_total', 'Acts that were in these commits', ({ acts }) => acts);
+  counter('fleetgate_registry_acts_total', 'Acts in the commits to the registry', ({ acts }) => acts);
   // Where a registry does not answer, the last figures stay: the first gauges say so.
   gauge('fleetgate_audit_rows', 'Rows of the audit trail', (to, apps) => {
     if (apps.every(({ counts }) => counts)) to.set(sum(apps, ({ counts }) => counts?.auditEvents ?? 0));
   });
   gauge(
     'fleetgate_clients_quarantined',
-    'Clients in quarantine, counted up to 100000 in an app',
+    'Clients in quarantine; in an app no more than 100,000 are counted',
     (to, apps) => {
       if (apps.every(({ counts }) => counts)) {
         to.set(sum(apps, ({ counts }) => counts?.quarantinedClients ?? 0));
       }
     },
   );
-  gauge('fleetgate_revocation_feed_readers', 'Readers that follow the revocations', (to, apps) =>
+  gauge('fleetgate_revocation_feed_readers', 'Readers that follow GET /revocations', (to, apps) =>
     to.set(sum(apps, ({ feedReaders }) => feedReaders)),
   );
   gauge(
@@ -132,7 +136,7 @@ function readState(registers: Registry[], state: () => IssuerState | undefined):
   );
   gauge(
     'fleetgate_signing_key_rotation_seconds',
-    'Time until the next signing key takes over, below zero when it should have; of the app that is the next',
+    'Time until the next signing key takes over; below zero when it should have. Of the app that is the next',
     (to, apps, nowMs) => {
       const due = keysOf(apps).flatMap(({ activatesAtMs }) => activatesAtMs ?? []);
       if (due.length > 0) to.set((Math.min(...due) - nowMs) / 1000);
@@ -140,7 +144,7 @@ function readState(registers: Registry[], state: () => IssuerState | undefined):
   );
   gauge(
     'fleetgate_signing_key_next_published',
-    'Whether the key that signs next is published in each app: 1 or 0',
+    '1 while each app has the signing key published that comes next, else 0',
     (to, apps) => {
       const isPublished = ({ keys }: AppFigures) => keys?.some(({ state }) => state === 'next') ?? true;
       to.set(apps.length > 0 && apps.every(isPublished) ? 1 : 0);

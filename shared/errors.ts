@@ -1,6 +1,6 @@
 /**
- * One error base and one table of codes. `docs/error-codes.md` documents the same tables;
- * a test compares them both ways.
+ * One error base and one table of codes. What each means stands in cli/explained-codes.ts, and in docs/error-codes.md,
+ * which is made from that.
  */
 
 /**

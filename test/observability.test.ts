@@ -2,17 +2,11 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import { fleetgate } from '@fleetgate/broker';
-import { prometheusObserver } from '@fleetgate/broker/metrics';
-import { prometheusObserver as issuerMetrics } from '@fleetgate/issuer/metrics';
 import { oauthErrorCodes, reasonCodes, tokenErrorCodes } from '@fleetgate/shared';
-import { pino } from 'pino';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { auditEventNames } from '../broker/audit.ts';
-import { startAdmin } from '../cli/admin-listener.ts';
-import { createMetrics } from '../cli/metrics.ts';
-import { testIssuer } from './support/broker-tokens.ts';
+import { allMetrics } from './support/all-metrics.ts';
 import { parseMetrics, type Scrape } from './support/prometheus-text.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -24,21 +18,8 @@ let scrape: Scrape;
 let text = '';
 
 beforeAll(async () => {
-  const metrics = createMetrics(() => 0);
-  const issuer = testIssuer();
-  issuerMetrics(metrics).request('issue', 'ok', 0.001);
-  const auth = fleetgate({
-    issuers: [{ issuer: issuer.name, keys: { jwks: issuer.jwks } }],
-    observer: prometheusObserver(metrics),
-  });
-  const log = pino({ level: 'silent' });
-  const admin = await startAdmin({ host: '127.0.0.1', port: 0, log, problems: async () => [], metrics });
-  // The first is counted when the second is answered.
-  await fetch(`${admin.url}/livez`);
-  text = await (await fetch(`${admin.url}/metrics`)).text();
+  ({ text } = await allMetrics());
   scrape = parseMetrics(text);
-  await admin.close();
-  auth.close();
 });
 
 const documented = Array.from(

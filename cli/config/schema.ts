@@ -3,7 +3,8 @@ import Type, { type Static } from 'typebox';
 
 /**
  * The configuration file, `fleetgate.yaml`: every key is optional and has its default here. Keys are snake_case
- * with the unit last. docs/configuration.md lists the same keys; a test compares them both ways.
+ * with the unit last. The table of docs/configuration.md is made from it by
+ * `npm run docs:reference`: descriptions are Markdown.
  */
 
 const closed = { additionalProperties: false };
@@ -99,17 +100,20 @@ const issuer = Type.Object(
       minimum: 1,
       maximum: 86_400,
       default: 86_400,
-      description: 'longest lifetime a client may be registered with',
+      description:
+        'longest lifetime a client may be registered with; see [issuer](issuer.md#what-a-token-grants)',
     }),
     token_claims: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
       maxItems: 16,
       default: [],
-      description: 'fields of client metadata that become claims of its tokens',
+      description:
+        'fields of client metadata that become claims of its tokens; see [issuer](issuer.md#what-a-token-grants)',
     }),
     token_targets: Type.Array(tokenTarget, {
       maxItems: 16,
       default: [],
-      description: 'brokers of another make whose tokens hold a claim that is compiled from a policy',
+      description:
+        'brokers of another make whose tokens hold a claim that is compiled from a policy; see [engines](engines.md)',
     }),
     signing_algorithm: Type.Enum(['ES256', 'EdDSA', 'RS256'], {
       default: 'ES256',
@@ -119,10 +123,10 @@ const issuer = Type.Object(
       minimum: 1,
       maximum: 3650,
       default: 30,
-      description: 'age at which a signing key is replaced',
+      description: 'age at which a signing key is replaced; see [operations](operations.md#signing-keys)',
     }),
     key_encryption_key_file: file(
-      'the 32 bytes that encrypt the signing keys, mode 0600; default: key-encryption.key in the data directory',
+      'the 32 bytes that encrypt the signing keys, mode 0600; default: key-encryption.key in the data directory; or `FLEETGATE_KEY_ENCRYPTION_KEY`',
     ),
     audit_retention_days: Type.Integer({
       minimum: 0,
@@ -285,7 +289,8 @@ const cluster = Type.Object(
   {
     redis: Type.String({
       pattern: '^rediss?://.+',
-      description: 'Redis that several brokers share, `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS',
+      description:
+        'Redis that several brokers share, `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS; see [scaling](scaling.md)',
     }),
     username: Type.Optional(Type.String({ minLength: 1, description: 'its user' })),
     password_file: file('file with its password, mode 0600; default: FLEETGATE_REDIS_PASSWORD'),
@@ -359,7 +364,9 @@ const broker = Type.Object(
       description: 'issuers trusted beside the embedded one',
     }),
     policy_file: file('topic policy; default: policy.yaml in the data directory'),
-    audit_file: file('what matters for security is appended to it, a line of JSON each; default: nowhere'),
+    audit_file: file(
+      'what matters for security is appended to it, a line of JSON each; default: nowhere; see [observability](observability.md)',
+    ),
     clock_skew_seconds: Type.Integer({
       minimum: 0,
       maximum: 300,
@@ -372,7 +379,7 @@ const broker = Type.Object(
     }),
     denied_publish: Type.Enum(['disconnect', 'drop'], {
       default: 'disconnect',
-      description: 'what a refused PUBLISH gets: disconnect or drop',
+      description: 'what a refused PUBLISH gets: disconnect, or drop (acknowledged, delivered to nobody)',
     }),
     limits,
     cluster: Type.Optional(cluster),

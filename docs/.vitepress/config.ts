@@ -47,6 +47,7 @@ export default defineConfig({
       {
         text: 'Reference',
         items: [
+          page('Commands', '/cli'),
           page('Configuration', '/configuration'),
           page('HTTP API', '/http-api'),
           page('Error codes', '/error-codes'),

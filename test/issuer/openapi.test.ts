@@ -1,8 +1,8 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
-import { type ApiDocument, apiDocument } from '../support/api-document.ts';
 import { adminKey, hasApps, issuerFixture } from '../support/issuer-fixture.ts';
+import { type ApiDocument, apiDocument } from '../support/reference/api-document.ts';
 
 const document = await apiDocument();
 

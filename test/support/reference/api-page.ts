@@ -1,4 +1,5 @@
 import type { ApiDocument, ApiSchema, Operation } from './api-document.ts';
+import { table } from './table.ts';
 
 /** An OpenAPI document as a page of Markdown: one section for each tag, one for each operation in it, then the schemas. */
 export function apiPage(document: ApiDocument): string {
@@ -11,7 +12,7 @@ export function apiPage(document: ApiDocument): string {
   }
   return [
     '# HTTP API\n',
-    'Made by `npm run docs:api` from `/openapi.json`; do not edit. What the API is for, by example: [issuer.md](issuer.md).\n',
+    'Made by `npm run docs:reference` from `/openapi.json`; do not edit. What the API is for, by example: [issuer.md](issuer.md).\n',
     `${document.info.description}\n`,
     ...Array.from(sections, ([tag, operations]) => `## ${capital(tag)}\n\n${operations.join('\n')}`),
     '## Schemas\n',
@@ -80,12 +81,6 @@ function typeOf(schema: ApiSchema): string {
     return `object of ${additionalProperties.anyOf === undefined ? type : `(${type})`}`;
   }
   return type === undefined ? 'anything' : String(type);
-}
-
-function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-  return `${[line(heads), `|${heads.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n')}\n`;
 }
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -14,7 +14,8 @@ export interface Checkpoint {
 /**
  * The hash of a row: SHA-256 of the hash before it, 64 lower-case hexadecimal digits, followed by the row as a JSON
  * array without spaces: sequence, milliseconds since 1970, actor, address, action, target, result, request id, token
- * id, with null for what is unset. docs/operations.md says the same: who audits does not need this code.
+ * id, with null for what is unset, and what changed where that is set. docs/operations.md says the same: who audits
+ * does not need this code.
  */
 export function chainHash(previous: Uint8Array, sequence: number, event: AuditEvent): Buffer {
   const row = JSON.stringify([
@@ -27,6 +28,8 @@ export function chainHash(previous: Uint8Array, sequence: number, event: AuditEv
     event.result,
     event.requestId ?? null,
     event.tokenId ?? null,
+    // At the end and only where there are any: rows from before there were have the hash they had.
+    ...(event.changes === undefined ? [] : [event.changes]),
   ]);
   return hash('sha256', `${hex(previous)}${row}`, 'buffer');
 }

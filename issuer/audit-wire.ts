@@ -1,5 +1,6 @@
 import type { AuditAction } from './audit.ts';
 import type { ChainedEvent } from './audit-trail.ts';
+import type { FieldChange } from './field-changes.ts';
 
 /** An audit event as `/v1/audit` answers it and `fleetgate audit export` writes it. What is unset is left out. */
 export interface AuditEventView {
@@ -13,6 +14,7 @@ export interface AuditEventView {
   readonly result: string;
   readonly request_id?: string;
   readonly token_id?: string;
+  readonly changes?: readonly FieldChange[];
   readonly previous_hash: string;
   readonly hash: string;
 }
@@ -28,6 +30,7 @@ export function toAuditView(event: ChainedEvent): AuditEventView {
     result: event.result,
     ...(event.requestId === undefined ? {} : { request_id: event.requestId }),
     ...(event.tokenId === undefined ? {} : { token_id: event.tokenId }),
+    ...(event.changes === undefined ? {} : { changes: event.changes }),
     previous_hash: event.previousHash,
     hash: event.hash,
   };
@@ -45,6 +48,8 @@ export function fromAuditView(view: unknown): ChainedEvent | undefined {
   if (!areTexts([address, target, requestId, tokenId].filter((value) => value !== undefined))) {
     return undefined;
   }
+  const { changes } = fields;
+  if (changes !== undefined && !Array.isArray(changes)) return undefined;
   return {
     sequence: sequence as number,
     atMs,
@@ -55,6 +60,7 @@ export function fromAuditView(view: unknown): ChainedEvent | undefined {
     result: result as string,
     requestId: requestId as string | undefined,
     tokenId: tokenId as string | undefined,
+    ...(changes === undefined ? {} : { changes: changes as FieldChange[] }),
     previousHash: previousHash as string,
     hash: hash as string,
   };

@@ -1,3 +1,4 @@
+import type { FieldChange } from './field-changes.ts';
 import { isSecretShaped } from './secrets.ts';
 
 /** What the audit trail records: every administrative act and every token issued, refused or revoked. */
@@ -65,6 +66,8 @@ export interface AuditEvent {
   readonly requestId: string | undefined;
   /** `jti` of an issued or revoked token. */
   readonly tokenId: string | undefined;
+  /** What a `client.update` changed; unset for every other act, and where it changed nothing. */
+  readonly changes?: readonly FieldChange[] | undefined;
 }
 
 export interface RecordedAuditEvent extends AuditEvent {

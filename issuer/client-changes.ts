@@ -9,6 +9,7 @@ import {
   type RegistrationSettings,
   registered,
 } from './clients.ts';
+import { fieldChanges } from './field-changes.ts';
 import { mergePatch } from './merge-patch.ts';
 import type { ClientRecord, JsonObject, Registry } from './registry/registry.ts';
 import { expiring } from './revocation.ts';
@@ -95,7 +96,9 @@ export function openClientChanges(
         return current;
       }
       const revocation = revokesTokens ? ofAllTokens(clientId, now()) : undefined;
-      if (!(await registry.updateClient(next, done, revocation))) continue;
+      const changes = fieldChanges(registered(current), registered(next), settings.tokenClaims);
+      const changing = changes.length === 0 ? done : { ...done, changes };
+      if (!(await registry.updateClient(next, changing, revocation))) continue;
       if (revokesTokens) onRevoked();
       return find(clientId);
     }

@@ -51,6 +51,18 @@ const Event = Type.Object(
     result: Type.String(),
     request_id: Type.Optional(Type.String({ description: 'as in the log' })),
     token_id: Type.Optional(Type.String({ description: '`jti`' })),
+    // In the order in which they are hashed.
+    changes: Type.Optional(
+      Type.Array(
+        Type.Object({
+          field: Type.String({ description: 'as the client has it; one label is `labels.NAME`' }),
+          before: Type.Optional(Type.String({ description: 'left out where it was unset' })),
+          after: Type.Optional(Type.String({ description: 'left out where it is unset' })),
+          withheld: Type.Optional(Type.Boolean({ description: 'the values are not kept' })),
+        }),
+        { description: 'what a `client.update` changed' },
+      ),
+    ),
     previous_hash: Type.String({ description: 'hash of the event before' }),
     hash: Type.String({ description: 'SHA-256 over `previous_hash` and the event' }),
   },

@@ -67,6 +67,11 @@ test('each row holds SHA-256 of the hash before and its fields as JSON, from 32 
       caller: { address: '::1', requestId: 'r' },
     }),
   );
+  const changes = [
+    { field: 'name', before: 'ü "1"', after: 'b' },
+    { field: 'jwks', withheld: true as const },
+  ];
+  await registry.recordEvent({ ...event(4), action: 'client.update', changes });
   // As docs/operations.md has it, and not by our own function.
   let previous = '0'.repeat(64);
   for (const one of await all()) {
@@ -80,6 +85,7 @@ test('each row holds SHA-256 of the hash before and its fields as JSON, from 32 
       one.result,
       one.requestId ?? null,
       one.tokenId ?? null,
+      ...(one.sequence === 4 ? [changes] : []),
     ];
     expect(one.previousHash).toBe(previous);
     previous = createHash('sha256')
@@ -87,7 +93,8 @@ test('each row holds SHA-256 of the hash before and its fields as JSON, from 32 
       .digest('hex');
     expect(one.hash).toBe(previous);
   }
-  expect(await verify()).toMatchObject({ isIntact: true, rows: 3, first: { sequence: 1 } });
+  expect(await verify()).toMatchObject({ isIntact: true, rows: 4, first: { sequence: 1 } });
+  expect((await all()).at(-1)).toMatchObject({ changes });
 });
 
 test('an empty trail is whole', async () => {
@@ -104,6 +111,7 @@ test.each([
   'result',
   'request_id',
   'token_id',
+  'changes',
   'hash',
 ])('a row whose %s was changed is the first that does not fit', async (column) => {
   await record(5);
@@ -112,6 +120,35 @@ test.each([
   await tamper(`UPDATE audit SET ${column} = ${value} WHERE sequence = ${column === 'sequence' ? 5 : 3}`);
   const sequence = column === 'sequence' ? 99 : 3;
   expect(await verify()).toMatchObject({ isIntact: false, sequence });
+});
+
+test('what a row says was changed cannot be said otherwise, or taken out', async () => {
+  const changes = [{ field: 'scope', before: 'a', after: 'a b' }];
+  for (const action of ['client.create', 'client.update', 'client.update'] as const) {
+    await registry.recordEvent({ ...event(1), action, ...(action === 'client.create' ? {} : { changes }) });
+  }
+  expect(await verify()).toMatchObject({ isIntact: true });
+  await tamper(`UPDATE audit SET changes = replace(changes, 'a b', 'a') WHERE sequence = 3`);
+  expect(await verify()).toMatchObject({ isIntact: false, sequence: 3, problem: 'changed' });
+  const other = await otherConnection(database);
+  await other.execute('UPDATE audit SET changes = NULL WHERE sequence = 2');
+  await new Promise(setImmediate);
+  expect(await verify()).toMatchObject({ isIntact: false, sequence: 2, problem: 'changed' });
+});
+
+test('a trail from before acts said what they changed is read, goes on, and is whole', async () => {
+  await record(3);
+  await registry.close();
+  const other = await otherConnection(database);
+  await other.execute('ALTER TABLE audit DROP COLUMN changes');
+  const before = isPostgresUrl(database)
+    ? 'UPDATE schema_version SET version = version - 1'
+    : `PRAGMA user_version = ${migrations.length - 1}`;
+  await other.execute(before);
+  registry = await openRegistry(database);
+  onTestFinished(() => registry.close());
+  await registry.recordEvent({ ...event(4), changes: [{ field: 'name', after: 'n' }] });
+  expect(await verify()).toMatchObject({ isIntact: true, rows: 4 });
 });
 
 test.each([

@@ -383,3 +383,67 @@ test('each change, done or refused, is in the audit trail', async () => {
     ['client.update', 'ghost', 'client_unknown'],
   ]);
 });
+
+describe('what a change changed is in its row of the trail', () => {
+  const changes = async (): Promise<unknown> => {
+    const page = await json(await fixture.call('GET', '/v1/audit?action=client.update&order=newest&limit=1'));
+    return (page['events'] as Json[])[0]?.['changes'];
+  };
+
+  test('each field before and after, and each label by itself', async () => {
+    await fixture.register(full);
+    await patch('a', {
+      name: null,
+      scope: 'x',
+      audience: ['mqtt'],
+      labels: { hw: 'rev-b', line: null, spare: '' },
+      token_lifetime_seconds: 90,
+    });
+    expect(await changes()).toEqual([
+      { field: 'name', before: 'Press 7' },
+      { field: 'scope', before: 'x y', after: 'x' },
+      { field: 'audience', before: '["mqtt","api"]', after: '["mqtt"]' },
+      { field: 'labels.hw', before: 'rev-a', after: 'rev-b' },
+      { field: 'labels.line', before: '3' },
+      { field: 'token_lifetime_seconds', before: '60', after: '90' },
+      { field: 'labels.spare', after: '' },
+    ]);
+    await patch('a', { scope: 'x' });
+    expect(await changes()).toBeUndefined();
+    await patch('a', { scope: 'a  b' });
+    expect(await changes()).toBeUndefined();
+  });
+
+  test('metadata as far as it goes into tokens, and of nothing that could be a secret the values', async () => {
+    fixture = await issuerFixture({ tokenClaims: ['site'] });
+    await fixture.register({ ...full, metadata: { site: 'ulm', wifi: 'old-pass' } });
+    const { client_secret: secret } = await fixture.register({ client_id: 'b' });
+    await patch('a', {
+      name: secret,
+      group: null,
+      labels: { hw: 'x'.repeat(200) },
+      metadata: { site: 'bonn', wifi: 'hunter2', 'two words\n': 'hunter3' },
+    });
+    expect(await changes()).toEqual([
+      { field: 'name', withheld: true },
+      { field: 'group', before: 'plant-7' },
+      { field: 'labels.hw', before: 'rev-a', after: 'x'.repeat(200) },
+      { field: 'metadata.site', before: 'ulm', after: 'bonn' },
+      { field: 'metadata.wifi', withheld: true },
+      { field: 'metadata', withheld: true },
+    ]);
+    const rows = await rowsOf(fixture.database, 'SELECT * FROM audit');
+    for (const text of [secret, 'hunter', 'old-pass', 'two words']) {
+      expect(JSON.stringify(rows)).not.toContain(text);
+    }
+  });
+
+  test('no more than 4096 characters of values, and the rest by name', async () => {
+    await fixture.register({ client_id: 'a', scope: 'x' });
+    const labels = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`l${i}`, 'v'.repeat(250)]));
+    await patch('a', { labels });
+    const found = (await changes()) as Json[];
+    expect(found.map(({ field }) => field)).toEqual(Object.keys(labels).map((name) => `labels.${name}`));
+    expect(found.filter(({ withheld }) => withheld === true)).toHaveLength(4);
+  });
+});

@@ -8,6 +8,7 @@ import {
   parseCheckpoint,
 } from '../../audit-chain.ts';
 import type { AuditPage, AuditQuery, ChainedEvent } from '../../audit-trail.ts';
+import type { FieldChange } from '../../field-changes.ts';
 import { type Act, type Statement, sql, type Value } from './statement.ts';
 import type { Store } from './store.ts';
 
@@ -21,6 +22,8 @@ interface AuditRow {
   result: string;
   request_id: string | null;
   token_id: string | null;
+  /** JSON. Not there in a schema of PostgreSQL on which no issuer of this version has started. */
+  changes?: string | null;
   hash: Buffer;
   previous_hash: Buffer | null;
 }
@@ -35,8 +38,9 @@ const MAX_PRUNED_ROWS = 10_000;
 const PAST_THE_END = Number.MAX_SAFE_INTEGER;
 
 const insert = sql<Value[]>(`
-  INSERT INTO audit (sequence, at_ms, actor, address, action, target, result, request_id, token_id, hash)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+  INSERT INTO audit (sequence, at_ms, actor, address, action, target, result, request_id, token_id, changes,
+    hash)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
 const last = sql<[], { sequence: number; hash: Buffer; at_ms: number }>(
   'SELECT sequence, hash, at_ms FROM audit ORDER BY sequence DESC LIMIT 1',
 );
@@ -67,9 +71,10 @@ export function chained(
   const hash = chainHash(end.hash, sequence, event);
   const { atMs, actor, address = null, action, target = null, result } = event;
   const { requestId = null, tokenId = null } = event;
+  const changes = event.changes === undefined ? null : JSON.stringify(event.changes);
   return {
     end: { sequence, hash, atMs },
-    values: [sequence, atMs, actor, address, action, target, result, requestId, tokenId, hash],
+    values: [sequence, atMs, actor, address, action, target, result, requestId, tokenId, changes, hash],
   };
 }
 
@@ -140,9 +145,19 @@ function toEvent(row: AuditRow, previousHash: string): ChainedEvent {
     result: row.result,
     requestId: row.request_id ?? undefined,
     tokenId: row.token_id ?? undefined,
+    ...(typeof row.changes === 'string' ? { changes: toChanges(row.changes) } : {}),
     previousHash,
     hash: hex(row.hash),
   };
+}
+
+/** Of text that is no JSON none, which is never recorded, so that the row does not fit its hash. */
+function toChanges(text: string): FieldChange[] {
+  try {
+    return JSON.parse(text) as FieldChange[];
+  } catch {
+    return [];
+  }
 }
 
 /** The first row's predecessor is gone; which it was says the last pruning, or nothing where it is row 1. */

@@ -19,13 +19,14 @@ const begin = `
   SELECT clock.latest_ms, last.sequence, last.hash, last.at_ms FROM act_clock AS clock
   LEFT JOIN (SELECT sequence, hash, at_ms FROM audit ORDER BY sequence DESC LIMIT 1) AS last ON true`;
 
-const columns = 'sequence, at_ms, actor, address, action, target, result, request_id, token_id, hash';
+const columns =
+  'sequence, at_ms, actor, address, action, target, result, request_id, token_id, changes, hash';
 const insertAll = `
-  WITH clock AS (UPDATE act_clock SET latest_ms = greatest(latest_ms, $11))
+  WITH clock AS (UPDATE act_clock SET latest_ms = greatest(latest_ms, $12))
   INSERT INTO audit (${columns})
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::bytea[])`;
-const insertRows = sql<Value[]>(`INSERT INTO audit (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    $8::text[], $9::text[], $10::text[], $11::bytea[])`;
+const insertRows = sql<Value[]>(`INSERT INTO audit (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
 
 export interface AuditJournal extends Pick<Store, 'record' | 'flushRecords' | 'lastActMs'> {
   begin(client: pg.ClientBase): Promise<void>;

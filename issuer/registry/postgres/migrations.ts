@@ -6,7 +6,7 @@ import type { PostgresPlace } from './place.ts';
 import { schema } from './schema.ts';
 
 /** Steps of the schema, by number: step n makes version n out of version n - 1. A published step is never edited. */
-const migrations: readonly string[] = [schema];
+const migrations: readonly string[] = [schema, 'ALTER TABLE audit ADD COLUMN changes TEXT'];
 
 /**
  * Makes the schema, or brings it to the newest version. Of issuers that start at once one does, and the others wait.

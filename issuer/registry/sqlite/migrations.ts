@@ -355,4 +355,8 @@ export const migrations: readonly Migration[] = [
   ) STRICT;
   CREATE INDEX enrollment_requests_by_state ON enrollment_requests (state, sequence) WHERE state = 'pending';
   `,
+  // audit: what an act has changed, as JSON.
+  `
+  ALTER TABLE audit ADD COLUMN changes TEXT;
+  `,
 ];

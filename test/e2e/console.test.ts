@@ -11,6 +11,8 @@ import {
 import { enroll, enrollingDevice } from '../support/enrolling-device.ts';
 import { type RunningFleetgate, requestToken } from '../support/fleetgate-process.ts';
 
+const AGENTS = 200;
+
 let fixture: ConsoleFixture;
 let fleet: RunningFleetgate;
 let browser: Browser;
@@ -22,9 +24,8 @@ const signIn = (page: Page, key?: string) => fixture.signIn(page, key);
 
 beforeAll(async () => {
   if (isChromiumMissing) return;
-  fixture = await startConsoleFixture();
+  fixture = await startConsoleFixture([], AGENTS);
   ({ fleet, browser, origin } = fixture);
-  for (let n = 0; n < 5; n += 1) await device(`sensor-${n}`);
 }, 120_000);
 
 afterAll(() => fixture?.close());
@@ -34,7 +35,7 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
   const { page, faults } = await watchedPage(context, origin, signedOut);
   await signIn(page);
   await page.getByText('live', { exact: true }).waitFor();
-  await page.getByRole('img', { name: /Connections: connections 5/ }).waitFor();
+  await page.getByRole('img', { name: new RegExp(`Connections: connections ${AGENTS}`) }).waitFor();
   for (const name of ['CONNECT', 'Tokens', 'Publishes', 'Refusals', 'Connections']) {
     await page.getByRole('button', { name: new RegExp(`^${name} `) }).click();
     await page.getByRole('heading', { name, exact: true }).waitFor();
@@ -43,25 +44,27 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
   await takePictures(page, 'overview');
 
   await page.getByRole('link', { name: 'Clients' }).click();
-  await page.getByRole('link', { name: 'sensor-3' }).waitFor();
-  await page.getByLabel(/^Selector/).fill('client_id=sensor-1');
+  await page.getByRole('link', { name: 'sensor-003' }).waitFor();
+  await page.getByLabel(/^Selector/).fill('client_id=sensor-001');
   await page.getByRole('button', { name: 'Find' }).click();
-  await page.getByRole('link', { name: 'sensor-3' }).waitFor({ state: 'detached' });
-  expect(await page.getByRole('link', { name: 'sensor-1' }).count()).toBe(1);
+  await page.getByRole('link', { name: 'sensor-003' }).waitFor({ state: 'detached' });
+  expect(await page.getByRole('link', { name: 'sensor-001' }).count()).toBe(1);
   await page.getByLabel(/^Selector/).fill('');
   await page.getByRole('button', { name: 'Find' }).click();
   expect(await seriousFindings(page)).toEqual([]);
   await takePictures(page, 'clients');
 
   const refused = await device('trespasser');
-  refused.publish('devices/sensor-0/telemetry/<img src=x onerror=alert(1)>', 'x');
+  refused.publish('devices/sensor-200/telemetry/<img src=x onerror=alert(1)>', 'x');
   await page.getByRole('link', { name: 'Refusals' }).click();
   await page
     .getByRole('cell', { name: /<img src=x onerror=alert/ })
     .first()
     .waitFor();
-  await page.getByRole('img', { name: /no_rule devices\/sensor-0\/telemetry/ }).waitFor();
-  await page.getByRole('button', { name: 'Why' }).first().click();
+  await page.getByRole('img', { name: /no_rule devices\/sensor-N\/telemetry/ }).waitFor();
+  await page.getByLabel('Reason, client, topic or action').fill('trespasser');
+  await expect.poll(() => page.getByRole('button', { name: 'Why' }).count()).toBe(1);
+  await page.getByRole('button', { name: 'Why' }).click();
   const why = page.getByRole('dialog');
   await why.getByText(/^Nearest: .* level 2 is/).waitFor();
   await why.getByText(/fleetgate policy explain --client-id trespasser --scope/).waitFor();
@@ -70,6 +73,7 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
   await page.keyboard.press('Escape');
   await why.waitFor({ state: 'detached' });
   expect(await seriousFindings(page)).toEqual([]);
+  await page.getByLabel('Reason, client, topic or action').fill('');
   await takePictures(page, 'refusals');
 
   await page.getByRole('link', { name: 'trespasser' }).first().click();
@@ -81,18 +85,18 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
 
   await page.getByRole('link', { name: 'Topic access' }).click();
   const attempt = page.getByRole('region', { name: 'Try an attempt' });
-  await attempt.getByLabel('Client').fill('sensor-1');
-  await attempt.getByLabel('Topic, or filter').fill('devices/sensor-1/telemetry/t');
+  await attempt.getByLabel('Client').fill('sensor-001');
+  await attempt.getByLabel('Topic, or filter').fill('devices/sensor-001/telemetry/t');
   await attempt.getByRole('button', { name: 'Decide' }).click();
   await attempt.getByText('allowed', { exact: true }).waitFor();
   await attempt.getByLabel('Action').selectOption('subscribe');
   await attempt.getByRole('button', { name: 'Decide' }).click();
   await attempt.getByText('refused: no_rule').waitFor();
   const who = page.getByRole('region', { name: 'Who may' });
-  await who.getByLabel('Topic, or filter').fill('devices/sensor-2/telemetry/t');
+  await who.getByLabel('Topic, or filter').fill('devices/sensor-002/telemetry/t');
   await who.getByRole('button', { name: 'Find' }).click();
   await who.getByText(/^1 of \d+ clients/).waitFor();
-  await who.getByRole('link', { name: 'sensor-2' }).waitFor();
+  await who.getByRole('link', { name: 'sensor-002' }).waitFor();
   expect(await seriousFindings(page)).toEqual([]);
   await takePictures(page, 'topics');
 
@@ -261,13 +265,13 @@ test.skipIf(isChromiumMissing)('an auditor sees and changes nothing', async () =
   await signIn(page, key);
   await page.getByText('looker (auditor)').waitFor();
   await page.getByRole('link', { name: 'Clients' }).click();
-  await page.getByRole('link', { name: 'sensor-2' }).click();
-  await page.getByRole('heading', { name: /sensor-2/ }).waitFor();
+  await page.getByRole('link', { name: 'sensor-002' }).click();
+  await page.getByRole('heading', { name: /sensor-002/ }).waitFor();
   for (const name of ['New secret', 'Quarantine', 'Delete']) {
     expect(await page.getByRole('button', { name }).count(), name).toBe(0);
   }
   const status = await page.evaluate(() =>
-    fetch('./api/v1/clients/sensor-2', { method: 'DELETE' }).then((answer) => answer.status),
+    fetch('./api/v1/clients/sensor-002', { method: 'DELETE' }).then((answer) => answer.status),
   );
   expect(status).toBe(403);
   // Of a key that is gone nobody is signed in.

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import mqtt, { type MqttClient } from 'mqtt';
 import type { Browser, Page } from 'playwright-core';
+import { startAgentFleet } from './agent-fleet.ts';
 import { startBrowser } from './browser.ts';
 import {
   freePorts,
@@ -32,14 +33,21 @@ export interface ConsoleFixture {
   close(): Promise<void>;
 }
 
-/** @param flags of `fleetgate up`, beside free ports and the data directory */
-export async function startConsoleFixture(flags: readonly string[] = []): Promise<ConsoleFixture> {
+/**
+ * @param flags of `fleetgate up`, beside free ports and the data directory
+ * @param agents how many agents there are of its fleet, see `startAgentFleet`
+ */
+export async function startConsoleFixture(
+  flags: readonly string[] = [],
+  agents = 0,
+): Promise<ConsoleFixture> {
   const data = temporaryDirectory();
   const clients: MqttClient[] = [];
   const fleet = await startFleetgate(['up', ...freePorts(data.path), ...flags]);
   const origin = fleet.ready['admin'] as string;
   const adminKey = readFileSync(join(data.path, 'admin.key'), 'utf8').trim();
   const browser = await startBrowser();
+  const running = agents === 0 ? undefined : await startAgentFleet(data.path, agents);
 
   const admin: ConsoleFixture['admin'] = (method, path, body) =>
     fetch(`${origin}/v1${path}`, {
@@ -83,6 +91,7 @@ export async function startConsoleFixture(flags: readonly string[] = []): Promis
     },
     async close() {
       for (const client of clients) client.end(true);
+      await running?.stop();
       await browser.close();
       await fleet.stop();
       data.remove();

@@ -135,12 +135,12 @@ function ByTopic({ refusals }: { refusals: readonly Refusal[] }) {
 
 const MAX_LEVELS = 4;
 
-/** A topic with its client and its numbers taken out, so that those of one kind are one. */
+/** A topic with its client and its numbers (`N`) taken out, so that those of one kind are one. */
 function patternOf(topic: string, clientId: string | undefined): string {
   const levels = topic.split('/');
   const named = levels
     .slice(0, MAX_LEVELS)
-    .map((level) => (level === clientId ? '{client_id}' : level.replace(/\d+/g, '0')));
+    .map((level) => (level === clientId ? '{client_id}' : level.replace(/\d+/g, 'N')));
   return levels.length > MAX_LEVELS ? `${named.join('/')}/…` : named.join('/');
 }
 

@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type Credentials, FleetgateError, parseCredentials, privateFileProblem } from '@fleetgate/shared';
@@ -33,7 +34,7 @@ export async function readCredentialsFile(path: string): Promise<Credentials> {
  * @throws FleetgateError `credentials_invalid`
  */
 export function readPrivateFile(path: string, hint?: string): Promise<Buffer> {
-  return readChecked(path, privateFileProblem, hint);
+  return readChecked(path, (of, access) => privateFileProblem(of, access), hint);
 }
 
 /** @throws FleetgateError `credentials_invalid` */
@@ -43,14 +44,14 @@ export function readBoundedFile(path: string): Promise<Buffer> {
 
 async function readChecked(
   path: string,
-  modeProblem: (path: string, mode: number) => string | undefined,
+  accessProblem: (path: string, access: Stats) => string | undefined,
   hint?: string,
 ): Promise<Buffer> {
   try {
     // One handle for the check and the reading: the file cannot be exchanged in between.
     await using file = await open(path, 'r');
     const stats = await file.stat();
-    const problem = stats.isFile() ? modeProblem(path, stats.mode) : `${path} is not a file`;
+    const problem = stats.isFile() ? accessProblem(path, stats) : `${path} is not a file`;
     if (problem !== undefined) throw invalid(problem);
     if (stats.size > MAX_FILE_BYTES) throw invalid(`${path} has more than ${MAX_FILE_BYTES} bytes`);
     return await file.readFile();

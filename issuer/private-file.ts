@@ -35,7 +35,7 @@ export function readPrivateFile(file: string): Buffer | undefined {
     if (!status.isFile() || status.size > MAX_KEY_FILE_BYTES) {
       throw new FleetgateError('key_file_invalid', `${file} is not a key file`);
     }
-    const problem = privateFileProblem(file, status.mode);
+    const problem = privateFileProblem(file, status);
     if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
     return readFileSync(descriptor);
   } finally {

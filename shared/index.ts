@@ -20,6 +20,7 @@ export * from './private-file.ts';
 export * from './public-jwk.ts';
 export * from './revocation.ts';
 export * from './scope.ts';
+export * from './secret-variable.ts';
 export * from './secure-address.ts';
 export * from './session-topics.ts';
 export * from './signature/batches.ts';

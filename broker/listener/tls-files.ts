@@ -71,7 +71,7 @@ async function readPem(
 }
 
 async function checkPrivate(handle: FileHandle, file: string): Promise<void> {
-  const words = privateFileProblem(file, (await handle.stat()).mode);
+  const words = privateFileProblem(file, await handle.stat());
   if (words !== undefined) throw problem(words);
 }
 

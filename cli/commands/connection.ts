@@ -93,7 +93,7 @@ export function checkAppId(app: string): void {
 /** `app`: whose key it would be, where that is not known to exist. */
 function readAdminKey(file: string, app?: string): string {
   try {
-    const problem = privateFileProblem(file, statSync(file).mode);
+    const problem = privateFileProblem(file, statSync(file));
     if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
     return readFileSync(file, 'utf8').trim();
   } catch (error) {

@@ -392,7 +392,7 @@ async function everyPage<Item>(
 
 function readSecret(file: string): string {
   try {
-    const problem = privateFileProblem(file, statSync(file).mode);
+    const problem = privateFileProblem(file, statSync(file));
     if (problem !== undefined) throw new UsageError(problem);
     return readFileSync(file, 'utf8').trim();
   } catch (error) {

@@ -27,7 +27,7 @@ export function addMigrateCommand(program: Command): void {
     .option('--from <database>', 'sqlite:FILE (default: the one of the data directory)')
     .requiredOption(
       '--to <database>',
-      'postgres://USER@HOST:PORT/DATABASE?schema=NAME; the password is read from PGPASSWORD or a PGPASSFILE',
+      'postgres://USER@HOST:PORT/DATABASE?schema=NAME; the password is read from PGPASSWORD_FILE, a PGPASSFILE or PGPASSWORD',
     )
     .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
     .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
@@ -89,7 +89,7 @@ function refusePassword(database: string): void {
   // The driver takes it from either place.
   if (url !== null && (url.password !== '' || url.searchParams.has('password'))) {
     throw new UsageError(
-      'others could read the password from the arguments; put it into PGPASSWORD or a PGPASSFILE',
+      'others could read the password from the arguments; put it into a file that PGPASSWORD_FILE names',
     );
   }
 }

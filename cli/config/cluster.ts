@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type ClusterOptions, databaseProblem } from '@fleetgate/broker';
-import { FleetgateError } from '@fleetgate/shared';
+import { FleetgateError, secretVariable } from '@fleetgate/shared';
 import type { Config } from './schema.ts';
 import { readSecretFile } from './secret-file.ts';
 
@@ -45,7 +45,7 @@ export function clusterOptions(
   const { redis, username, password_file, tls_ca_file, sentinel, prefix } = cluster;
   const password =
     password_file === undefined
-      ? environment['FLEETGATE_REDIS_PASSWORD']
+      ? secretVariable('FLEETGATE_REDIS_PASSWORD', environment, (file) => readFileSync(file, 'utf8'))
       : readSecretFile(password_file, 'broker.cluster.password_file');
   return {
     redis,

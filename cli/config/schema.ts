@@ -293,7 +293,7 @@ const cluster = Type.Object(
         'Redis that several brokers share, `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS; see [scaling](scaling.md)',
     }),
     username: Type.Optional(Type.String({ minLength: 1, description: 'its user' })),
-    password_file: file('file with its password, mode 0600; default: FLEETGATE_REDIS_PASSWORD'),
+    password_file: file('file with its password, mode 0600; default: FLEETGATE_REDIS_PASSWORD(_FILE)'),
     tls_ca_file: file('authorities of its certificate, PEM'),
     sentinel: Type.Optional(
       Type.Object(

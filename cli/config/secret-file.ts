@@ -8,7 +8,7 @@ import { FleetgateError, privateFileProblem } from '@fleetgate/shared';
  */
 export function readSecretFile(file: string, key: string): string {
   try {
-    const problem = privateFileProblem(file, statSync(file).mode);
+    const problem = privateFileProblem(file, statSync(file));
     if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
     return readFileSync(file, 'utf8').trim();
   } catch (error) {

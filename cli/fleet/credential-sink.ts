@@ -91,7 +91,7 @@ export async function openAt(path: string, bytes: number): Promise<FileHandle> {
     try {
       const { size, uid, mode } = await file.stat();
       const problem =
-        uid === process.geteuid?.() ? privateFileProblem(path, mode) : `${path} is another user's`;
+        uid === process.geteuid?.() ? privateFileProblem(path, { uid, mode }) : `${path} is another user's`;
       if (problem !== undefined) throw new UsageError(problem);
       if (size < bytes) {
         throw new UsageError(`${path} is shorter than it was when the job stopped; it cannot go on there`);

@@ -23,7 +23,7 @@ export function privateState<State extends object>(
   return {
     read(file) {
       try {
-        const problem = privateFileProblem(file, statSync(file).mode);
+        const problem = privateFileProblem(file, statSync(file));
         if (problem !== undefined) throw new UsageError(problem);
         const value = JSON.parse(readFileSync(file, 'utf8')) as Partial<State>;
         if (isState(value)) return value as State;

@@ -79,6 +79,13 @@ describe('the password', () => {
     expect(clusterOptions(cluster, {})).not.toHaveProperty('password');
   });
 
+  test('is that of the file that the environment names, whatever its mode', () => {
+    const environment = { FLEETGATE_REDIS_PASSWORD_FILE: file('secret\n', 0o444) };
+    expect(clusterOptions(load({ redis }), environment)).toMatchObject({ password: 'secret' });
+    const both = { ...environment, FLEETGATE_REDIS_PASSWORD: 'other' };
+    expect(() => clusterOptions(load({ redis }), both)).toThrow(/both FLEETGATE_REDIS_PASSWORD and/);
+  });
+
   test('is not read from a file that others may read, nor from one that is missing', () => {
     expect(() => clusterOptions(load({ redis, password_file: file('secret', 0o644) }), {})).toThrow(
       /chmod 600/,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import {
@@ -130,5 +130,14 @@ describe('the key encryption key', () => {
     );
     expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('FLEETGATE_KEY_ENCRYPTION_KEY')]);
     expect(both.stderr).not.toContain(key);
+
+    const file = join(data.path, 'mounted');
+    writeFileSync(file, `${key}\n`, { mode: 0o444 });
+    process.env['FLEETGATE_KEY_ENCRYPTION_KEY_FILE'] = file;
+    const again = await startFleetgate(['up', ...freePorts(data.path)]).finally(() => {
+      delete process.env['FLEETGATE_KEY_ENCRYPTION_KEY_FILE'];
+    });
+    await again.stop();
+    expect(existsSync(join(data.path, 'key-encryption.key'))).toBe(false);
   });
 });

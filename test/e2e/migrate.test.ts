@@ -135,7 +135,7 @@ test.each([
   'postgres://fleetgate@127.0.0.1:1/x?password=hunter2',
 ])('a password in the arguments is refused, and not repeated: %s', async (database) => {
   const refused = await fleetgate('migrate', '--to', database);
-  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('PGPASSFILE')]);
+  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('PGPASSWORD_FILE')]);
   expect(refused.stderr).not.toContain('hunter2');
 });
 

@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startIssuer } from '@fleetgate/issuer';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
@@ -57,6 +59,34 @@ test('while the database is down the answer is 503, /readyz says so, and it goes
   await expect.poll(ready, { timeout: 10_000 }).toBe(200);
   expect((await fixture.tokenFor(client)).status).toBe(200);
   expect((await fixture.call('POST', '/v1/clients', { client_id: 'b' })).status).toBe(201);
+});
+
+test('the password is that of PGPASSWORD_FILE, whatever is in it', { timeout: 60_000 }, async () => {
+  const password = "p%41 'a/b:c@d";
+  await postgres.query(`CREATE ROLE guarded LOGIN SUPERUSER PASSWORD '${password.replaceAll("'", "''")}'`);
+  const hba = (await postgres.query('SHOW hba_file')).rows[0].hba_file as string;
+  const before = readFileSync(hba, 'utf8');
+  const file = join(await temporaryDirectory(), 'password');
+  onTestFinished(async () => {
+    delete process.env['PGPASSWORD_FILE'];
+    writeFileSync(hba, before);
+    await postgres.query('SELECT pg_reload_conf()');
+  });
+  writeFileSync(hba, `host all guarded all scram-sha-256\n${before}`);
+  await postgres.query('SELECT pg_reload_conf()');
+  const url = postgres.url('guarded').replace('fleetgate@', 'guarded@');
+  await expect(openPostgresRegistry(url)).rejects.toMatchObject({
+    message: expect.stringContaining('PGPASSWORD_FILE'),
+  });
+  process.env['PGPASSWORD_FILE'] = file;
+  writeFileSync(file, 'not this');
+  await expect(openPostgresRegistry(url)).rejects.toMatchObject({
+    message: expect.stringContaining('28P01'),
+  });
+  writeFileSync(file, `${password}\n`, { mode: 0o444 });
+  const registry = await opened(url);
+  await registry.createClient(client('a'), event('client.create', 'a'));
+  expect(await registry.findClient('a')).toMatchObject({ clientId: 'a' });
 });
 
 test('a database that does not answer holds up nobody for longer than the timeout', {

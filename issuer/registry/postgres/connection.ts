@@ -1,4 +1,5 @@
-import { FleetgateError } from '@fleetgate/shared';
+import { readFileSync } from 'node:fs';
+import { FleetgateError, secretVariable } from '@fleetgate/shared';
 import pg from 'pg';
 import type { PostgresPlace } from './place.ts';
 
@@ -29,7 +30,7 @@ const types = {
 
 function clientConfig({ connectionString, schema }: PostgresPlace): pg.ClientConfig {
   return {
-    connectionString,
+    connectionString: withPassword(connectionString),
     options: `-c search_path=${schema}`,
     application_name: 'fleetgate',
     keepAlive: true,
@@ -40,6 +41,16 @@ function clientConfig({ connectionString, schema }: PostgresPlace): pg.ClientCon
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     types,
   };
+}
+
+/** The driver reads PGPASSWORD by itself, and beside a URL no other `password` than the one in it. */
+function withPassword(connectionString: string): string {
+  const password = secretVariable('PGPASSWORD', process.env, (file) => readFileSync(file, 'utf8'));
+  const url = new URL(connectionString);
+  if (password === undefined || url.password !== '') return connectionString;
+  // Its setter leaves a percent sign as it is.
+  url.password = encodeURIComponent(password);
+  return url.href;
 }
 
 /**

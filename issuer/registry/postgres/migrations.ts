@@ -71,10 +71,10 @@ function reasonOf(error: unknown): string {
 }
 
 const NO_PASSWORD =
-  'it wants a password: put it into a file of mode 0600 named by PGPASSFILE, or into PGPASSWORD';
+  'it wants a password: name a file that holds it by PGPASSWORD_FILE, or a .pgpass of mode 0600 by PGPASSFILE';
 
 const wordsOfCodes: ReadonlyMap<string, string> = new Map([
-  ['28P01', 'the password in PGPASSFILE or PGPASSWORD is wrong, or the user is unknown'],
+  ['28P01', 'the password in PGPASSWORD_FILE, PGPASSFILE or PGPASSWORD is wrong, or the user is unknown'],
   ['28000', 'pg_hba.conf of the server does not let this user in from here'],
   ['3D000', 'there is no such database'],
   ['42501', 'the user may not make the schema: GRANT CREATE ON DATABASE'],

@@ -2,7 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { type AccessOptions, type Asked, askAdmin, decideFor, sessionsOf, whoMay } from './access.ts';
+import { auditRoutes } from './audit-routes.ts';
 import type { LiveEvents } from './live-events.ts';
+import { refuse } from './refuse.ts';
 import { isSameOrigin } from './same-origin.ts';
 import { MAX_AGE_MS, type SignIn, type SignIns } from './sign-ins.ts';
 
@@ -181,6 +183,11 @@ function api(root: FastifyInstance, { signIns, live, access, about }: ConsoleOpt
       });
     }
 
+    auditRoutes(app, {
+      asker: (request) => askAdmin(root, (request.signIn as SignIn).apiKey, request.ip),
+      isOver: (request) => signIns.isOver(cookieOf(request)),
+    });
+
     app.get('/live', (request, reply) => stream(live, signIns, request, reply));
 
     app.route<{ Params: { '*': string } }>({
@@ -278,11 +285,4 @@ function jsonIn(body: unknown): unknown {
   } catch {
     return undefined;
   }
-}
-
-function refuse(reply: FastifyReply, status: number, code: string, words: string): FastifyReply {
-  return reply
-    .code(status)
-    .type('application/problem+json')
-    .send(JSON.stringify({ status, code, detail: words }));
 }

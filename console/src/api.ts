@@ -65,6 +65,24 @@ export async function get<Body>(path: string): Promise<Body> {
   return (await call<Body>('GET', path)).body;
 }
 
+/** Lines of JSON as they come. */
+export async function* lines<Line>(path: string, signal: AbortSignal): AsyncGenerator<Line> {
+  const response = await fetch(`./api${path}`, { signal });
+  if (!response.ok || response.body === null) {
+    if (response.status === 401) onSignedOut();
+    throw problemOf(response.status, await response.text());
+  }
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const whole = (rest + value).split('\n');
+    rest = whole.pop() as string;
+    for (const line of whole) yield JSON.parse(line) as Line;
+  }
+}
+
 function problemOf(status: number, text: string): Problem {
   try {
     const { code, detail, title } = JSON.parse(text) as Record<string, string>;

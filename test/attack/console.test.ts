@@ -1,92 +1,7 @@
-import { parsePolicy } from '@fleetgate/broker';
-import { assets } from '@fleetgate/console';
-import fastify, { LogController } from 'fastify';
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { createLiveEvents, type LiveEvents } from '../../cli/console/live-events.ts';
-import { consoleRoutes } from '../../cli/console/routes.ts';
-import { createSignIns, MAX_AGE_MS, MAX_IDLE_MS, STEP_UP_MS } from '../../cli/console/sign-ins.ts';
-import { adminKey, issuerFixture } from '../support/issuer-fixture.ts';
-
-const policyText = `version: 1
-scopes:
-  telemetry.write: { publish: [ 'devices/{client_id}/telemetry/#' ] }
-`;
-
-interface Served {
-  readonly url: string;
-  readonly live: LiveEvents;
-  readonly clock: { nowMs: number };
-  call(method: string, path: string, options?: CallOptions): Promise<Response>;
-  /** The cookie, as a browser sends it back. */
-  signIn(key?: string): Promise<string>;
-  apiKey(role: string): Promise<string>;
-}
-
-interface CallOptions {
-  readonly cookie?: string;
-  readonly body?: unknown;
-  /** Default: those of a page of this origin. */
-  readonly headers?: Record<string, string>;
-}
-
-async function serve(): Promise<Served> {
-  const { issuer } = await issuerFixture();
-  const clock = { nowMs: Date.now() };
-  const live = createLiveEvents(async () => ({ connections: 1 }));
-  const app = fastify({ logController: new LogController({ disableRequestLogging: true }) });
-  await app.register(issuer.adminRoutes({ adminKey }));
-  await app.register(
-    consoleRoutes({
-      assets,
-      live,
-      access: { policy: () => parsePolicy(policyText, 'policy.yaml'), tokenClaims: [], sessions: () => [] },
-      signIns: createSignIns(() => clock.nowMs),
-      about: () => ({ roles: ['issuer'] }),
-    }),
-  );
-  const url = await app.listen({ host: '127.0.0.1', port: 0 });
-  onTestFinished(async () => {
-    live.close();
-    app.server.closeAllConnections();
-    await app.close();
-  });
-
-  const call: Served['call'] = (
-    method,
-    path,
-    { cookie, body, headers = { 'sec-fetch-site': 'same-origin' } } = {},
-  ) =>
-    fetch(`${url}/console${path}`, {
-      method,
-      headers: {
-        ...headers,
-        ...(cookie === undefined ? {} : { cookie }),
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  return {
-    url,
-    live,
-    clock,
-    call,
-    async signIn(key = adminKey) {
-      const answer = await call('POST', '/api/session', { body: { api_key: key } });
-      expect(answer.status).toBe(200);
-      return (answer.headers.get('set-cookie') as string).split(';')[0] as string;
-    },
-    async apiKey(role) {
-      const answer = await fetch(`${url}/v1/api-keys`, {
-        method: 'POST',
-        headers: { 'api-key': adminKey, 'content-type': 'application/json' },
-        body: JSON.stringify({ name: `key-${role}`, role }),
-      });
-      return ((await answer.json()) as { api_key: string }).api_key;
-    },
-  };
-}
-
-const codeOf = async (answer: Response) => [answer.status, ((await answer.json()) as { code: string }).code];
+import { describe, expect, test } from 'vitest';
+import { MAX_AGE_MS, MAX_IDLE_MS, STEP_UP_MS } from '../../cli/console/sign-ins.ts';
+import { codeOf, serveConsole as serve } from '../support/console-server.ts';
+import { adminKey } from '../support/issuer-fixture.ts';
 
 test('without a sign-in there is the page and nothing else', async () => {
   const { call, url } = await serve();
@@ -99,6 +14,8 @@ test('without a sign-in there is the page and nothing else', async () => {
     ['POST', '/api/who-may'],
     ['GET', '/api/live'],
     ['GET', '/api/sessions/press-1'],
+    ['GET', '/api/audit/verify'],
+    ['GET', '/api/audit/export'],
     ['GET', '/api/v1/clients'],
     ['POST', '/api/v1/clients'],
     ['GET', '/api/v1/whoami'],

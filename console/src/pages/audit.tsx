@@ -1,21 +1,15 @@
+import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { get } from '../api.ts';
-import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
+import { type AuditEvent, differenceOf } from '../audit-event.ts';
+import { Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
 import { Pager, Table } from '../table.tsx';
-
-interface Event {
-  readonly sequence: number;
-  readonly at: string;
-  readonly actor: string;
-  readonly action: string;
-  readonly target?: string;
-  readonly result: string;
-  readonly address?: string;
-  readonly [field: string]: unknown;
-}
+import { AuditChain } from './audit-chain.tsx';
+import { ClientVersions } from './client-versions.tsx';
+import { DifferenceTable } from './difference-table.tsx';
 
 interface Page {
-  readonly events: readonly Event[];
+  readonly events: readonly AuditEvent[];
   readonly next_cursor?: string;
 }
 
@@ -24,13 +18,15 @@ const fields = [
   { name: 'action', label: 'Action, as client.create' },
   { name: 'target', label: 'Target' },
   { name: 'result', label: 'Result: ok, or a code' },
+  { name: 'since', label: 'Since, as 2026-01-31T12:00:00Z' },
+  { name: 'until', label: 'Until' },
 ] as const;
 
 /** Who did what, and what was refused; the newest first. */
 export function Audit() {
   const [filter, setFilter] = useState<Record<string, string>>({});
   const [cursors, setCursors] = useState<readonly string[]>([]);
-  const [open, setOpen] = useState<Event | undefined>();
+  const [open, setOpen] = useState<AuditEvent | undefined>();
   const cursor = cursors.at(-1);
   const query = new URLSearchParams({
     limit: '50',
@@ -40,6 +36,19 @@ export function Audit() {
   });
   const page = useLoaded(`${query}`, () => get<Page>(`/v1/audit?${query}`));
   const events = page.value?.events ?? [];
+  const [error, setError] = useState<unknown>();
+  const target = filter['target'];
+
+  async function show(sequence: number): Promise<void> {
+    setError(undefined);
+    try {
+      const found = await get<Page>(`/v1/audit?limit=1&cursor=${sequence - 1}`);
+      setOpen(found.events[0]);
+    } catch (failure) {
+      setError(failure);
+    }
+  }
+
   return (
     <>
       <h1>Audit</h1>
@@ -60,7 +69,7 @@ export function Audit() {
         ))}
         <button type="submit">Find</button>
       </form>
-      <Failure error={page.error} />
+      <Failure error={page.error ?? error} />
       <section class="card" aria-label="Events" aria-busy={page.isLoading}>
         {events.length === 0 && !page.isLoading && page.error === undefined ? (
           <Empty>
@@ -94,25 +103,26 @@ export function Audit() {
         )}
         <Pager cursors={cursors} next={page.value?.next_cursor} onChange={setCursors} />
       </section>
-      <section class="card" aria-label="The chain">
-        <h2>The chain</h2>
-        <p>Each event holds the hash of the one before. Whether all are there and none was changed:</p>
-        <Copyable text="fleetgate audit verify" />
-        <p>All of it, for elsewhere:</p>
-        <Copyable text="fleetgate audit export --out audit.jsonl" />
-      </section>
-      {open === undefined ? null : (
-        <Dialog title={`Event ${open.sequence}`} onClose={() => setOpen(undefined)}>
-          <dl>
-            {Object.entries(open).map(([name, value]) => (
-              <>
-                <dt>{name}</dt>
-                <dd>{String(value)}</dd>
-              </>
-            ))}
-          </dl>
-        </Dialog>
-      )}
+      <ClientVersions clientId={target} />
+      <AuditChain filter={`${new URLSearchParams(filter)}`} onShow={(sequence) => void show(sequence)} />
+      {open === undefined ? null : <EventDialog event={open} onClose={() => setOpen(undefined)} />}
     </>
+  );
+}
+
+function EventDialog({ event, onClose }: { event: AuditEvent; onClose: () => void }) {
+  const { changes, ...fields } = event;
+  return (
+    <Dialog title={`Event ${event.sequence}`} onClose={onClose}>
+      {changes === undefined ? null : <DifferenceTable rows={differenceOf([changes])} />}
+      <dl>
+        {Object.entries(fields).map(([name, value]) => (
+          <Fragment key={name}>
+            <dt>{name}</dt>
+            <dd>{String(value)}</dd>
+          </Fragment>
+        ))}
+      </dl>
+    </Dialog>
   );
 }

@@ -28,6 +28,9 @@ export interface ClientView extends ShownCredential {
   enrollment?: string;
   created_at: string;
   updated_at?: string;
+  /** The day of its last token, or the day before. */
+  last_seen_on?: string;
+  secret_expires_at?: string;
 }
 
 export interface NewClient {

@@ -54,6 +54,8 @@ export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
   /** Access to what the issuer itself serves. */
   readonly access: BearerAccess;
   readonly defaultAudience: readonly string[];
+  /** The time of its acts, in milliseconds since 1970. */
+  now(): number;
   /** `iss`. */
   url(): string;
   /** `coap://…/token`; unset where none is served. */
@@ -132,7 +134,7 @@ export async function openIssuer(
       ...(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
       clients,
       clientChanges,
-      selectedClients: openSelectedClients(registry, clients, clientChanges, revocations),
+      selectedClients: openSelectedClients(registry, now, clients, clientChanges, revocations),
       templates,
       provisioning: openProvisioning(registry, templates, now, registrations),
       campaigns: openCampaigns(registry, now, contexts),
@@ -146,6 +148,7 @@ export async function openIssuer(
       revocationFeed,
       access: bearerAccess(tokens, registry),
       defaultAudience,
+      now,
       url: issuerUrl,
       coapTokenEndpoint,
       jwks: () => keys.jwks(),

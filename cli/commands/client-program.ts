@@ -109,7 +109,7 @@ Examples:
     .addOption(rowFormatOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  fleetgate client list\n  fleetgate client list --state quarantined\n  fleetgate client list --format csv > fleet.csv',
+      '\nExamples:\n  fleetgate client list\n  fleetgate client list --state quarantined\n  fleetgate client list --selector "last_seen>30d"    # no token for a month\n  fleetgate client list --selector "expires<7d,group=plant-7"\n  fleetgate client list --format csv > fleet.csv',
     )
     .action(async (flags: ListFlags & FilterFlags) => {
       const clients = await Array.fromAsync(listClients(connect(flags).admin, filterOf(flags)));

@@ -61,7 +61,7 @@ export function formatClients(clients: readonly ClientView[], format: RowFormat)
     clients.some((client) => client[field] !== undefined),
   );
   return formatRows(format, clients.map(toRow), {
-    table: ['client_id', 'group', 'state', 'auth_method', 'scope', 'created_at'],
+    table: ['client_id', 'group', 'state', 'auth_method', 'scope', 'created_at', 'last_seen_on'],
     csv: [...clientFields, ...shown],
   });
 }
@@ -86,6 +86,8 @@ export const clientFields: readonly (keyof ClientView)[] = [
   'enrollment',
   'created_at',
   'updated_at',
+  'last_seen_on',
+  'secret_expires_at',
 ];
 
 /** `NAME=VALUE` options as a record; a UsageError for any that is not. */

@@ -244,6 +244,7 @@ export function openCampaigns(registry: Registry, now: () => number, contexts: C
     do {
       const page = await registry.selectClients({
         selector: parsed,
+        nowMs: now(),
         after,
         limit: batchSize - clients.length,
       });
@@ -275,7 +276,7 @@ export function openCampaigns(registry: Registry, now: () => number, contexts: C
         let selected = 0;
         let after: string | undefined;
         do {
-          const part = await registry.countClients({ selector, after });
+          const part = await registry.countClients({ selector, nowMs: now(), after });
           selected += part.count;
           after = part.reached;
         } while (after !== undefined);

@@ -8,7 +8,7 @@ import { parseSelector } from './selector.ts';
 /** Clients that one request acts on. They share few commits. */
 export const MAX_SELECTED = 500;
 
-/** Looks into the registry for one count: beyond, it says how far it got. */
+/** Looks into the registry for one page or count: beyond, it says how far it got. */
 const MAX_LOOKS = 50;
 
 /** An act on all clients of a selector, a part at a time. */
@@ -46,6 +46,7 @@ export interface SelectedClientActs {
 
 export function openSelectedClients(
   registry: Registry,
+  now: () => number,
   clients: Clients,
   changes: ClientChanges,
   revocations: Revocations,
@@ -53,6 +54,7 @@ export function openSelectedClients(
   const select = ({ selector, after, limit }: SelectionStep) =>
     registry.selectClients({
       selector: parseSelector(selector),
+      nowMs: now(),
       after,
       limit: Math.min(limit, MAX_SELECTED),
     });
@@ -69,22 +71,30 @@ export function openSelectedClients(
   }
 
   return {
-    async list(step) {
-      const { clients, reached } = await select(step);
-      return { clients, nextAfter: reached };
+    async list({ selector, after, limit }) {
+      const look = { selector: parseSelector(selector), nowMs: now() };
+      const size = Math.min(limit, MAX_SELECTED);
+      const clients: ClientRecord[] = [];
+      const nextAfter = await lookOn(after, async (behind) => {
+        const found = await registry.selectClients({
+          ...look,
+          after: behind,
+          limit: size - clients.length,
+        });
+        clients.push(...found.clients);
+        return { reached: found.reached, isEnough: clients.length >= size };
+      });
+      return { clients, nextAfter };
     },
     async count({ selector, after }) {
-      const parsed = parseSelector(selector);
-      let [count, reached] = [0, after];
-      for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
-        const found = await registry.countClients({ selector: parsed, after: reached });
+      const look = { selector: parseSelector(selector), nowMs: now() };
+      let count = 0;
+      const nextAfter = await lookOn(after, async (behind) => {
+        const found = await registry.countClients({ ...look, after: behind });
         count += found.count;
-        reached = found.reached;
-        if (reached === undefined) break;
-        // Others are served between two looks.
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      return { count, nextAfter: reached };
+        return { reached: found.reached, isEnough: false };
+      });
+      return { count, nextAfter };
     },
     quarantine: (step, reason, by) =>
       each(step, (client) => {
@@ -103,6 +113,22 @@ export function openSelectedClients(
       }),
     delete: (step, by) => each(step, ({ clientId }) => clients.delete(clientId, by)),
   };
+}
+
+/** Looks again behind what was reached, as often as one request may. Where it got to; unset at the end. */
+async function lookOn(
+  after: string | undefined,
+  look: (after: string | undefined) => Promise<{ reached: string | undefined; isEnough: boolean }>,
+): Promise<string | undefined> {
+  let behind = after;
+  for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+    const { reached, isEnough } = await look(behind);
+    if (reached === undefined || isEnough) return reached;
+    behind = reached;
+    // Others are served between two looks.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return behind;
 }
 
 const unchanged = Promise.resolve(false);

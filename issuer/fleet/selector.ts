@@ -1,4 +1,11 @@
 import { isIdentifier, nearest, OAuthError } from '@fleetgate/shared';
+import {
+  isTimeField,
+  type TimeCondition,
+  timeComparison,
+  timeFields,
+  timePresence,
+} from './time-condition.ts';
 
 /** What a condition looks at: a field of the client, or one of its labels. */
 export type Subject = SubjectField | { readonly label: string };
@@ -14,8 +21,10 @@ const subjectFields = [
 ] as const;
 export type SubjectField = (typeof subjectFields)[number];
 
-/** One condition. `not_in` and `absent` also hold for a client that does not have the field. */
-export interface Condition {
+export type Condition = ValueCondition | TimeCondition;
+
+/** `not_in` and `absent` also hold for a client that does not have the field. */
+export interface ValueCondition {
   readonly subject: Subject;
   readonly operator: 'in' | 'not_in' | 'present' | 'absent' | 'prefix';
   /** Empty for `present` and `absent`, one for `prefix`. */
@@ -36,7 +45,8 @@ const labelPrefix = 'labels.';
 /**
  * Reads a selector, as `group=plant-7,hw!=rev-a,line in (a,b),spare,!retired`: conditions that all must hold, in the
  * grammar of Kubernetes' label selectors. A name is a field ({@link SubjectField}) or else a label; `labels.NAME` is a
- * label of a field's name. `client_id` also takes a beginning, as `client_id=press-*`; `==` is `=`.
+ * label of a field's name. `client_id` also takes a beginning, as `client_id=press-*`; `==` is `=`. As to times see
+ * {@link TimeCondition}.
  * @throws OAuthError `invalid_request`, saying how it is to be written
  */
 export function parseSelector(text: string): Selector {
@@ -60,6 +70,8 @@ function parseCondition(part: string): Condition {
       values.split(',').map((value) => value.trim()),
     );
   }
+  const time = /^([^!=<>\s]+)\s*([<>])\s*(.*)$/s.exec(part);
+  if (time !== null) return timeComparison(time[1] ?? '', time[2] === '<' ? 'less' : 'more', time[3] ?? '');
   const comparison = /^([^!=\s]+)\s*(!=|==?)\s*(.*)$/s.exec(part);
   if (comparison !== null) {
     const [, name = '', sign, value = ''] = comparison;
@@ -73,7 +85,11 @@ function parseCondition(part: string): Condition {
     return condition(name, sign === '!=' ? 'not_in' : 'in', [value]);
   }
   const presence = /^(!?)\s*([^\s()!=]+)$/.exec(part);
-  if (presence !== null) return condition(presence[2] ?? '', presence[1] === '!' ? 'absent' : 'present', []);
+  if (presence !== null) {
+    const [, sign, name = ''] = presence;
+    const operator = sign === '!' ? 'absent' : 'present';
+    return isTimeField(name) ? timePresence(name, operator) : condition(name, operator, []);
+  }
   return invalid(
     `'${part.slice(0, 64)}' is no condition; write name=value, name!=value, name in (a,b), name notin (a,b), name or !name`,
   );
@@ -86,7 +102,11 @@ function beginning(sign: string | undefined, prefix: string): Condition {
   return { subject: 'client_id', operator: 'prefix', values: [prefix] };
 }
 
-function condition(name: string, operator: Condition['operator'], values: readonly string[]): Condition {
+function condition(
+  name: string,
+  operator: ValueCondition['operator'],
+  values: readonly string[],
+): ValueCondition {
   if (values.length > MAX_VALUES) invalid(`a condition must have at most ${MAX_VALUES} values`);
   for (const value of values) {
     if (value === '' || value.length > MAX_VALUE_LENGTH) {
@@ -114,10 +134,14 @@ function condition(name: string, operator: Condition['operator'], values: readon
 function subjectOf(name: string): Subject {
   const field = subjectFields.find((one) => one === name);
   if (field !== undefined) return field;
+  if (isTimeField(name)) {
+    invalid(`${name} has no such values; write ${timeFields[name]}, or labels.${name} for a label`);
+  }
   const label = name.startsWith(labelPrefix) ? name.slice(labelPrefix.length) : name;
   if (!isIdentifier(label)) {
-    const near = nearest(name, subjectFields);
-    const hint = near === undefined ? `a field is ${subjectFields.join(', ')}` : `did you mean ${near}?`;
+    const fields = [...subjectFields, ...Object.keys(timeFields)];
+    const near = nearest(name, fields);
+    const hint = near === undefined ? `a field is ${fields.join(', ')}` : `did you mean ${near}?`;
     return invalid(`'${name.slice(0, 64)}' is neither a field nor the name of a label; ${hint}`);
   }
   return { label };

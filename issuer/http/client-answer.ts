@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import type { Issuer } from '../open-issuer.ts';
 import type { ClientRecord } from '../registry/registry.ts';
-import { clientView } from './client-wire.ts';
+import { clientTimes, clientView } from './client-wire.ts';
 import { entityTag, isMatched } from './entity-tag.ts';
 import { answer } from './openapi.ts';
 
@@ -18,11 +18,11 @@ export const shownClient = (description: string) =>
 /** Answers with the client as it is now, and its tag. */
 export function showClient(
   client: ClientRecord,
-  { defaultAudience }: Issuer,
+  { defaultAudience, now }: Issuer,
   reply: FastifyReply,
 ): FastifyReply {
   const view = clientView(client, defaultAudience);
-  return reply.header('etag', entityTag(view)).send(view);
+  return reply.header('etag', entityTag(view)).send({ ...view, ...clientTimes(client, now()) });
 }
 
 export const ifMatch = Type.Object({

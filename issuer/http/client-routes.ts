@@ -16,7 +16,7 @@ import {
   clientTags as tags,
 } from './client-answer.ts';
 import { quarantineClient, releaseClient, updateClient } from './client-change-routes.ts';
-import { Client, clientView, NewClient, toRegistration } from './client-wire.ts';
+import { Client, clientTimes, clientView, NewClient, toRegistration } from './client-wire.ts';
 import { Credential, credentialView } from './credential-wire.ts';
 import { entityTag } from './entity-tag.ts';
 import { answer, refusal } from './openapi.ts';
@@ -114,10 +114,12 @@ function createClient(issuer: Issuer): MethodRoute {
       } = key === undefined
         ? await issuer.clients.create(registration, by)
         : await issuer.clients.createOnce(registration, key, by);
-      const view = clientView(client, issuer.defaultAudience);
-      reply
-        .code(201)
-        .headers({ location: `${request.server.prefix}/clients/${client.clientId}`, etag: entityTag(view) });
+      const registered = clientView(client, issuer.defaultAudience);
+      const view = { ...registered, ...clientTimes(client, issuer.now()) };
+      reply.code(201).headers({
+        location: `${request.server.prefix}/clients/${client.clientId}`,
+        etag: entityTag(registered),
+      });
       if (isRepeated) reply.header('idempotency-replayed', 'true');
       if (!isRepeated || !usesSecret(client.authMethod))
         return reply.send({ ...view, ...credentialView(shown) });
@@ -154,12 +156,16 @@ function listClients(issuer: Issuer): MethodRoute {
     async handler(request) {
       const { limit = DEFAULT_PAGE_CLIENTS, cursor, ...asked } = request.query as Page;
       const after = readClientCursor(cursor);
+      const nowMs = issuer.now();
       const { clients, nextAfter } =
         asked.selector === undefined
           ? await issuer.clients.list({ limit, after, filter: readFilter(asked) })
           : await issuer.selectedClients.list({ selector: onlySelector(asked), limit, after });
       return {
-        clients: clients.map((client) => clientView(client, issuer.defaultAudience)),
+        clients: clients.map((client) => ({
+          ...clientView(client, issuer.defaultAudience),
+          ...clientTimes(client, nowMs),
+        })),
         ...nextOf(nextAfter),
       };
     },

@@ -2,6 +2,7 @@ import Type, { type Static } from 'typebox';
 import type { ClientChange } from '../client-changes.ts';
 import type { ClientRegistration } from '../clients.ts';
 import type { ClientOrigin, ClientRecord, NewClientRecord } from '../registry/registry.ts';
+import { isLiveSecret } from '../secrets.ts';
 import { clientAuthFields, clientAuthNames, clientAuthView } from './client-auth-fields.ts';
 import { readSecretEnd, secretEnd } from './secret-wire.ts';
 
@@ -82,6 +83,15 @@ export const Client = Type.Object(
     enrollment: Type.Optional(Type.String({ description: 'enrollment it came by' })),
     created_at: moment('when it was registered'),
     updated_at: moment('when it was changed last'),
+    last_seen_on: Type.Optional(
+      Type.String({
+        format: 'date',
+        description: 'the day a token was issued to it last, or the day before; not there when none was',
+      }),
+    ),
+    secret_expires_at: Type.Optional(
+      moment('when the next of its live secrets ends; where all have ended, when the last did'),
+    ),
   },
   { $id: 'Client' },
 );
@@ -106,7 +116,7 @@ function toCore(body: object): Omit<ClientRegistration, 'clientId'> {
   );
 }
 
-/** A client as the API shows it: one flat object, never with a secret. */
+/** A client as the API shows it: one flat object, never with a secret. See {@link clientTimes} for the rest. */
 export function clientView(
   client: NewClientRecord & Partial<Pick<ClientRecord, 'quarantine'>>,
   defaultAudience: readonly string[],
@@ -135,6 +145,28 @@ export function clientView(
     ...originView(client.origin),
     created_at: new Date(client.createdAtMs).toISOString(),
     updated_at: new Date(client.updatedAtMs).toISOString(),
+  };
+}
+
+/**
+ * What time and use change of a client. No part of what its entity tag names: a device that asks for a token spoils no
+ * change that is under way.
+ */
+export function clientTimes(
+  {
+    secrets,
+    lastSeenAtMs,
+  }: Pick<NewClientRecord & Partial<Pick<ClientRecord, 'lastSeenAtMs'>>, 'secrets' | 'lastSeenAtMs'>,
+  nowMs: number,
+) {
+  const live = secrets.filter((secret) => isLiveSecret(secret, nowMs));
+  const ends = (live.length > 0 ? live : secrets).flatMap(({ expiresAtMs = [] }) => expiresAtMs);
+  const endMs = live.length > 0 ? Math.min(...ends) : Math.max(...ends);
+  return {
+    ...(lastSeenAtMs === undefined
+      ? {}
+      : { last_seen_on: new Date(lastSeenAtMs).toISOString().slice(0, 10) }),
+    ...(ends.length === 0 ? {} : { secret_expires_at: new Date(endMs).toISOString() }),
   };
 }
 

@@ -12,7 +12,7 @@ const tags = ['fleet'];
 
 export const selector = Type.String({
   description:
-    'which clients, as `group=plant-7,hw!=rev-a`: conditions `name=value`, `name!=value`, `name in (a,b)`, `name notin (a,b)`, `name`, `!name`. A name is `client_id` (also `client_id=press-*`), `group`, `state`, `auth_method`, `template`, `job`, `enrollment`, or a label',
+    'which clients, as `group=plant-7,hw!=rev-a`: conditions `name=value`, `name!=value`, `name in (a,b)`, `name notin (a,b)`, `name`, `!name`. A name is `client_id` (also `client_id=press-*`), `group`, `state`, `auth_method`, `template`, `job`, `enrollment`, or a label. Of times: `expires<7d` (a secret ends within that), `expired` (all have ended), `last_seen>30d`, `last_seen<7d`, `!last_seen` (of tokens, to the day)',
 });
 const cursor = Type.Optional(Type.String({ description: '`next_cursor` of the answer before' }));
 const nextCursor = Type.Optional(Type.String({ description: 'there while more may follow' }));

@@ -86,12 +86,15 @@ export interface FleetRegistry {
   /** Clients in the order of their ids; a bounded part of the registry is looked through at a time. */
   selectClients(page: {
     readonly selector: Selector;
+    /** What its times are seen from, in milliseconds since 1970. */
+    readonly nowMs: number;
     readonly after?: string | undefined;
     readonly limit: number;
   }): Promise<SelectedClients>;
   /** How many of those behind `after`, as far as one look reaches. */
   countClients(page: {
     readonly selector: Selector;
+    readonly nowMs: number;
     readonly after?: string | undefined;
   }): Promise<{ readonly count: number; readonly reached: string | undefined }>;
   /**

@@ -43,6 +43,8 @@ export interface ClientRecord extends ClientAuthParameters {
   readonly origin?: ClientOrigin | undefined;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
+  /** When a token was issued to it last, to the day (`LAST_USE_GRANULARITY_MS`). Unset: never. */
+  readonly lastSeenAtMs?: number | undefined;
 }
 
 /** What made a client together with others. */
@@ -55,7 +57,7 @@ export interface ClientOrigin {
   readonly enrollment?: string | undefined;
 }
 
-export type NewClientRecord = Omit<ClientRecord, 'registration' | 'revision' | 'quarantine'>;
+export type NewClientRecord = Omit<ClientRecord, 'registration' | 'revision' | 'quarantine' | 'lastSeenAtMs'>;
 
 /** What is recorded of a token beside its audit event. */
 export interface IssuedToken {

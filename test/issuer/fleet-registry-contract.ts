@@ -1,9 +1,23 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Condition, Selector } from '../../issuer/fleet/selector.ts';
+import type { Condition, Selector, ValueCondition } from '../../issuer/fleet/selector.ts';
+import { isTimeField, type TimeCondition } from '../../issuer/fleet/time-condition.ts';
 import type { JobRecord, JobRow } from '../../issuer/registry/fleet-registry.ts';
 import type { ClientRecord, NewClientRecord, Registry } from '../../issuer/registry/registry.ts';
-import { client, event, type OpenedRegistry, ofClient } from './registry-contract.ts';
+import { hashSecret, unusedSecret } from '../../issuer/secrets.ts';
+import { client, event, NOW, type OpenedRegistry, ofClient } from './registry-contract.ts';
+
+const DAY_MS = 86_400_000;
+const nowMs = NOW * 1000;
+
+/** A secret for each, by days from now; `undefined` has no end. */
+const secretsThatEnd = (...days: (number | undefined)[]) =>
+  days.map((day, i) =>
+    unusedSecret(
+      { hash: hashSecret(`secret ${i}`) },
+      { createdAtMs: 1 + i, expiresAtMs: day === undefined ? undefined : nowMs + day * DAY_MS },
+    ),
+  );
 
 const template = { name: 'sensor', version: 1, template: { id: 'sensor-{serial}' }, createdAtMs: 1 };
 
@@ -150,6 +164,16 @@ export function fleetContract(name: string, open: () => Promise<OpenedRegistry>)
     test('a selector selects what it says, page by page, whatever it is led by', async () => {
       const groups = [undefined, 'g1', 'g2'];
       const values = [undefined, 'a', 'b'];
+      const ends = [
+        secretsThatEnd(undefined),
+        secretsThatEnd(3),
+        secretsThatEnd(-1),
+        secretsThatEnd(-1, undefined),
+        secretsThatEnd(-2, -1),
+        secretsThatEnd(2, 40),
+        [],
+      ];
+      const uses = [undefined, 0, 5.5, 29.5, 33];
       const fleet: ClientRecord[] = [];
       for (let i = 0; i < 60; i += 1) {
         const clientId = `${i % 7 === 0 ? 'press' : 'box'}-${String(i).padStart(2, '0')}`;
@@ -160,14 +184,22 @@ export function fleetContract(name: string, open: () => Promise<OpenedRegistry>)
           group: groups[Math.floor(i / 9) % 3],
           labels: { ...(hw && { hw }), ...(line && { line }) },
           authMethod: i % 4 === 0 ? 'oscore' : 'client_secret_basic',
+          secrets: ends[i % ends.length] as NewClientRecord['secrets'],
           origin: origin && (i % 10 === 0 ? { ...origin, job: { id: 'j', row: i + 1 } } : origin),
         });
         if (i % 6 === 0) {
           const revocation = { ...ofClient(clientId), isQuarantined: true as const };
           await registry.quarantineClient(revocation, 'lost', event('client.quarantine', clientId));
         }
+        const registered = (await registry.findClient(clientId)) as ClientRecord;
+        const seenDaysAgo = uses[i % uses.length];
+        if (seenDaysAgo !== undefined) {
+          const issued = { ...event('token.issue', clientId), atMs: nowMs - seenDaysAgo * DAY_MS };
+          await registry.recordIssuedToken(registered, { issuedAtSeconds: NOW + 10 }, issued);
+        }
         fleet.push((await registry.findClient(clientId)) as ClientRecord);
       }
+      expect(fleet.some(({ lastSeenAtMs }) => lastSeenAtMs !== undefined)).toBe(true);
       fleet.sort((a, b) => (a.clientId < b.clientId ? -1 : 1));
       const selectors = fc.array(anyCondition, { maxLength: 4 });
       await fc.assert(
@@ -176,26 +208,80 @@ export function fleetContract(name: string, open: () => Promise<OpenedRegistry>)
           const found: string[] = [];
           let after: string | undefined;
           do {
-            const page = await registry.selectClients({ selector, after, limit });
+            const page = await registry.selectClients({ selector, nowMs, after, limit });
             expect(page.clients.length).toBeLessThanOrEqual(limit);
             found.push(...page.clients.map(({ clientId }) => clientId));
             after = page.reached;
           } while (after !== undefined);
           expect(found).toEqual(expected.map(({ clientId }) => clientId));
-          expect(await registry.countClients({ selector })).toEqual({
+          expect(await registry.countClients({ selector, nowMs })).toEqual({
             count: expected.length,
             reached: undefined,
           });
         }),
-        { numRuns: 200 },
+        { numRuns: 300 },
       );
+    });
+
+    test('a token is seen once a day, on whichever connection', async () => {
+      await register('a');
+      const seen = async (days: number) => {
+        const found = (await registry.findClient('a')) as ClientRecord;
+        const issued = { ...event('token.issue', 'a'), atMs: nowMs + days * DAY_MS };
+        await registry.recordIssuedToken(found, { issuedAtSeconds: NOW + days * 86_400 }, issued);
+        return ((await registry.findClient('a'))?.lastSeenAtMs ?? 0) - nowMs;
+      };
+      expect((await registry.findClient('a'))?.lastSeenAtMs).toBeUndefined();
+      expect(await seen(0)).toBe(0);
+      expect(await seen(0.99)).toBe(0);
+      expect(await seen(1)).toBe(DAY_MS);
+      // A clock that was set back forgets nothing.
+      expect(await seen(-3)).toBe(DAY_MS);
+      expect((await registry.findClient('a'))?.revision).toBe(1);
+    });
+
+    test('times that more fulfil than one look reaches are found by a walk through the ids', {
+      timeout: 60_000,
+    }, async () => {
+      const total = 10_400;
+      const ids = Array.from({ length: total }, (_, i) => `d-${String(i).padStart(5, '0')}`);
+      await Promise.all(
+        ids.map((id, i) =>
+          register(id, {
+            secrets: secretsThatEnd(i % 2 === 0 ? 3 : -1),
+            ...(i === total - 1 ? { group: 'g' } : {}),
+          }),
+        ),
+      );
+      const count = async (selector: Selector) => {
+        let [found, after] = [0, undefined as string | undefined];
+        do {
+          const part = await registry.countClients({ selector, nowMs, after });
+          found += part.count;
+          after = part.reached;
+        } while (after !== undefined);
+        return found;
+      };
+      const never: Condition = { subject: 'last_seen', operator: 'absent', durationMs: 0 };
+      const soon: Condition = { subject: 'expires', operator: 'less', durationMs: 4 * DAY_MS };
+      const expired: Condition = { subject: 'expired', operator: 'present', durationMs: 0 };
+      const group: Condition = { subject: 'group', operator: 'in', values: ['g'] };
+      expect(await count([never])).toBe(total);
+      expect(await count([soon])).toBe(total / 2);
+      expect(await count([expired])).toBe(total / 2);
+      expect(await count([never, expired, group])).toBe(1);
+      const last = { selector: [never, expired, group], nowMs, limit: 5 };
+      const first = await registry.selectClients(last);
+      const rest =
+        first.clients.length > 0 ? first : await registry.selectClients({ ...last, after: first.reached });
+      expect(rest.clients.map(({ clientId }) => clientId)).toEqual([ids.at(-1)]);
     });
   });
 }
 
 const anyOf = (...values: string[]) => fc.uniqueArray(fc.constantFrom(...values), { minLength: 1 });
 
-const subjects: readonly [Condition['subject'], fc.Arbitrary<string[]>][] = [
+const subjects: readonly [ValueCondition['subject'], fc.Arbitrary<string[]>][] = [
   ['client_id', anyOf('box-01', 'box-02', 'press-00', 'ghost')],
   ['group', anyOf('g1', 'g2', 'ghost')],
   ['state', anyOf('active', 'quarantined')],
@@ -212,6 +298,20 @@ const anyCondition: fc.Arbitrary<Condition> = fc.oneof(
     arbitrary: fc
       .constantFrom('box-', 'press-0', 'x')
       .map((prefix) => ({ subject: 'client_id' as const, operator: 'prefix' as const, values: [prefix] })),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({
+        subject: fc.constantFrom('expires' as const, 'expired' as const, 'last_seen' as const),
+        operator: fc.constantFrom('less' as const, 'more' as const, 'present' as const, 'absent' as const),
+        durationMs: fc.constantFrom(0, 1, 4, 30, 50).map((days) => days * DAY_MS),
+      })
+      // As the parser gives them out.
+      .filter(({ subject, operator }) => {
+        if (subject === 'expires') return operator !== 'more';
+        return subject === 'last_seen' || operator === 'present' || operator === 'absent';
+      }),
   },
   {
     weight: 6,
@@ -233,7 +333,30 @@ const anyCondition: fc.Arbitrary<Condition> = fc.oneof(
 );
 
 /** What a condition says, by its words. */
-function holds({ subject, operator, values }: Selector[number], one: ClientRecord): boolean {
+function holds(condition: Condition, one: ClientRecord): boolean {
+  const isOfTime = typeof condition.subject === 'string' && isTimeField(condition.subject);
+  return isOfTime ? timeHolds(condition as TimeCondition, one) : valueHolds(condition as ValueCondition, one);
+}
+
+function timeHolds({ subject, operator, durationMs }: TimeCondition, one: ClientRecord): boolean {
+  const live = one.secrets.filter(({ expiresAtMs = Infinity }) => expiresAtMs > nowMs);
+  if (subject === 'expired') {
+    return (one.secrets.length > 0 && live.length === 0) === (operator === 'present');
+  }
+  if (subject === 'expires') {
+    const next = Math.min(...live.map(({ expiresAtMs = Infinity }) => expiresAtMs));
+    if (operator === 'less') return next <= nowMs + durationMs;
+    return next < Infinity === (operator === 'present');
+  }
+  const { lastSeenAtMs } = one;
+  if (operator === 'present' || operator === 'absent') {
+    return (lastSeenAtMs !== undefined) === (operator === 'present');
+  }
+  if (lastSeenAtMs === undefined) return false;
+  return lastSeenAtMs + DAY_MS < nowMs - durationMs === (operator === 'more');
+}
+
+function valueHolds({ subject, operator, values }: ValueCondition, one: ClientRecord): boolean {
   const value = fieldOf(subject, one);
   switch (operator) {
     case 'in':
@@ -249,7 +372,7 @@ function holds({ subject, operator, values }: Selector[number], one: ClientRecor
   }
 }
 
-function fieldOf(subject: Condition['subject'], one: ClientRecord): string | undefined {
+function fieldOf(subject: ValueCondition['subject'], one: ClientRecord): string | undefined {
   if (typeof subject !== 'string') return one.labels[subject.label];
   switch (subject) {
     case 'client_id':

@@ -1,5 +1,6 @@
 import { putBounded } from '@fleetgate/shared';
-import type { Condition, Selector, SubjectField } from '../../fleet/selector.ts';
+import type { Selector, SubjectField, ValueCondition } from '../../fleet/selector.ts';
+import { isTimeCondition, timeLeads, timeSql } from './client-times.ts';
 import type { ClientRow } from './clients.ts';
 import { type Act, type Statement, sql } from './statement.ts';
 
@@ -31,6 +32,7 @@ export interface Selection {
 interface Look {
   readonly selector: Selector;
   readonly after: string;
+  readonly nowMs: number;
 }
 
 type Parameters = Record<string, string | number>;
@@ -53,11 +55,13 @@ function* endOf(window: string, parameters: Parameters): Act<string | undefined>
 
 /**
  * Clients by a selector, in the order of their ids. The condition with the best index leads; what it leads to is gone
- * through a bounded part at a time, so that a rare combination among a million holds up nobody.
+ * through a bounded part at a time, so that a rare combination among a million holds up nobody. An index of times has
+ * another order than that of ids: it leads where all it leads to is within the bound. Where it is not, those wanted are
+ * not rare, and the walk by ids meets them.
  */
 export const clientSelection = {
-  *page({ selector, after, limit }: Look & { readonly limit: number }): Act<Selection> {
-    const { window, windowParameters, where, parameters } = queryOf(selector, after);
+  *page({ limit, ...look }: Look & { readonly limit: number }): Act<Selection> {
+    const { window, windowParameters, where, parameters } = yield* queryOf(look);
     const rows = yield* statement<ClientRow>(
       `SELECT clients.* FROM (SELECT client_id FROM ${window}) AS looked
        JOIN clients ON clients.client_id = looked.client_id WHERE ${where}
@@ -66,8 +70,8 @@ export const clientSelection = {
     if (rows.length === limit) return { rows, reached: rows.at(-1)?.client_id };
     return { rows, reached: yield* endOf(window, windowParameters) };
   },
-  *count({ selector, after }: Look): Act<{ count: number; reached: string | undefined }> {
-    const { window, windowParameters, where, parameters } = queryOf(selector, after);
+  *count(look: Look): Act<{ count: number; reached: string | undefined }> {
+    const { window, windowParameters, where, parameters } = yield* queryOf(look);
     const row = yield* statement<{ found: number }>(
       `SELECT count(*) AS found FROM (SELECT client_id FROM ${window}) AS looked
        JOIN clients ON clients.client_id = looked.client_id WHERE ${where}`,
@@ -77,19 +81,49 @@ export const clientSelection = {
 };
 
 /** The part that is gone through, and what of it is wanted. */
-function queryOf(selector: Selector, after: string) {
-  const windowParameters: Parameters = { after };
-  const lead = leadOf(selector);
-  const [from, leading] = lead === undefined ? ['clients', ''] : leadSql(lead, windowParameters);
+function* queryOf({ selector, after, nowMs }: Look) {
+  const lead = yield* leadingTable(selector, nowMs);
+  const { from, leading } = lead;
+  const windowParameters: Parameters = { after, ...lead.parameters };
   const parameters: Parameters = { ...windowParameters };
-  const conditions = selector.map((condition, i) => conditionSql(condition, `c${i}`, parameters));
+  const conditions = selector.map((condition, i) =>
+    isTimeCondition(condition)
+      ? timeSql(condition, `c${i}`, parameters, nowMs)
+      : conditionSql(condition, `c${i}`, parameters),
+  );
   const window = `${from} WHERE ${leading} client_id > @after ORDER BY client_id LIMIT ${MAX_LOOKED_AT}`;
   return { window, windowParameters, where: conditions.join(' AND ') || 'TRUE', parameters };
 }
 
+interface Lead {
+  readonly from: string;
+  /** A condition with AND behind it, or nothing. */
+  readonly leading: string;
+  readonly parameters: Parameters;
+}
+
+function* leadingTable(selector: Selector, nowMs: number): Act<Lead> {
+  const values = selector.flatMap((condition) => (isTimeCondition(condition) ? [] : condition));
+  const isNamed = values.some(({ subject, operator }) => subject === 'client_id' && operator === 'in');
+  for (const { rows, clientIds, parameters } of isNamed ? [] : timeLeads(selector, nowMs, MAX_LOOKED_AT)) {
+    const found = yield* statement<{ found: number }>(`SELECT count(*) AS found FROM ${rows}`).get(
+      parameters,
+    );
+    if ((found?.found ?? 0) >= MAX_LOOKED_AT) continue;
+    return { from: `(SELECT ${clientIds} FROM ${rows}) AS few`, leading: '', parameters };
+  }
+  if (selector.some(({ subject, operator }) => subject === 'last_seen' && operator === 'absent')) {
+    return { from: 'clients', leading: 'last_seen_at_ms = 0 AND', parameters: {} };
+  }
+  const lead = leadOf(values);
+  const parameters: Parameters = {};
+  const [from, leading] = lead === undefined ? ['clients', ''] : leadSql(lead, parameters);
+  return { from, leading, parameters };
+}
+
 /** The condition that fewest clients can be expected to fulfil, of those with an index. */
-function leadOf(selector: Selector): Condition | undefined {
-  const one = (fits: (condition: Condition) => boolean) => selector.find(fits);
+function leadOf(selector: readonly ValueCondition[]): ValueCondition | undefined {
+  const one = (fits: (condition: ValueCondition) => boolean) => selector.find(fits);
   return (
     one(({ subject, operator }) => subject === 'client_id' && (operator === 'in' || operator === 'prefix')) ??
     one(({ subject, operator, values }) => {
@@ -104,7 +138,7 @@ const isQuarantined = (subject: SubjectField, values: readonly string[]) =>
 
 /** The leading condition as its index has it. */
 function leadSql(
-  { subject, operator, values }: Condition,
+  { subject, operator, values }: ValueCondition,
   parameters: Parameters,
 ): readonly [from: string, condition: string] {
   const [value = ''] = values;
@@ -124,7 +158,7 @@ function leadSql(
 }
 
 function conditionSql(
-  { subject, operator, values }: Condition,
+  { subject, operator, values }: ValueCondition,
   name: string,
   parameters: Parameters,
 ): string {

@@ -1,6 +1,6 @@
 import { type ClientAuthParameters, clientAuthParametersOf } from '../../client-auth/parameters.ts';
 import type { Selector } from '../../fleet/selector.ts';
-import type { ClientSecret } from '../../secrets.ts';
+import { type ClientSecret, LAST_USE_GRANULARITY_MS } from '../../secrets.ts';
 import type { ClientFilter } from '../client-changes.ts';
 import type { SelectedClients } from '../fleet-registry.ts';
 import {
@@ -38,6 +38,7 @@ export interface ClientRow {
   revision: number;
   quarantined_at_ms: number | null;
   quarantine_reason: string | null;
+  last_seen_at_ms: number;
 }
 
 const find = sql<[clientId: string], ClientRow>('SELECT * FROM clients WHERE client_id = ?');
@@ -60,6 +61,8 @@ const issuedAhead = sql<[clientId: string], { at: number }>(
 const setIssuedAhead = sql<[{ at: number; registration: number }]>(`
   UPDATE clients SET issued_ahead_at = @at
   WHERE registration = @registration AND coalesce(issued_ahead_at, 0) < @at`);
+const setLastSeen = sql<[{ at: number; registration: number }]>(`
+  UPDATE clients SET last_seen_at_ms = @at WHERE registration = @registration AND last_seen_at_ms < @at`);
 const insert = sql<Value[], { registration: number }>(`
   INSERT INTO clients (client_id, name, scope, audience, auth_method, grant_types, client_group, labels, metadata,
     token_lifetime_seconds, supertokens, created_at_ms, updated_at_ms, auth_parameters, template, template_version,
@@ -77,6 +80,7 @@ const countQuarantined = sql<[], { clients: number }>(`
 
 interface SelectorPage {
   readonly selector: Selector;
+  readonly nowMs: number;
   readonly after?: string | undefined;
 }
 
@@ -103,11 +107,11 @@ export const clients = {
   *list(after: string, limit: number, filter: ClientFilter = {}): Act<ClientRecord[]> {
     return yield* toClients(yield* clientList({ after, limit, filter }));
   },
-  *select({ selector, after = '', limit }: SelectorPage & { readonly limit: number }): Act<SelectedClients> {
-    const { rows, reached } = yield* clientSelection.page({ selector, after, limit });
+  *select({ after = '', ...page }: SelectorPage & { readonly limit: number }): Act<SelectedClients> {
+    const { rows, reached } = yield* clientSelection.page({ ...page, after });
     return { clients: yield* toClients(rows), reached };
   },
-  count: ({ selector, after = '' }: SelectorPage) => clientSelection.count({ selector, after }),
+  count: ({ after = '', ...look }: SelectorPage) => clientSelection.count({ ...look, after }),
   /** What each of these rows of a provisioning job has made. */
   *findOfJob(jobId: string, rows: readonly number[]): Act<(ClientRecord | undefined)[]> {
     const found = yield* ofJob.allOfEach(rows.map((row) => [jobId, row]));
@@ -142,6 +146,13 @@ export const clients = {
   },
   *setIssuedAhead(registration: number, issuedAtSeconds: number): Act<void> {
     yield* setIssuedAhead.run({ at: issuedAtSeconds, registration });
+  },
+  /** Remembers the day of a token: to be called for each that is recorded, and writes for few. */
+  *setLastSeen(
+    { registration, lastSeenAtMs = 0 }: Pick<ClientRecord, 'registration' | 'lastSeenAtMs'>,
+    atMs: number,
+  ): Act<void> {
+    if (atMs - lastSeenAtMs >= LAST_USE_GRANULARITY_MS) yield* setLastSeen.run({ at: atMs, registration });
   },
   /** Of each, its registration; unset, with nothing written, where the id is taken. */
   *insert(records: readonly NewClientRecord[]): Act<(number | undefined)[]> {
@@ -212,6 +223,7 @@ export function toClient(row: ClientRow, secrets: readonly ClientSecret[]): Clie
         : { atMs: row.quarantined_at_ms, reason: row.quarantine_reason ?? '' },
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
+    lastSeenAtMs: row.last_seen_at_ms === 0 ? undefined : row.last_seen_at_ms,
   };
 }
 

@@ -88,10 +88,11 @@ export function registryActs(store: Store): RegistryActs {
   }
 
   function* recordToken(
-    { registration, revision, clientId }: ClientRecord,
+    client: ClientRecord,
     { issuedAtSeconds, keyId, assertion }: IssuedToken,
     event: AuditEvent,
   ): Act<TokenRecorded> {
+    const { registration, revision, clientId } = client;
     const isRevision = yield* clients.revision(registration);
     if (isRevision === undefined) return { outcome: 'registration_ended' };
     if (isRevision !== revision) return { outcome: 'registration_changed' };
@@ -103,6 +104,7 @@ export function registryActs(store: Store): RegistryActs {
       if (!isUnused) return { outcome: 'assertion_used' };
     }
     if (issuedAtSeconds * 1000 > event.atMs) yield* clients.setIssuedAhead(registration, issuedAtSeconds);
+    yield* clients.setLastSeen(client, event.atMs);
     yield* record(event);
     return { outcome: 'recorded' };
   }

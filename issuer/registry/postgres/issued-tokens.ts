@@ -66,6 +66,7 @@ export function issuedTokens(
       if (issuedAtSeconds * 1000 > event.atMs) {
         await runAct(client, clients.setIssuedAhead(registration, issuedAtSeconds));
       }
+      await runAct(client, clients.setLastSeen(asked.client, event.atMs));
       journal.add(event);
       recorded.push({ outcome: 'recorded' });
     }

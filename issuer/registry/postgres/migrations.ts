@@ -6,7 +6,19 @@ import type { PostgresPlace } from './place.ts';
 import { schema } from './schema.ts';
 
 /** Steps of the schema, by number: step n makes version n out of version n - 1. A published step is never edited. */
-const migrations: readonly string[] = [schema, 'ALTER TABLE audit ADD COLUMN changes TEXT'];
+const migrations: readonly string[] = [
+  schema,
+  'ALTER TABLE audit ADD COLUMN changes TEXT',
+  // When a token was issued to a client last, as in SQLite.
+  `
+  ALTER TABLE clients ADD COLUMN last_seen_at_ms BIGINT NOT NULL DEFAULT 0;
+  UPDATE clients SET last_seen_at_ms = used.last_ms
+  FROM (SELECT registration, max(last_used_at_ms) AS last_ms FROM client_secrets
+    WHERE last_used_at_ms IS NOT NULL GROUP BY registration) AS used
+  WHERE used.registration = clients.registration;
+  CREATE INDEX clients_by_last_seen ON clients (last_seen_at_ms, client_id);
+  `,
+];
 
 /**
  * Makes the schema, or brings it to the newest version. Of issuers that start at once one does, and the others wait.

@@ -359,4 +359,13 @@ export const migrations: readonly Migration[] = [
   `
   ALTER TABLE audit ADD COLUMN changes TEXT;
   `,
+  // When a token was issued to a client last, to the day; 0 for never. Uses of secrets say it of tokens so far.
+  `
+  ALTER TABLE clients ADD COLUMN last_seen_at_ms INTEGER NOT NULL DEFAULT 0;
+  UPDATE clients SET last_seen_at_ms = used.last_ms
+  FROM (SELECT registration, max(last_used_at_ms) AS last_ms FROM client_secrets
+    WHERE last_used_at_ms IS NOT NULL GROUP BY registration) AS used
+  WHERE used.registration = clients.registration;
+  CREATE INDEX clients_by_last_seen ON clients (last_seen_at_ms, client_id);
+  `,
 ];

@@ -26,8 +26,8 @@ export interface SignIn {
 export interface SignIns {
   /** The text for the cookie: 256 random bits. */
   begin(key: { readonly apiKey: string; readonly keyName: string; readonly role: string }): string;
-  /** Undefined for what is not known, or has ended; counts as a sign of life otherwise. */
-  find(cookie: string | undefined): SignIn | undefined;
+  /** Undefined for what is not known, or has ended; counts as a sign of life otherwise, unless it only watches. */
+  find(cookie: string | undefined, isWatching?: boolean): SignIn | undefined;
   /** The same without being a sign of life. */
   isOver(cookie: string | undefined): boolean;
   /** Whether the key is that of the sign-in; from then on mass actions are let past for a while. */
@@ -66,11 +66,12 @@ export function createSignIns(now: () => number = Date.now): SignIns {
       });
       return cookie;
     },
-    find(cookie) {
+    find(cookie, isWatching = false) {
       if (cookie === undefined) return undefined;
       const digest = digestOf(cookie);
       const signIn = byDigest.get(digest);
       if (signIn === undefined) return undefined;
+      if (isWatching && !isOver(signIn)) return signIn;
       byDigest.delete(digest);
       if (isOver(signIn)) return undefined;
       signIn.lastSeenMs = now();

@@ -26,10 +26,22 @@ export function whenSignedOut(act: () => void): void {
 
 /** Asks for the key once more; resolves with whether it was given. */
 let onStepUp: () => Promise<boolean> = async () => false;
+/** Of requests that are sent at once the key is asked for once. */
+let asking: Promise<boolean> | undefined;
+
+function stepUp(): Promise<boolean> {
+  asking ??= onStepUp().finally(() => {
+    asking = undefined;
+  });
+  return asking;
+}
 
 export function whenStepUp(ask: () => Promise<boolean>): void {
   onStepUp = ask;
 }
+
+/** Headers of what the page asks by itself, which is no sign that somebody is there. */
+export const watching = Object.freeze({ 'fleetgate-watching': '1' });
 
 export interface Answer<Body> {
   readonly body: Body;
@@ -56,7 +68,7 @@ export async function call<Body>(
     };
   }
   const problem = problemOf(response.status, text);
-  if (problem.code === 'step_up_required' && (await onStepUp())) return call(method, path, body, headers);
+  if (problem.code === 'step_up_required' && (await stepUp())) return call(method, path, body, headers);
   if (response.status === 401 && path !== '/session') onSignedOut();
   throw problem;
 }

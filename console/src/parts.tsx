@@ -14,21 +14,27 @@ export function Empty({ children, command }: { children: ComponentChildren; comm
 
 /** Text to take along. */
 export function Copyable({ text, name = 'Copy' }: { text: string; name?: string }) {
-  const [isCopied, setCopied] = useState(false);
   return (
     <div class="copyable">
       <code>{text}</code>
-      <button
-        type="button"
-        onClick={async () => {
-          await navigator.clipboard.writeText(text);
-          setCopied(true);
-          setTimeout(() => setCopied(false), 2_000);
-        }}
-      >
-        {isCopied ? 'Copied' : name}
-      </button>
+      <CopyButton text={text} name={name} />
     </div>
+  );
+}
+
+export function CopyButton({ text, name }: { text: string; name: string }) {
+  const [isCopied, setCopied] = useState(false);
+  return (
+    <button
+      type="button"
+      onClick={async () => {
+        await navigator.clipboard.writeText(text);
+        setCopied(true);
+        setTimeout(() => setCopied(false), 2_000);
+      }}
+    >
+      {isCopied ? 'Copied' : name}
+    </button>
   );
 }
 

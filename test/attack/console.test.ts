@@ -142,6 +142,18 @@ test('a sign-in ends when it is idle, and after a day of work', async () => {
   expect([status, clock.nowMs < endMs]).toEqual([401, true]);
 });
 
+test('a page that only watches is signed out like one that does nothing', async () => {
+  const { call, clock, signIn } = await serve();
+  const cookie = await signIn();
+  const headers = { 'sec-fetch-site': 'same-origin', 'fleetgate-watching': '1' };
+  const watch = async () => (await call('GET', '/api/v1/clients', { cookie, headers })).status;
+  clock.nowMs += MAX_IDLE_MS - 1;
+  expect(await watch()).toBe(200);
+  clock.nowMs += 1;
+  expect(await watch()).toBe(401);
+  expect((await call('GET', '/api/session', { cookie })).status).toBe(401);
+});
+
 test('a key that is no longer good ends every sign-in with it', async () => {
   const { apiKey, call, signIn, url } = await serve();
   const key = await apiKey('provisioner');
@@ -186,6 +198,7 @@ describe('what touches many at once wants the key once more', () => {
     ['POST', '/api/v1/keys/rotate', {}],
     ['POST', '/api/v1/revocations', { issued_before: 1 }],
     ['POST', '/api/v1/api-keys', { name: 'mine', role: 'admin' }],
+    ['POST', '/api/v1/enrollments', { template: 'box', max_uses: 1000 }],
   ])('%s %s', async (method, path, body) => {
     const { call, clock, signIn } = await serve();
     const cookie = await signIn();

@@ -287,7 +287,6 @@ test.todo('Clients: filters by expiry and last seen');
 test.todo(
   'Topic access: matrix of groups and topics, difference of two policies before one is put into force',
 );
-test.todo('Provisioning: templates and claim codes made in the page');
 test.todo('Sign-in with OpenID Connect');
 test.todo(
   '10,000 live sessions and 1,000,000 clients: first page under 2 s, live charts under 10 % of a core',

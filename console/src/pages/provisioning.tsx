@@ -2,34 +2,9 @@ import { useState } from 'preact/hooks';
 import { call, get, type Session } from '../api.ts';
 import { Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
 import { Table } from '../table.tsx';
-
-interface Template {
-  readonly name: string;
-  readonly version: number;
-  readonly [field: string]: unknown;
-}
-
-interface Job {
-  readonly job_id: string;
-  readonly state: string;
-  readonly template: string;
-  readonly total: number;
-  readonly created: number;
-  readonly failed: number;
-  readonly created_by: string;
-  readonly updated_at: string;
-}
-
-interface Enrollment {
-  readonly enrollment_id: string;
-  readonly kind: string;
-  readonly state: string;
-  readonly template: string;
-  readonly uses: number;
-  readonly max_uses?: number;
-  readonly expires_at?: string;
-  readonly approval: boolean;
-}
+import { ClaimCodes } from './claim-codes.tsx';
+import { Jobs } from './jobs.tsx';
+import { type Template, Templates } from './templates.tsx';
 
 interface Waiting {
   readonly request_id: string;
@@ -44,14 +19,6 @@ export function Provisioning({ session }: { session: Session }) {
     'waiting',
     async () =>
       (await get<{ requests: Waiting[] }>('/v1/enrollment-requests?state=pending&limit=100')).requests,
-  );
-  const enrollments = useLoaded(
-    'enrollments',
-    async () => (await get<{ enrollments: Enrollment[] }>('/v1/enrollments?limit=50')).enrollments,
-  );
-  const jobs = useLoaded(
-    'jobs',
-    async () => (await get<{ jobs: Job[] }>('/v1/provisioning-jobs?limit=50')).jobs,
   );
   const templates = useLoaded(
     'templates',
@@ -108,89 +75,14 @@ export function Provisioning({ session }: { session: Session }) {
           />
         )}
       </section>
-      <section class="card" aria-label="Claim codes and group keys">
-        <h2>Claim codes and group keys</h2>
-        <Failure error={enrollments.error} />
-        {enrollments.value?.length === 0 ? (
-          <Empty command="fleetgate enrollment create --template sensor --count 10 --out codes.csv --format csv">
-            No device can enroll by itself.
-          </Empty>
-        ) : (
-          <Table
-            rows={enrollments.value ?? []}
-            keyOf={({ enrollment_id: id }) => id}
-            columns={[
-              { name: 'Enrollment', cell: ({ enrollment_id: id }) => <code>{id}</code> },
-              { name: 'Kind', cell: ({ kind }) => kind },
-              {
-                name: 'State',
-                cell: ({ state }) => <span class={state === 'open' ? 'state good' : 'state'}>{state}</span>,
-              },
-              { name: 'Template', cell: ({ template }) => template },
-              {
-                name: 'Used',
-                cell: ({ uses, max_uses: most }) => (most === undefined ? uses : `${uses} of ${most}`),
-              },
-              { name: 'Approval', cell: ({ approval }) => (approval ? 'by hand' : 'none') },
-              { name: 'Ends', cell: ({ expires_at: at }) => when(at), isShort: true },
-            ]}
-          />
-        )}
-      </section>
-      <section class="card" aria-label="Jobs">
-        <h2>Jobs</h2>
-        <Failure error={jobs.error} />
-        {jobs.value?.length === 0 ? (
-          <Empty command="fleetgate fleet provision --template sensor --from devices.csv --out credentials.jsonl">
-            Nothing was provisioned in bulk.
-          </Empty>
-        ) : (
-          <Table
-            rows={jobs.value ?? []}
-            keyOf={({ job_id: id }) => id}
-            columns={[
-              { name: 'Job', cell: ({ job_id: id }) => <code>{id}</code> },
-              {
-                name: 'State',
-                cell: ({ state }) => <span class={state === 'done' ? 'state good' : 'state'}>{state}</span>,
-              },
-              { name: 'Template', cell: ({ template }) => template },
-              {
-                name: 'Progress',
-                cell: ({ created, failed, total }) => (
-                  <>
-                    <progress
-                      max={Math.max(1, total)}
-                      value={created + failed}
-                      aria-label={`${created + failed} of ${total}`}
-                    />{' '}
-                    {created} of {total}
-                    {failed > 0 ? <span class="bad">, {failed} failed</span> : null}
-                  </>
-                ),
-              },
-              { name: 'By', cell: ({ created_by: by }) => by },
-              { name: 'Changed', cell: ({ updated_at: at }) => when(at), isShort: true },
-            ]}
-          />
-        )}
-      </section>
-      <section class="card" aria-label="Templates">
-        <h2>Templates</h2>
-        <Failure error={templates.error} />
-        {templates.value?.length === 0 ? (
-          <Empty command="fleetgate template apply sensor.yaml">There is no template.</Empty>
-        ) : (
-          <Table
-            rows={templates.value ?? []}
-            keyOf={({ name }) => name}
-            columns={[
-              { name: 'Template', cell: ({ name }) => name },
-              { name: 'Version', cell: ({ version }) => version },
-            ]}
-          />
-        )}
-      </section>
+      <ClaimCodes templates={templates.value ?? []} mayChange={mayChange} />
+      <Jobs mayChange={mayChange} />
+      <Templates
+        templates={templates.value}
+        error={templates.error}
+        mayChange={mayChange}
+        onChanged={templates.again}
+      />
       {rejected === undefined ? null : (
         <Dialog title={`Reject ${rejected.client_id}`} onClose={() => setRejected(undefined)}>
           <form

@@ -1,3 +1,4 @@
+import { download } from '../download.ts';
 import { Copyable } from '../parts.tsx';
 
 /** A secret that nobody can show again. */
@@ -12,13 +13,7 @@ export function ShownOnce({ clientId, secret }: { clientId: string; secret: stri
       <button
         type="button"
         class="plain"
-        onClick={() => {
-          const link = document.createElement('a');
-          link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-          link.download = `${clientId}.secret.json`;
-          link.click();
-          URL.revokeObjectURL(link.href);
-        }}
+        onClick={() => download(`${clientId}.secret.json`, text, 'application/json')}
       >
         Download
       </button>

@@ -61,20 +61,17 @@ function* endOf(window: string, parameters: Parameters): Act<string | undefined>
  */
 export const clientSelection = {
   *page({ limit, ...look }: Look & { readonly limit: number }): Act<Selection> {
-    const { window, windowParameters, where, parameters } = yield* queryOf(look);
+    const { window, windowParameters, looked, where, parameters } = yield* queryOf(look);
     const rows = yield* statement<ClientRow>(
-      `SELECT clients.* FROM (SELECT client_id FROM ${window}) AS looked
-       JOIN clients ON clients.client_id = looked.client_id WHERE ${where}
-       ORDER BY looked.client_id LIMIT @limit`,
+      `SELECT clients.* FROM ${looked.clients} WHERE ${where} ORDER BY ${looked.clientId} LIMIT @limit`,
     ).all({ ...parameters, limit });
     if (rows.length === limit) return { rows, reached: rows.at(-1)?.client_id };
     return { rows, reached: yield* endOf(window, windowParameters) };
   },
   *count(look: Look): Act<{ count: number; reached: string | undefined }> {
-    const { window, windowParameters, where, parameters } = yield* queryOf(look);
+    const { window, windowParameters, looked, where, parameters } = yield* queryOf(look);
     const row = yield* statement<{ found: number }>(
-      `SELECT count(*) AS found FROM (SELECT client_id FROM ${window}) AS looked
-       JOIN clients ON clients.client_id = looked.client_id WHERE ${where}`,
+      `SELECT count(*) AS found FROM ${looked.clients} WHERE ${where}`,
     ).get(parameters);
     return { count: row?.found ?? 0, reached: yield* endOf(window, windowParameters) };
   },
@@ -92,7 +89,18 @@ function* queryOf({ selector, after, nowMs }: Look) {
       : conditionSql(condition, `c${i}`, parameters),
   );
   const window = `${from} WHERE ${leading} client_id > @after ORDER BY client_id LIMIT ${MAX_LOOKED_AT}`;
-  return { window, windowParameters, where: conditions.join(' AND ') || 'TRUE', parameters };
+  return {
+    ...{ window, windowParameters, parameters, where: conditions.join(' AND ') || 'TRUE' },
+    // Joined to itself, PostgreSQL may walk through all clients for one that few are like.
+    looked:
+      from === 'clients'
+        ? { clients: `(SELECT * FROM ${window}) AS clients`, clientId: 'clients.client_id' }
+        : {
+            clients: `(SELECT client_id FROM ${window}) AS looked
+              JOIN clients ON clients.client_id = looked.client_id`,
+            clientId: 'looked.client_id',
+          },
+  };
 }
 
 interface Lead {

@@ -118,6 +118,8 @@ export interface Client {
   readonly token_lifetime_seconds?: number;
   readonly created_at: string;
   readonly updated_at: string;
+  readonly last_seen_on?: string;
+  readonly secret_expires_at?: string;
 }
 
 export interface Secret {

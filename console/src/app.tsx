@@ -90,8 +90,12 @@ function SignIn({ onIn }: { onIn: (session: Session) => void }) {
   );
 }
 
-function useRoute(): readonly string[] {
-  const read = () => location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+/** The page in the hash of the address, and what it is asked for: `#/clients?state=quarantined`. */
+function useRoute(): { readonly path: readonly string[]; readonly query: string } {
+  const read = () => {
+    const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?');
+    return { path: path.split('/').map(decodeURIComponent), query };
+  };
   const [route, setRoute] = useState(read);
   useEffect(() => {
     const follow = () => setRoute(read());
@@ -102,7 +106,10 @@ function useRoute(): readonly string[] {
 }
 
 function Shell({ session, onOut }: { session: Session; onOut: () => void }) {
-  const [page = 'overview', id] = useRoute();
+  const {
+    path: [page = 'overview', id],
+    query,
+  } = useRoute();
   const { isConnected } = useLive();
   const [ask, setAsk] = useState<{ answer: (isGiven: boolean) => void } | undefined>();
   useEffect(() => {
@@ -155,7 +162,7 @@ function Shell({ session, onOut }: { session: Session; onOut: () => void }) {
       </header>
       <main id="main" tabIndex={-1}>
         {current.path === 'overview' ? <Overview session={session} /> : null}
-        {current.path === 'clients' && id === undefined ? <Clients session={session} /> : null}
+        {current.path === 'clients' && id === undefined ? <Clients session={session} query={query} /> : null}
         {current.path === 'clients' && id !== undefined ? (
           <ClientPage id={id} session={session} key={id} />
         ) : null}

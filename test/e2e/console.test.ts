@@ -283,7 +283,6 @@ test.skipIf(isChromiumMissing)('an auditor sees and changes nothing', async () =
 });
 
 // Issue 8, item 1: what the console is still to show.
-test.todo('Clients: filters by expiry and last seen');
 test.todo(
   'Topic access: matrix of groups and topics, difference of two policies before one is put into force',
 );

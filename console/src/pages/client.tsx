@@ -85,6 +85,7 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
           <Row name="Authenticates by">{one.auth_method}</Row>
           <Row name="Registered">{when(one.created_at)}</Row>
           <Row name="Changed">{when(one.updated_at)}</Row>
+          <Row name="Last token">{one.last_seen_on ?? 'never'}</Row>
           <Row name="Quarantined because">{one.quarantine_reason}</Row>
         </dl>
       </section>

@@ -1,6 +1,10 @@
-import { useState } from 'preact/hooks';
+import type { ComponentChildren } from 'preact';
+import { useMemo, useState } from 'preact/hooks';
 import { type Client, call, get, type Session } from '../api.ts';
+import { hashOf, type ListState, readListState, selectorOf } from '../client-filters.ts';
 import { Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
+import { type Column, Pager, Table } from '../table.tsx';
+import { ClientFilterForm } from './client-filter-form.tsx';
 import { ShownOnce } from './shown-once.tsx';
 
 interface Page {
@@ -10,113 +14,47 @@ interface Page {
 
 const PAGE = 100;
 
-/** All clients, a page at a time, found by a selector as at the command line. */
-export function Clients({ session }: { session: Session }) {
-  const [selector, setSelector] = useState('');
-  const [asked, setAsked] = useState('');
-  const [cursors, setCursors] = useState<readonly string[]>([]);
+/** For so long a page of a rare combination is looked for; then what there is is shown, and Next goes on. */
+const MAX_LOOK_MS = 10_000;
+
+/** All clients that fit what the address asks for, a page at a time. */
+export function Clients({ session, query }: { session: Session; query: string }) {
+  const { filters, cursors } = useMemo(() => readListState(query), [query]);
   const [isRegistering, setRegistering] = useState(false);
+  const selector = selectorOf(filters);
   const cursor = cursors.at(-1);
-  const query = new URLSearchParams({
-    limit: String(PAGE),
-    ...(asked === '' ? {} : { selector: asked }),
-    ...(cursor === undefined ? {} : { cursor }),
-  });
-  const page = useLoaded(`${query}`, () => get<Page>(`/v1/clients?${query}`));
+  const page = useLoaded(`${selector} ${cursor}`, () => load(selector, cursor));
   const clients = page.value?.clients ?? [];
   if (!session.roles.includes('issuer')) {
     return <Empty>No issuer runs in this process; open the console of the issuer.</Empty>;
   }
+  const go = (to: ListState) => {
+    const hash = hashOf(to);
+    if (hash === location.hash) page.again();
+    else location.hash = hash;
+  };
   return (
     <>
       <h1>Clients</h1>
-      <form
-        class="filter"
-        onSubmit={(event) => {
-          event.preventDefault();
-          setCursors([]);
-          setAsked(selector.trim());
-        }}
-      >
-        <label>
-          Selector, as group=plant-7, client_id=press-* or state=quarantined
-          <input
-            type="search"
-            value={selector}
-            spellcheck={false}
-            onInput={({ currentTarget }) => setSelector(currentTarget.value)}
-          />
-        </label>
-        <button type="submit">Find</button>
+      <ClientFilterForm filters={filters} onFind={(found) => go({ filters: found, cursors: [] })}>
         {session.role === 'auditor' ? null : (
           <button type="button" class="plain" onClick={() => setRegistering(true)}>
             Register a client
           </button>
         )}
-      </form>
+      </ClientFilterForm>
       <Failure error={page.error} />
       <section class="card" aria-label="Clients" aria-busy={page.isLoading}>
         {clients.length === 0 && !page.isLoading && page.error === undefined ? (
-          <Empty command="fleetgate client create --id sensor-1 --scope telemetry.write --out sensor-1.json">
-            {asked === '' ? 'No client is registered.' : 'No client matches.'}
-          </Empty>
+          <Nobody selector={selector} isEnd={page.value?.next_cursor === undefined} />
         ) : (
-          <div class="scroll">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Client</th>
-                  <th scope="col">State</th>
-                  <th scope="col">Group</th>
-                  <th scope="col">Labels</th>
-                  <th scope="col">Scope</th>
-                  <th scope="col">Registered</th>
-                </tr>
-              </thead>
-              <tbody>
-                {clients.map((client) => (
-                  <tr key={client.client_id}>
-                    <td>
-                      <a href={`#/clients/${encodeURIComponent(client.client_id)}`}>{client.client_id}</a>
-                      {client.name === undefined ? null : <div class="who">{client.name}</div>}
-                    </td>
-                    <td>
-                      <State state={client.state} />
-                    </td>
-                    <td>{client.group}</td>
-                    <td>
-                      {Object.entries(client.labels)
-                        .map(([name, value]) => `${name}=${value}`)
-                        .join(' ')}
-                    </td>
-                    <td>
-                      <code>{client.scope}</code>
-                    </td>
-                    <td class="nowrap">{when(client.created_at)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table columns={columns} rows={clients} keyOf={({ client_id: id }) => id} />
         )}
-        <p class="more">
-          <button
-            type="button"
-            class="plain"
-            disabled={cursors.length === 0}
-            onClick={() => setCursors(cursors.slice(0, -1))}
-          >
-            Previous
-          </button>{' '}
-          <button
-            type="button"
-            class="plain"
-            disabled={page.value?.next_cursor === undefined}
-            onClick={() => setCursors([...cursors, page.value?.next_cursor as string])}
-          >
-            Next
-          </button>
-        </p>
+        <Pager
+          cursors={cursors}
+          next={page.isLoading ? undefined : page.value?.next_cursor}
+          onChange={(reached) => go({ filters, cursors: reached })}
+        />
       </section>
       {isRegistering ? (
         <Register
@@ -128,6 +66,69 @@ export function Clients({ session }: { session: Session }) {
       ) : null}
     </>
   );
+}
+
+/** A page: the server looks through a bounded part for each request, and may find fewer than there is room for. */
+async function load(selector: string, cursor: string | undefined): Promise<Page> {
+  const endMs = performance.now() + MAX_LOOK_MS;
+  const clients: Client[] = [];
+  let next = cursor;
+  do {
+    const query = new URLSearchParams({
+      limit: String(PAGE - clients.length),
+      ...(selector === '' ? {} : { selector }),
+      ...(next === undefined ? {} : { cursor: next }),
+    });
+    const part = await get<Page>(`/v1/clients?${query}`);
+    clients.push(...part.clients);
+    next = part.next_cursor;
+  } while (next !== undefined && clients.length < PAGE && performance.now() < endMs);
+  return { clients, ...(next === undefined ? {} : { next_cursor: next }) };
+}
+
+function Nobody({ selector, isEnd }: { selector: string; isEnd: boolean }) {
+  if (selector === '') {
+    return (
+      <Empty command="fleetgate client create --id sensor-1 --scope telemetry.write --out sensor-1.json">
+        No client is registered.
+      </Empty>
+    );
+  }
+  return (
+    <Empty command={`fleetgate client list --selector '${selector.replaceAll("'", "'\\''")}'`}>
+      {isEnd ? 'No client matches.' : 'No client matches so far; Next looks on. A command looks to the end:'}
+    </Empty>
+  );
+}
+
+const columns: readonly Column<Client>[] = [
+  {
+    name: 'Client',
+    cell: (client) => (
+      <>
+        <a href={`#/clients/${encodeURIComponent(client.client_id)}`}>{client.client_id}</a>
+        {client.name === undefined ? null : <div class="who">{client.name}</div>}
+      </>
+    ),
+  },
+  { name: 'State', cell: ({ state }) => <State state={state} /> },
+  { name: 'Group', cell: ({ group }) => group },
+  {
+    name: 'Labels',
+    cell: ({ labels }) =>
+      Object.entries(labels)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(' '),
+  },
+  { name: 'Scope', cell: ({ scope }) => <code>{scope}</code> },
+  { name: 'Last token', cell: ({ last_seen_on: day }) => day ?? 'never', isShort: true },
+  { name: 'Secret ends', cell: ({ secret_expires_at: end }) => endOf(end), isShort: true },
+  { name: 'Registered', cell: ({ created_at: at }) => when(at), isShort: true },
+];
+
+function endOf(at: string | undefined): ComponentChildren {
+  if (at === undefined || Date.parse(at) > Date.now()) return when(at);
+  return <span class="state bad">ended {when(at)}</span>;
 }
 
 export function State({ state }: { state: Client['state'] }) {

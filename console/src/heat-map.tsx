@@ -1,3 +1,5 @@
+import { useEffect, useState } from 'preact/hooks';
+
 /** Counts by row and column; what is darker is more, and each cell has its number. */
 export function HeatMap({
   rows,
@@ -11,8 +13,10 @@ export function HeatMap({
   label: string;
 }) {
   const most = Math.max(1, ...rows.flatMap((row) => columns.map((column) => count(row, column))));
-  const width = LEFT + columns.length * CELL_WIDTH + RIGHT;
-  const height = TOP + rows.length * CELL_HEIGHT;
+  const { left, rowHeight, minWidth } = useNarrow() ? namesAbove : namesBeside;
+  const width = Math.max(minWidth, left + columns.length * CELL_WIDTH + RIGHT);
+  const height = TOP + rows.length * rowHeight;
+  const cellTop = (row: number) => TOP + (row + 1) * rowHeight - CELL_HEIGHT;
   return (
     <div class="scroll">
       <svg
@@ -28,13 +32,18 @@ export function HeatMap({
           <text
             key={column}
             class="axis"
-            transform={`translate(${LEFT + at * CELL_WIDTH + CELL_WIDTH / 2} ${TOP - 8}) rotate(-35)`}
+            transform={`translate(${left + at * CELL_WIDTH + CELL_WIDTH / 2} ${TOP - 8}) rotate(-35)`}
           >
             {column}
           </text>
         ))}
         {rows.map((row, at) => (
-          <text key={row} class="axis end" x={LEFT - 8} y={TOP + at * CELL_HEIGHT + CELL_HEIGHT / 2 + 4}>
+          <text
+            key={row}
+            class={left === 0 ? 'axis' : 'axis end'}
+            x={left === 0 ? 1 : left - 8}
+            y={left === 0 ? cellTop(at) - 6 : cellTop(at) + CELL_HEIGHT / 2 + 4}
+          >
             {shortened(row)}
             <title>{row}</title>
           </text>
@@ -46,8 +55,8 @@ export function HeatMap({
               <g key={`${row} ${column}`}>
                 <rect
                   class="cell"
-                  x={LEFT + x * CELL_WIDTH + 1}
-                  y={TOP + y * CELL_HEIGHT + 1}
+                  x={left + x * CELL_WIDTH + 1}
+                  y={cellTop(y) + 1}
                   width={CELL_WIDTH - 2}
                   height={CELL_HEIGHT - 2}
                   fill-opacity={value === 0 ? 0 : 0.12 + (0.33 * value) / most}
@@ -55,8 +64,8 @@ export function HeatMap({
                 {value === 0 ? null : (
                   <text
                     class="number"
-                    x={LEFT + x * CELL_WIDTH + CELL_WIDTH / 2}
-                    y={TOP + y * CELL_HEIGHT + CELL_HEIGHT / 2 + 4}
+                    x={left + x * CELL_WIDTH + CELL_WIDTH / 2}
+                    y={cellTop(y) + CELL_HEIGHT / 2 + 4}
                   >
                     {value}
                   </text>
@@ -70,12 +79,26 @@ export function HeatMap({
   );
 }
 
-const LEFT = 330;
 const TOP = 100;
 /** For the last of the slanted names. */
 const RIGHT = 90;
 const CELL_WIDTH = 84;
 const CELL_HEIGHT = 32;
+/** Names of rows beside their cells; on a narrow screen above them. */
+const namesBeside = { left: 330, rowHeight: CELL_HEIGHT, minWidth: 0 };
+const namesAbove = { left: 0, rowHeight: CELL_HEIGHT + 24, minWidth: 330 };
 const MAX_SHOWN = 44;
+
+function useNarrow(): boolean {
+  const [isNarrow, setNarrow] = useState(narrow.matches);
+  useEffect(() => {
+    const follow = () => setNarrow(narrow.matches);
+    narrow.addEventListener('change', follow);
+    return () => narrow.removeEventListener('change', follow);
+  }, []);
+  return isNarrow;
+}
+
+const narrow = matchMedia('(max-width: 640px)');
 
 const shortened = (text: string) => (text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN - 1)}…` : text);

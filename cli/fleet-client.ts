@@ -83,6 +83,14 @@ export interface CampaignView {
   updated_at: string;
 }
 
+export interface CampaignDeviceView {
+  client_id: string;
+  batch: number;
+  state: 'confirmed' | 'waiting' | 'failed';
+  secret_id?: string;
+  error?: string;
+}
+
 export interface NewCampaign {
   selector: string;
   batch_size?: number;
@@ -199,6 +207,10 @@ export interface FleetClient {
   rejectEnrollment(requestId: string, reason: string): Promise<EnrollmentRequestView>;
   createCampaign(campaign: NewCampaign): Promise<CampaignView & { campaign_key: string }>;
   getCampaign(campaignId: string): Promise<CampaignView>;
+  listCampaignDevices(
+    campaignId: string,
+    query: { limit?: number; cursor?: string | undefined },
+  ): Promise<{ devices: CampaignDeviceView[]; next_cursor?: string }>;
   listCampaigns(query: { limit?: number; cursor?: string }): Promise<{ campaigns: CampaignView[] }>;
   rotateBatch(
     campaignId: string,
@@ -274,6 +286,11 @@ export function fleetClient(
     getCampaign: async (campaignId) => (await call('GET', campaignPath(campaignId))) as CampaignView,
     listCampaigns: async (query) =>
       (await call('GET', `/v1/campaigns${queryOf(query)}`)) as { campaigns: CampaignView[] },
+    listCampaignDevices: async (campaignId, query) =>
+      (await call('GET', `${campaignPath(campaignId)}/devices${queryOf(query)}`)) as {
+        devices: CampaignDeviceView[];
+        next_cursor?: string;
+      },
     rotateBatch: async (campaignId, request) =>
       (await call('POST', `${campaignPath(campaignId)}/batches`, request)) as {
         campaign: CampaignView;

@@ -23,9 +23,11 @@ test('a relative link in the documents leads to a file', () => {
     'README.md',
     'SECURITY.md',
     'CONTRIBUTING.md',
-    ...readdirSync(join(root, 'docs'))
-      .filter((name) => name.endsWith('.md'))
-      .map((name) => `docs/${name}`),
+    ...['docs', 'docs/tasks'].flatMap((folder) =>
+      readdirSync(join(root, folder))
+        .filter((name) => name.endsWith('.md'))
+        .map((name) => `${folder}/${name}`),
+    ),
   ];
   for (const document of documents) {
     for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)#]+)/g)) {

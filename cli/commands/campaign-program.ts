@@ -1,10 +1,10 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { parseDuration } from '../duration.ts';
 import { EXIT_FAILED, EXIT_PARTLY_DONE, UsageError } from '../exit.ts';
 import { resumeCampaign, startCampaign } from '../fleet/campaign.ts';
 import { readCampaignFile } from '../fleet/campaign-file.ts';
 import { showProgress } from '../fleet/progress.ts';
-import type { CampaignView } from '../fleet-client.ts';
+import type { CampaignDeviceView, CampaignView } from '../fleet-client.ts';
 import { formatJson, formatRecord, formatRows, type RowFormat, toRow } from '../output.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { rowFormatOption } from './format-option.ts';
@@ -24,7 +24,7 @@ interface StartFlags extends CampaignFlags {
   brokerUrl?: string;
 }
 
-/** `fleetgate campaign start|status|pause|resume|cancel`. */
+/** `fleetgate campaign start|status|devices|pause|resume|cancel`. */
 export function addCampaignCommands(program: Command): void {
   const campaign = program
     .command('campaign')
@@ -115,6 +115,38 @@ Examples:
       );
     });
 
+  withConnection(campaign.command('devices <campaign-id>'))
+    .summary('list the machines of a campaign so far')
+    .description('List the machines of a campaign so far, with why one could not be given another secret.')
+    .addOption(new Option('--state <state>', 'only those').choices(['confirmed', 'waiting', 'failed']))
+    .addOption(rowFormatOption())
+    .addHelpText(
+      'after',
+      `
+Failed is who has not used its new secret in time, and who has an error: secret_limit_reached has two secrets in use; end
+one by 'fleetgate client end-secret'.
+
+Example:
+  fleetgate campaign devices 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f --state failed`,
+    )
+    .action(async (campaignId: string, flags: CampaignFlags & { state?: CampaignDeviceView['state'] }) => {
+      const devices: CampaignDeviceView[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await connect(flags).admin.listCampaignDevices(campaignId, { limit: 1000, cursor });
+        devices.push(
+          ...page.devices.filter(({ state }) => flags.state === undefined || state === flags.state),
+        );
+        cursor = page.next_cursor;
+      } while (cursor !== undefined);
+      const columns = ['client_id', 'state', 'error', 'batch', 'secret_id'];
+      process.stdout.write(
+        flags.format === 'json'
+          ? formatJson(devices)
+          : formatRows(flags.format, devices.map(toRow), { table: columns, csv: columns }),
+      );
+    });
+
   withConnection(campaign.command('resume'))
     .summary('go on with a campaign that stopped or paused')
     .description('Go on with a campaign that stopped or paused. What failed is left.')
@@ -190,7 +222,7 @@ function watch() {
 
 function report(campaign: CampaignView, directory: string, format: RowFormat): void {
   process.stdout.write(formatOne(campaign, format));
-  const { state, reason, failed, selected, selector } = campaign;
+  const { campaign_id, state, reason, failed, selected, selector } = campaign;
   if (state === 'done') {
     if (selected === 0) process.stderr.write(`no client is ${selector}; nothing was rotated\n`);
     if (failed > 0) process.exitCode = EXIT_PARTLY_DONE;
@@ -199,6 +231,9 @@ function report(campaign: CampaignView, directory: string, format: RowFormat): v
   const why = reason === undefined ? '' : `: ${reason}`;
   const how = state === 'cancelled' ? '' : `; go on with: fleetgate campaign resume --dir ${directory}`;
   process.stderr.write(`the campaign is ${state}${why}${how}\n`);
+  if (failed > 0) {
+    process.stderr.write(`who failed: fleetgate campaign devices ${campaign_id} --state failed\n`);
+  }
   process.exitCode = EXIT_FAILED;
 }
 

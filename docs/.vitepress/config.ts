@@ -15,6 +15,22 @@ export default defineConfig({
     sidebar: [
       { text: 'Start', items: [page('Overview', '/'), page('Fifteen minutes', '/tutorial')] },
       {
+        text: 'Tasks',
+        items: [
+          page('All', '/tasks/'),
+          page('Find out why', '/tasks/refused'),
+          page('Take a device out', '/tasks/stolen'),
+          page('Replace a device', '/tasks/replace'),
+          page('Rotate secrets', '/tasks/secrets'),
+          page('Change the policy', '/tasks/policy'),
+          page('Replace a signing key', '/tasks/signing-key'),
+          page('Let somebody in', '/tasks/people'),
+          page('Back up and restore', '/tasks/backup'),
+          page('Put TLS in front', '/tasks/tls'),
+          page('Protect an HTTP service', '/tasks/http-service'),
+        ],
+      },
+      {
         text: 'Devices',
         items: [
           page('Agent', '/agent'),

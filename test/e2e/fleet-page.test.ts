@@ -1,56 +1,35 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   type Ended,
-  fleetgateCommand,
   freePorts,
   type RunningFleetgate,
-  runCommand,
   startFleetgate,
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
+import { pageScripts, pageShell } from '../support/page-shell.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const page = readFileSync(join(root, 'docs/fleet.md'), 'utf8');
 
-/** The scripts of the page, in their order: each goes on where the one before ended. */
-const scripts = Array.from(page.matchAll(/```sh\n(.*?)```/gs), ([, script]) => script as string);
+/** Each goes on where the one before ended. */
+const scripts = pageScripts(page);
 
 const data = temporaryDirectory();
 const work = temporaryDirectory();
 let running: RunningFleetgate;
-let env: Record<string, string>;
+let bash: (script: string) => Promise<Ended>;
 
 beforeAll(async () => {
-  const bin = join(work.path, 'bin');
-  mkdirSync(bin, { recursive: true });
-  const agent = ['--conditions=@fleetgate/source', join(root, 'agent/main.ts')];
-  for (const [name, command] of [
-    ['fleetgate', fleetgateCommand],
-    ['fleetgate-agent', agent],
-  ] as const) {
-    const words = [process.execPath, ...command].map((word) => `'${word}'`).join(' ');
-    writeFileSync(join(bin, name), `#!/bin/sh\nexec ${words} "$@"\n`);
-    chmodSync(join(bin, name), 0o755);
-  }
   running = await startFleetgate(['up', ...freePorts(data.path)]);
-  env = {
-    PATH: `${bin}:${process.env['PATH']}`,
-    FLEETGATE_DATA_DIR: data.path,
-    ISSUER: running.ready['issuer'] as string,
-    ADMIN_URL: running.ready['admin'] as string,
-    API_KEY_FILE: join(data.path, 'admin.key'),
-  };
+  bash = pageShell(work.path, running, data.path);
 });
 afterAll(async () => {
   await running?.stop();
   data.remove();
   work.remove();
 });
-
-const bash = (script: string): Promise<Ended> =>
-  runCommand('bash', ['-euo', 'pipefail', '-c', `cd '${work.path}'\n${script}`], { env, timeoutMs: 120_000 });
 
 test('the page has a script for each of its cases', () => {
   expect(scripts).toHaveLength(5);

@@ -137,7 +137,12 @@ test(`the secrets of ${DEVICES} devices are rotated, with a pause when a tenth o
     1,
     expect.stringContaining('paused: 50 of 500 in batch 3 failed'),
   ]);
-  expect(JSON.parse(paused.stdout)).toMatchObject({ state: 'paused', confirmed: 1450, failed: 50, batch: 3 });
+  const { campaign_id: campaignId, ...how } = JSON.parse(paused.stdout);
+  expect(how).toMatchObject({ state: 'paused', confirmed: 1450, failed: 50, batch: 3 });
+  const failed = await campaign('devices', campaignId, '--state', 'failed');
+  expect(JSON.parse(failed.stdout).map(({ client_id }: { client_id: string }) => client_id)).toEqual(
+    Array.from(lost),
+  );
 
   const done = await campaign('resume', '--dir', directory);
   await bringing.end();

@@ -10,5 +10,5 @@ RUN npm ci --ignore-scripts --no-audit --no-fund && \
 
 FROM node:24-slim
 COPY --from=build /fleetgate/dist/fleetgate-agent.mjs /usr/local/lib/
-USER node
+USER 1000:1000
 ENTRYPOINT ["node", "/usr/local/lib/fleetgate-agent.mjs"]

@@ -6,8 +6,7 @@
 FROM node:24-slim AS build
 WORKDIR /fleetgate
 COPY . .
-RUN npm ci --no-audit --no-fund
-RUN npm run build
+RUN npm ci --no-audit --no-fund && npm run build
 # What the command is made of; an adapter would bring its framework.
 RUN mkdir -p /packages && npm pack --silent --ignore-scripts --pack-destination /packages \
     --workspace shared --workspace verifier --workspace broker --workspace issuer --workspace agent \
@@ -16,10 +15,11 @@ RUN npm install --prefix /opt/fleetgate --omit=dev --no-audit --no-fund /package
 
 FROM node:24-slim
 COPY --from=build /opt/fleetgate /opt/fleetgate
-RUN mkdir -m 700 /data && chown node:node /data
+RUN mkdir -m 700 /data && chown 1000:1000 /data
 ENV FLEETGATE_DATA_DIR=/data NODE_ENV=production PATH=/opt/fleetgate/node_modules/.bin:$PATH
 VOLUME /data
-USER node
+# `node`, in numbers: Kubernetes looks for a uid that is not root's.
+USER 1000:1000
 EXPOSE 8080 1883
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "/opt/fleetgate/node_modules/fleetgate/bin/healthy.js"]
 ENTRYPOINT ["fleetgate"]

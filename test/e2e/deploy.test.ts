@@ -86,7 +86,7 @@ describe('deploy/docker/fleetgate.Dockerfile', () => {
   });
 
   test('it runs as nobody in particular, says when it is healthy, and ends in time', async () => {
-    expect(last('USER')).toBe('node');
+    expect(last('USER')).toBe('1000:1000');
     const [entry] = JSON.parse(last('ENTRYPOINT')) as [string];
     const command = JSON.parse(last('CMD')) as string[];
     const health = JSON.parse(/CMD (\[.*\])/.exec(last('HEALTHCHECK'))?.[1] ?? '') as [string, string];

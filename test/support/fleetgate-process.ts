@@ -48,10 +48,14 @@ export function temporaryDirectory(): { path: string; remove: () => void } {
   return { path: join(parent, 'data'), remove: () => rmSync(parent, { recursive: true, force: true }) };
 }
 
-/** Starts `fleetgate` from the sources and waits for its ready line. */
-export async function startFleetgate(args: readonly string[]): Promise<RunningFleetgate> {
+/** Starts `fleetgate` from the sources and waits for its ready line. `env` is added to that of this process. */
+export async function startFleetgate(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<RunningFleetgate> {
   const child = spawn(process.execPath, [...fleetgateCommand, ...args], {
     cwd: root,
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stderr = '';

@@ -38,6 +38,7 @@ export async function registerClients(file: string, count: number, auth: BenchAu
   });
   for (let from = 0; from < count; from += BATCH) registerBatch(from, Math.min(count, from + BATCH));
   database.prepare('UPDATE client_secrets SET first_used_at_ms = ?, last_used_at_ms = ?').run(nowMs, nowMs);
+  database.prepare('UPDATE clients SET last_seen_at_ms = ?').run(nowMs);
   database.pragma('wal_checkpoint(TRUNCATE)');
   database.close();
 }

@@ -287,6 +287,3 @@ test.todo(
   'Topic access: matrix of groups and topics, difference of two policies before one is put into force',
 );
 test.todo('Sign-in with OpenID Connect');
-test.todo(
-  '10,000 live sessions and 1,000,000 clients: first page under 2 s, live charts under 10 % of a core',
-);

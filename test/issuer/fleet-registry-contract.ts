@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Condition, Selector, ValueCondition } from '../../issuer/fleet/selector.ts';
+import type { Condition, ValueCondition } from '../../issuer/fleet/selector.ts';
 import { isTimeField, type TimeCondition } from '../../issuer/fleet/time-condition.ts';
 import type { JobRecord, JobRow } from '../../issuer/registry/fleet-registry.ts';
 import type { ClientRecord, NewClientRecord, Registry } from '../../issuer/registry/registry.ts';
@@ -248,33 +248,30 @@ export function fleetContract(name: string, open: () => Promise<OpenedRegistry>)
       await Promise.all(
         ids.map((id, i) =>
           register(id, {
-            secrets: secretsThatEnd(i % 2 === 0 ? 3 : -1),
-            ...(i === total - 1 ? { group: 'g' } : {}),
+            secrets: secretsThatEnd(i === total - 1 ? -1 : 3),
+            ...(i === total - 2 ? { labels: { spare: 'yes' } } : {}),
           }),
         ),
       );
-      const count = async (selector: Selector) => {
-        let [found, after] = [0, undefined as string | undefined];
+      const found = async (...selector: Condition[]) => {
+        const clients: string[] = [];
+        let after: string | undefined;
         do {
-          const part = await registry.countClients({ selector, nowMs, after });
-          found += part.count;
-          after = part.reached;
+          const page = await registry.selectClients({ selector, nowMs, after, limit: 5000 });
+          clients.push(...page.clients.map(({ clientId }) => clientId));
+          after = page.reached;
         } while (after !== undefined);
-        return found;
+        return clients;
       };
       const never: Condition = { subject: 'last_seen', operator: 'absent', durationMs: 0 };
       const soon: Condition = { subject: 'expires', operator: 'less', durationMs: 4 * DAY_MS };
       const expired: Condition = { subject: 'expired', operator: 'present', durationMs: 0 };
-      const group: Condition = { subject: 'group', operator: 'in', values: ['g'] };
-      expect(await count([never])).toBe(total);
-      expect(await count([soon])).toBe(total / 2);
-      expect(await count([expired])).toBe(total / 2);
-      expect(await count([never, expired, group])).toBe(1);
-      const last = { selector: [never, expired, group], nowMs, limit: 5 };
-      const first = await registry.selectClients(last);
-      const rest =
-        first.clients.length > 0 ? first : await registry.selectClients({ ...last, after: first.reached });
-      expect(rest.clients.map(({ clientId }) => clientId)).toEqual([ids.at(-1)]);
+      const spare: Condition = { subject: { label: 'spare' }, operator: 'present', values: [] };
+      expect(await found(never)).toEqual(ids);
+      expect(await found(soon)).toEqual(ids.slice(0, -1));
+      expect(await found(soon, spare)).toEqual(ids.slice(-2, -1));
+      expect(await found(soon, expired)).toEqual([]);
+      expect(await found(never, expired)).toEqual(ids.slice(-1));
     });
   });
 }

@@ -24,9 +24,9 @@ export function timeSql(
   };
   if (subject === 'expires') {
     const until = operator === 'less' ? nowMs + durationMs : NEVER_MS;
-    // Counted, and not EXISTS, which PostgreSQL may answer by a walk through the secrets of all clients.
+    // Counted, and with a sign before the column: EXISTS, or the index of ends, would be a walk through all secrets.
     return `${not}(SELECT count(*) FROM client_secrets WHERE client_secrets.registration = clients.registration
-      AND expires_at_ms > ${value('now', nowMs)} AND expires_at_ms <= ${value('until', until)}) > 0`;
+      AND +expires_at_ms > ${value('now', nowMs)} AND +expires_at_ms <= ${value('until', until)}) > 0`;
   }
   if (subject === 'expired') {
     return `${not}coalesce((SELECT max(coalesce(expires_at_ms, ${NEVER_MS})) FROM client_secrets

@@ -13,7 +13,14 @@ export default defineConfig({
     search: { provider: 'local' },
     outline: [2, 3],
     sidebar: [
-      { text: 'Start', items: [page('Overview', '/'), page('Fifteen minutes', '/tutorial')] },
+      {
+        text: 'Start',
+        items: [
+          page('Overview', '/'),
+          page('Fifteen minutes', '/tutorial'),
+          page('Compared with others', '/comparison'),
+        ],
+      },
       {
         text: 'Tasks',
         items: [
@@ -53,6 +60,7 @@ export default defineConfig({
         items: [
           page('Operations', '/operations'),
           page('Console', '/console'),
+          page('Pictures of the console', '/pictures'),
           page('Observability', '/observability'),
           page('Past one machine', '/scaling'),
           page('RabbitMQ and EMQX', '/engines'),

@@ -2,8 +2,8 @@ import type { KeyObject } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { SigningAlgorithm } from '../token.ts';
+import { doJob, type SignatureJob, type SignatureOutcome } from './job.ts';
 import type { JwsAlgorithm } from './jws.ts';
-import { doJob, type SignatureJob, type SignatureOutcome } from './thread.ts';
 
 export interface Signatures {
   /** The signature of a JWS, base64url; `input` is header and claims, joined by a dot. Rejects when the key cannot sign. */

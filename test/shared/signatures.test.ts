@@ -1,4 +1,5 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
 import { createSignatures, type SigningAlgorithm, signatureOf, signatures } from '@fleetgate/shared';
 import { compactVerify, importJWK, type JWK, SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
@@ -60,6 +61,25 @@ test('a key that cannot sign fails its own request alone', async () => {
   expect(results.map(({ status }) => status)).toEqual(
     many(20).map((n) => (n === 7 ? 'rejected' : 'fulfilled')),
   );
+});
+
+test('a thread of somebody else that uses the packages gets its own messages, and ours answers none of them', async () => {
+  const source = new URL('../../shared/index.ts', import.meta.url);
+  const code = `import(${JSON.stringify(source.href)}).then(() => {
+    const { parentPort } = require('node:worker_threads');
+    parentPort.on('message', (text) => parentPort.postMessage('own ' + text));
+  });`;
+  const worker = new Worker(code, { eval: true });
+  try {
+    const answered = new Promise((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+    worker.postMessage('message');
+    expect(await answered).toBe('own message');
+  } finally {
+    await worker.terminate();
+  }
 });
 
 describe('the thread', () => {

@@ -15,7 +15,7 @@ export type {
   MatrixValues,
   PolicyMatrix,
 } from './authorization/matrix.ts';
-export { policyMatrix } from './authorization/matrix.ts';
+export { policyMatrix, writtenOptions } from './authorization/matrix.ts';
 export type { Policy } from './authorization/policy.ts';
 export { parsePolicy } from './authorization/policy.ts';
 export type { PolicyWarning } from './authorization/policy-warnings.ts';
@@ -57,5 +57,6 @@ export type { RevocationFeedOptions, RevocationListener, RevocationSource } from
 export { schemaProblems } from './schema-problems.ts';
 export type { BrokerOptions, RunningBroker } from './server.ts';
 export { startBroker } from './server.ts';
+export type { TokenExplanation } from './token-explanation.ts';
 export type { TrustedIssuer } from './trusted-issuer.ts';
 export { checkTrustedIssuer } from './trusted-issuer.ts';

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Aedes } from 'aedes';
 import { attach } from './attach.ts';
+import type { Attempt } from './authorization/decide.ts';
 import type { Policy } from './authorization/policy.ts';
 import { connectChecks } from './connect.ts';
 import { createCore, type Parts } from './core.ts';
@@ -12,6 +13,7 @@ import { type PluginOptions, prepareOptions, type Settings } from './options.ts'
 import type { Revocation } from './revocation.ts';
 import { followRevocations } from './revocation-source.ts';
 import { cutRevoked, followPolicy, runAgainWhileAsked } from './sweep.ts';
+import { explainToken, type TokenExplanation } from './token-explanation.ts';
 
 export interface Fleetgate {
   readonly hooks: AedesHooks;
@@ -37,6 +39,8 @@ export interface Fleetgate {
   }>;
   /** The sessions of this broker, or those of one client. Each call walks them. */
   sessions(clientId?: string): Generator<LiveSession>;
+  /** What is decided of an attempt of whoever holds that token, which is verified as at a CONNECT first. */
+  explainToken(token: string, attempt: Attempt): Promise<TokenExplanation>;
   /** Denies everything from now on and stops the timers; close the broker first. */
   close(): void;
 }
@@ -111,6 +115,7 @@ export function createPlugin(settings: Settings, parts: Parts): Fleetgate {
         .map(({ issuer }) => `the revocations of ${issuer} have not come in for too long`),
     connections: core.sessions.open,
     sessions: (clientId?: string) => liveSessions(core, clientId),
+    explainToken: (token: string, attempt: Attempt) => explainToken(core, token, attempt),
     close() {
       core.isClosed = true;
       for (const feed of core.feeds.values()) feed.stop();

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { Aedes, type AedesOptions } from 'aedes';
 import { createGate } from './admission.ts';
+import type { Attempt } from './authorization/decide.ts';
 import type { Policy } from './authorization/policy.ts';
 import { type Cluster, createCluster } from './cluster/cluster.ts';
 import { type ClusterOptions, prepareCluster } from './cluster/options.ts';
@@ -16,6 +17,7 @@ import { createPlugin } from './plugin.ts';
 import type { Protocol } from './protocol.ts';
 import { createReports } from './reports.ts';
 import { createSessions } from './session.ts';
+import type { TokenExplanation } from './token-explanation.ts';
 
 export interface BrokerOptions extends PluginOptions {
   readonly listeners: readonly ListenerOptions[];
@@ -36,6 +38,8 @@ export interface RunningBroker {
   reloadCertificates(): Promise<void>;
   /** Its sessions, or those of one client. Each call walks them. */
   sessions(clientId?: string): Generator<LiveSession>;
+  /** What is decided of an attempt of whoever holds that token, which is verified as at a CONNECT first. */
+  explainToken(token: string, attempt: Attempt): Promise<TokenExplanation>;
   /** Why it should get no new connections; empty when it is ready. */
   problems(): string[];
   /**
@@ -108,6 +112,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
     urls: Object.freeze(urls),
     setPolicy: auth.setPolicy,
     sessions: auth.sessions,
+    explainToken: auth.explainToken,
     problems,
     reloadCertificates,
     close,

@@ -51,7 +51,7 @@ export function policyMatrix(policy: Policy, values: MatrixValues = {}): PolicyM
     return {
       scope,
       publish: publish.map((one) => {
-        const row = rowOf(one, scope, policy.denyPublish, known, publishOptions(one.rule));
+        const row = rowOf(one, scope, policy.denyPublish, known, writtenOptions(one.rule));
         if (row.example === undefined) return row.rule;
         // One level for each wildcard.
         const topic = row.example.replaceAll('+', 'x').replace(/#$/, 'x');
@@ -59,7 +59,7 @@ export function policyMatrix(policy: Policy, values: MatrixValues = {}): PolicyM
         return { ...row.rule, example: { topic, outcome: outcome(attempt) } };
       }),
       subscribe: subscribe.map((one) => {
-        const row = rowOf(one, scope, policy.denySubscribe, known, subscribeOptions(one.rule));
+        const row = rowOf(one, scope, policy.denySubscribe, known, writtenOptions(one.rule));
         const topic = row.example;
         if (topic === undefined) return row.rule;
         const attempt = { action: 'subscribe', filter: topic, qos: 0 } as const;
@@ -120,17 +120,18 @@ function outcomeFor(policy: Policy, claims: GrantClaims, attempt: Attempt): stri
   return decision.allowed ? 'allowed' : decision.reason;
 }
 
-function publishOptions({ maxQos, retain, maxPayloadBytes, rated }: PublishRule): MatrixRule['options'] {
+/** Options of a rule that differ from their defaults, as the file spells them. */
+export function writtenOptions(rule: PublishRule | SubscribeRule): MatrixRule['options'] {
+  const maxQos = rule.maxQos === 2 ? {} : { max_qos: rule.maxQos };
+  if ('broader' in rule)
+    return { ...maxQos, ...(rule.broader === 'refuse' ? {} : { broader: rule.broader }) };
+  const { retain, maxPayloadBytes, rated } = rule;
   return {
-    ...(maxQos === 2 ? {} : { max_qos: maxQos }),
+    ...maxQos,
     ...(retain ? {} : { retain }),
     ...(maxPayloadBytes === Number.POSITIVE_INFINITY ? {} : { max_payload_bytes: maxPayloadBytes }),
     ...(rated === undefined
       ? {}
       : { max_messages_per_second: rated.rate.perSecond, burst: rated.rate.burst }),
   };
-}
-
-function subscribeOptions({ maxQos, broader }: SubscribeRule): MatrixRule['options'] {
-  return { ...(maxQos === 2 ? {} : { max_qos: maxQos }), ...(broader === 'refuse' ? {} : { broader }) };
 }

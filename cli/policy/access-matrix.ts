@@ -1,6 +1,6 @@
 import type { Policy } from '@fleetgate/broker';
-import { isTopicFilter } from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
+import { isMatrixTopic, ownTopic, writtenTopics } from './matrix-topics.ts';
 import { directFilters, namedWords, writtenFilters } from './named-words.ts';
 import { shapeScope } from './principals.ts';
 import { type RegisteredClient, tokenOf } from './registered-token.ts';
@@ -29,6 +29,8 @@ export interface AccessCell {
   readonly publish: number;
   readonly subscribe: number;
   readonly receive: number;
+  /** A client for each outcome there is among them, by its letters as in {@link cellText}; `-` where it may nothing. */
+  readonly examples: Readonly<Record<string, string>>;
 }
 
 /** Rows of a matrix: what a person can look at. */
@@ -43,6 +45,8 @@ export interface MatrixOptions {
   readonly topics?: readonly string[] | undefined;
   /** Fields of metadata that the issuer copies into tokens. Default: none. */
   readonly tokenClaims?: readonly string[];
+  /** Default: {@link MAX_ROWS}. */
+  readonly maxRows?: number;
 }
 
 /**
@@ -53,47 +57,82 @@ export interface MatrixOptions {
 export async function accessMatrix(
   policy: Policy,
   clients: () => AsyncIterable<RegisteredClient>,
-  { by, topics: given, tokenClaims = [] }: MatrixOptions,
+  options: MatrixOptions,
 ): Promise<AccessMatrix> {
+  const { by, topics: given, tokenClaims = [], maxRows = MAX_ROWS } = options;
   const all = given ?? (await writtenTopics(policy, clients()));
   checkTopics(all);
   const topics = all.slice(0, MAX_TOPICS);
-  type Cells = { -readonly [Key in keyof AccessCell]: number }[];
-  const rows = new Map<string, { clients: number; cells: Cells }>();
+  const rows = new Map<string, GrowingRow>();
   const decide = cellDecider(policy, topics, tokenClaims);
   let leftOut = 0;
   for await (const client of clients()) {
     const name = by === 'client' ? client.client_id : (client.group ?? '(no group)');
-    let row = rows.get(name);
-    if (row === undefined) {
-      if (rows.size >= MAX_ROWS) {
+    const row = rows.get(name) ?? growingRow(topics.length);
+    if (!rows.has(name)) {
+      if (rows.size >= maxRows) {
         leftOut += 1;
         continue;
       }
-      row = { clients: 0, cells: topics.map(() => ({ publish: 0, subscribe: 0, receive: 0 })) };
       rows.set(name, row);
     }
-    row.clients += 1;
-    for (const [i, bits] of decide(client).entries()) {
-      const cell = row.cells[i];
-      if (cell === undefined) continue;
-      if (bits & MAY_PUBLISH) cell.publish += 1;
-      if (bits & MAY_SUBSCRIBE) cell.subscribe += 1;
-      if (bits & IS_DELIVERED) cell.receive += 1;
-    }
+    row.add(client.client_id, decide(client));
   }
   return {
     by,
     topics,
-    rows: Array.from(rows, ([name, row]) => ({ name, ...row })).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    rows: Array.from(rows, ([name, row]) => ({ name, clients: row.clients, cells: row.cells })).sort(
+      (a, b) => (a.name < b.name ? -1 : 1),
+    ),
     leftOut,
     topicsLeftOut: all.length - topics.length,
   };
 }
 
+interface GrowingRow extends Omit<AccessRow, 'name'> {
+  /** @param outcomes of the client, a byte for each topic */
+  add(clientId: string, outcomes: Uint8Array): void;
+}
+
+function growingRow(topics: number): GrowingRow {
+  const cells = Array.from({ length: topics }, () => ({
+    publish: 0,
+    subscribe: 0,
+    receive: 0,
+    examples: {} as Record<string, string>,
+  }));
+  // A bit for each outcome that has an example.
+  const seen = new Uint8Array(topics);
+  const row = {
+    clients: 0,
+    cells,
+    add(clientId: string, outcomes: Uint8Array) {
+      row.clients += 1;
+      for (const [i, cell] of cells.entries()) {
+        const outcome = outcomes[i] ?? 0;
+        if (outcome & MAY_PUBLISH) cell.publish += 1;
+        if (outcome & MAY_SUBSCRIBE) cell.subscribe += 1;
+        if (outcome & IS_DELIVERED) cell.receive += 1;
+        const mark = 1 << outcome;
+        if (((seen[i] ?? 0) & mark) !== 0) continue;
+        seen[i] = (seen[i] ?? 0) | mark;
+        cell.examples[outcomeText(outcome)] = clientId;
+      }
+    },
+  };
+  return row;
+}
+
 const MAY_PUBLISH = 1;
 const MAY_SUBSCRIBE = 2;
 const IS_DELIVERED = 4;
+
+function outcomeText(outcome: number): string {
+  const [publish, subscribe, receive] = [MAY_PUBLISH, MAY_SUBSCRIBE, IS_DELIVERED].map((bit) =>
+    (outcome & bit) === 0 ? 0 : 1,
+  ) as [number, number, number];
+  return cellText({ publish, subscribe, receive }, 1) || '-';
+}
 
 /** Kinds of clients whose decisions are remembered: a byte for each topic. */
 const MAX_REMEMBERED = 20_000;
@@ -137,54 +176,8 @@ function decideCells(policy: Policy, topics: readonly string[], subject: Subject
 
 function checkTopics(topics: readonly string[]): void {
   for (const topic of topics) {
-    if (isTopicFilter(topic.replace(placeholderPattern, 'x'))) continue;
-    throw new UsageError(`--topic takes a topic or a filter, not '${topic}'`);
+    if (!isMatrixTopic(topic)) throw new UsageError(`--topic takes a topic or a filter, not '${topic}'`);
   }
-}
-
-/** Topics that are remembered while they are looked for: more than have a column are counted, not shown. */
-const MAX_FOUND = 10_000;
-
-/** A topic for each filter that the policy and direct scopes write: a level for each wildcard, placeholders as they are. */
-async function writtenTopics(
-  { scopes }: Policy,
-  clients: AsyncIterable<RegisteredClient>,
-): Promise<string[]> {
-  const written = Array.from(scopes.values()).flatMap(({ publish, subscribe }) =>
-    [...publish, ...subscribe].map(({ rule }) => rule.written),
-  );
-  const ofPolicy = new Set(written.map(exampleOf));
-  const ofScopes = new Set<string>();
-  const seen = new Set<string>();
-  for await (const client of clients) {
-    if (!client.scope.includes('mqtt:')) continue;
-    const scope = shapeScope(client);
-    if (seen.has(scope) || seen.size > MAX_FOUND) continue;
-    seen.add(scope);
-    for (const topic of directFilters(scope).map(exampleOf)) if (!ofPolicy.has(topic)) ofScopes.add(topic);
-  }
-  return [...Array.from(ofPolicy).sort(), ...Array.from(ofScopes).sort()];
-}
-
-function exampleOf(filter: string): string {
-  return filter
-    .split('/')
-    .map((level) => (level === '+' || level === '#' ? 'x' : level))
-    .join('/');
-}
-
-const placeholderPattern = /\{([^{}]*)\}/g;
-
-/** Unset where the client has no value for a placeholder: it has no such topic. */
-function ownTopic(written: string, { clientId, group, claims }: Subject): string | undefined {
-  let isWhole = true;
-  const topic = written.replace(placeholderPattern, (_hole, name: string) => {
-    const value =
-      name === 'client_id' ? clientId : name === 'group' ? group : claims[name.slice('claim:'.length)];
-    isWhole &&= typeof value === 'string';
-    return String(value);
-  });
-  return isWhole ? topic : undefined;
 }
 
 /** A line for each row, for a table or CSV: its name, how many clients, and a cell for each topic. */
@@ -200,7 +193,10 @@ export function matrixLines({ rows }: AccessMatrix): (string | number)[][] {
  * `P` for publish, `S` for subscribe, with how many of a group where it is not all; `R` where more are delivered what is
  * published there than may subscribe to it alone.
  */
-export function cellText({ publish, subscribe, receive }: AccessCell, clients: number): string {
+export function cellText(
+  { publish, subscribe, receive }: Omit<AccessCell, 'examples'>,
+  clients: number,
+): string {
   const part = (letter: string, count: number) =>
     count === 0 ? '' : count === clients ? letter : `${letter}${count}`;
   return part('P', publish) + part('S', subscribe) + (receive > subscribe ? part('R', receive) : '');

@@ -1,6 +1,8 @@
 import type { Policy } from '@fleetgate/broker';
 import { type PolicyChange, policyDifference } from './difference.ts';
-import type { Principals } from './principals.ts';
+import { directFilters, writtenFilters } from './named-words.ts';
+import type { Principals, RegistryPrincipal } from './principals.ts';
+import { type RegisteredClient, tokenOf } from './registered-token.ts';
 import type { Subject } from './subject.ts';
 import { tokenShapes } from './token-shapes.ts';
 
@@ -53,26 +55,76 @@ function keysOf(
   return Array.from(new Set(ways.map((way) => JSON.stringify([action, change, only, ...way]))));
 }
 
-/** What registered clients gain and lose, for each group or each client that stands for others. */
+/**
+ * What registered clients gain and lose, for each group or each client that stands for others. Of a group the topics have
+ * `{client_id}` where each client has its own id.
+ */
 export function differenceOfClients(
   before: Policy,
   after: Policy,
-  { principals, leftOut }: Principals,
+  { principals, named, leftOut }: Principals,
   by: 'client' | 'group',
 ): DifferenceReport {
   const changes = principals
     .filter(({ isFirst }) => isFirst)
     .flatMap((principal) => {
       const { clientId, group, count, scope } = principal;
-      const subject =
-        by === 'client'
-          ? clientId
-          : `${group === undefined ? 'no group' : `group ${group}`}, ${scope || 'no scope'}`;
-      return policyDifference(before, after, principal).map((change) => ({
-        subject,
-        clients: count,
-        ...change,
-      }));
+      if (by === 'client' || (count === 1 && named.has(clientId))) {
+        const subject = by === 'client' ? clientId : groupWords(group, scope);
+        return reported(subject, count, policyDifference(before, after, principal));
+      }
+      const anyone = withoutId(principal, [before, after]);
+      const told = policyDifference(before, after, anyone).map((change) => withPlaceholder(change, anyone));
+      return reported(groupWords(group, scope), count, told);
     });
   return { changes, incomplete: leftOut === 0 ? [] : [`${leftOut} clients`] };
+}
+
+/** What these very clients gain and lose, each by itself. */
+export function differenceOfEach(
+  before: Policy,
+  after: Policy,
+  clients: readonly RegisteredClient[],
+  tokenClaims: readonly string[],
+): DifferenceReport {
+  const changes = clients.flatMap((client) =>
+    reported(
+      client.client_id,
+      1,
+      policyDifference(before, after, tokenOf([before, after], tokenClaims, client)),
+    ),
+  );
+  return { changes, incomplete: [] };
+}
+
+const groupWords = (group: string | undefined, scope: string) =>
+  `${group === undefined ? 'no group' : `group ${group}`}, ${scope || 'no scope'}`;
+
+const reported = (subject: string, clients: number, changes: readonly PolicyChange[]): ReportedChange[] =>
+  changes.map((change) => ({ subject, clients, ...change }));
+
+/** A client that is registered alike, with an id that no filter names. */
+function withoutId({ group, scope, claims }: RegistryPrincipal, policies: readonly Policy[]): Subject {
+  const levels = [...policies.flatMap(writtenFilters), ...directFilters(scope)].flatMap((filter) =>
+    filter.split('/'),
+  );
+  let clientId = 'any-client';
+  while (levels.some((level) => level.includes(clientId))) clientId += '-';
+  const registered = { client_id: clientId, scope, metadata: claims, labels: {} };
+  return tokenOf(policies, Object.keys(claims), {
+    ...registered,
+    ...(group !== undefined && { group }),
+  });
+}
+
+function withPlaceholder<Change extends PolicyChange>(change: Change, { clientId }: Subject): Change {
+  const shown = (text: string) => text.replaceAll(clientId, '{client_id}');
+  const { only, filter, except, examples } = change;
+  return {
+    ...change,
+    only: shown(only),
+    filter: shown(filter),
+    except: except.map(shown),
+    examples: examples.map(shown),
+  };
 }

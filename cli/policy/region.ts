@@ -98,7 +98,7 @@ function held(
 }
 
 /** The filter that matches what both match. There is such a topic. */
-function meet(one: string, other: string): string {
+export function meet(one: string, other: string): string {
   const [ones, others] = [one.split('/'), other.split('/')];
   const levels: string[] = [];
   for (let at = 0; ; at += 1) {

@@ -64,6 +64,34 @@ test('topics that are not given are those of the policy and of direct scopes', a
   expect(topics).toEqual(['d/x', 'd/{client_id}/x', 's/{claim:site}', 'e/x/{client_id}']);
 });
 
+test('where a deny meets a rule is a topic of its own, with the placeholders of the rule', async () => {
+  const denied = parsePolicy(
+    `version: 1
+scopes: { own: { publish: [ 'd/{client_id}/#' ], subscribe: [ e/# ] } }
+deny: [ { publish: [ d/+/firmware/#, x/y ], unless: [ s ] } ]
+`,
+    'policy.yaml',
+  );
+  const of = async (scope: string) =>
+    matrixRows(
+      await accessMatrix(denied, () => each([{ client_id: 'a', scope } as RegisteredClient]), {
+        by: 'client',
+      }),
+    );
+  expect(await of('own')).toEqual([
+    { name: 'a', clients: 1, 'd/{client_id}/firmware/x': '', 'd/{client_id}/x': 'P', 'e/x': 'S' },
+  ]);
+  expect(await of('own s')).toMatchObject([{ 'd/{client_id}/firmware/x': 'P' }]);
+});
+
+test('a cell names a client for each outcome there is in it', async () => {
+  const { rows } = await matrixOf({ by: 'group', topics: ['d/a/x', 'd/{client_id}/y/z'] });
+  expect(rows.map(({ name, cells }) => [name, ...cells.map(({ examples }) => examples)])).toEqual([
+    ['(no group)', { '-': 'c' }, { '-': 'c' }],
+    ['g', { PS: 'a', '-': 'b' }, { PS: 'a', P: 'b' }],
+  ]);
+});
+
 test('of clients that are registered alike one is decided of, and those that a filter names for themselves', async () => {
   const alike = Array.from({ length: 20 }, (_, i) => ({
     client_id: `box-${i}`,

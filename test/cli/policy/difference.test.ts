@@ -159,8 +159,8 @@ test('of clients each kind is looked at, and those that a filter names', async (
     ['box-0 50 d/box-0/x', 'gate-1 1 d/gate-1', 'gate-1 1 d/gate-1/x'].sort(),
   );
   expect(await told('group')).toEqual([
-    'group g-0, s 25 d/box-0/x',
-    'group g-1, s 25 d/box-1/x',
+    'group g-0, s 25 d/{client_id}/x',
+    'group g-1, s 25 d/{client_id}/x',
     'group g-0, s 1 d/gate-1',
     'group g-0, s 1 d/gate-1/x',
   ]);

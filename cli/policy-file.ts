@@ -16,11 +16,18 @@ export function policyPath(config: Config, directory: DataDirectory): string {
   return config.broker.policy_file ?? directory.policyFile;
 }
 
+/** A policy as it was read, with the text it was made of. */
+export interface PolicyFile {
+  readonly file: string;
+  readonly text: string;
+  readonly policy: Policy;
+}
+
 /**
  * Reads it.
  * @throws FleetgateError `policy_invalid`
  */
-export function readPolicy(config: Config, directory: DataDirectory): Policy {
+export function readPolicy(config: Config, directory: DataDirectory): PolicyFile {
   if (config.broker.policy_file === undefined) writeOnce(directory.policyFile, examplePolicy);
   return readPolicyFile(policyPath(config, directory));
 }
@@ -29,7 +36,7 @@ export function readPolicy(config: Config, directory: DataDirectory): Policy {
  * The policy in a file that the configuration names.
  * @throws FleetgateError `policy_invalid`
  */
-export function readPolicyFile(file: string): Policy {
+export function readPolicyFile(file: string): PolicyFile {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -41,7 +48,7 @@ export function readPolicyFile(file: string): Policy {
         : `cannot read the policy ${file} (${code ?? message}); mend the file or set policy_file`;
     throw new FleetgateError('policy_invalid', words);
   }
-  return parsePolicy(text, file);
+  return { file, text, policy: parsePolicy(text, file) };
 }
 
 /**

@@ -53,7 +53,7 @@ export function loadTokenTargets(config: Config, directory: DataDirectory): Load
 
 function readFor(target: ConfiguredTarget, config: Config, directory: DataDirectory): Policy {
   const { policy_file: file, audience } = target;
-  const policy = file === undefined ? readPolicy(config, directory) : readPolicyFile(file);
+  const { policy } = file === undefined ? readPolicy(config, directory) : readPolicyFile(file);
   const refused = checkForEngine(engineOf(target), policy).filter(({ kind }) => kind === 'refused');
   if (refused.length === 0) return policy;
   throw new FleetgateError(

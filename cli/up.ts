@@ -13,6 +13,7 @@ import { enrollmentHookOf } from './config/enrollment-hook.ts';
 import { issuerHttpOptions } from './config/issuer-http.ts';
 import { listenerOptions } from './config/listeners.ts';
 import type { Config } from './config/schema.ts';
+import type { AccessOptions } from './console/access.ts';
 import { type Console, createConsole } from './console/console.ts';
 import {
   configuredDatabase,
@@ -91,16 +92,18 @@ export async function up(
       ...(policy === undefined ? [] : (broker?.problems() ?? ['the broker has not started yet'])),
     ];
     let inForce = policy;
-    const access = {
+    const access: AccessOptions = {
       policy: () => inForce,
       tokenClaims: config.issuer.token_claims,
-      sessions: (clientId: string) => broker?.sessions(clientId) ?? [],
+      sessions: (clientId) => broker?.sessions(clientId) ?? [],
+      explainToken: async (token, attempt) => broker?.explainToken(token, attempt),
     };
     const pages = issuer && createConsole(metrics, access, () => ({ issuer: issuer.url, roles }));
     if (pages !== undefined) closers.push(async () => pages.close());
     const admin = await openAdmin(config, directory, log, { problems, metrics, issuer, pages });
     closers.push(() => admin.close());
-    broker = policy && (await openBroker(config, policy, log, { metrics, audit, issuer, remote, pages }));
+    broker =
+      policy && (await openBroker(config, policy.policy, log, { metrics, audit, issuer, remote, pages }));
     if (broker !== undefined) closers.push(broker.close);
     const ready: Ready = {
       ...(issuer === undefined ? {} : { issuer: issuer.url }),
@@ -118,7 +121,7 @@ export async function up(
       what: 'policy',
       reload: async () => {
         const next = readPolicy(config, directory);
-        await of.setPolicy(next);
+        await of.setPolicy(next.policy);
         inForce = next;
       },
     });

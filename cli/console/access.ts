@@ -1,53 +1,116 @@
-import type { Attempt, LiveSession, Policy } from '@fleetgate/broker';
-import type { FastifyInstance } from 'fastify';
+import type { Attempt, LiveSession, TokenExplanation } from '@fleetgate/broker';
+import { isIdentifier } from '@fleetgate/shared';
+import { isMatrixTopic, ownTopic } from '../policy/matrix-topics.ts';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import { tokenOf } from '../policy/registered-token.ts';
 import { judgeOf, plainPublish } from '../policy/subject.ts';
-
-/** Clients that are looked at for one question; of more the page says so. */
-const MAX_LOOKED_AT = 20_000;
-
-/** And for how long. */
-const MAX_LOOK_MS = 5_000;
+import type { PolicyFile } from '../policy-file.ts';
+import type { AskAdmin } from './ask-admin.ts';
+import { type Asked, detailOf, lookAtClients } from './looked-at.ts';
 
 /** Clients that are named. */
 const MAX_NAMED = 500;
 
-const PAGE = 500;
+/** Clients that are explained at once: one for each way in which the clients of a cell differ. */
+const MAX_EXPLAINED = 8;
 
 /** What the topic policy in force says of registered clients. */
 export interface AccessOptions {
   /** The policy in force; undefined where no broker runs in this process. */
-  readonly policy: () => Policy | undefined;
+  readonly policy: () => PolicyFile | undefined;
   /** Fields of metadata that the issuer copies into tokens. */
   readonly tokenClaims: readonly string[];
   /** Sessions of a client, where a broker runs in this process. */
   readonly sessions: (clientId: string) => Iterable<LiveSession>;
+  /** What the broker of this process says to whoever holds that token; undefined where none runs. */
+  readonly explainToken: (token: string, attempt: Attempt) => Promise<TokenExplanation | undefined>;
 }
 
-/** Asks the admin API with the key of whoever asks. */
-export type AskAdmin = (path: string) => Promise<{ readonly status: number; readonly body: unknown }>;
-
-/** A question that was answered, or the status and words why not. */
-export type Asked = { readonly answer: object } | { readonly status: number; readonly words: string };
-
-/** One attempt of one client, decided as the broker would if it had a token for all it may have; with what led to it. */
-export async function decideFor(
-  { policy, tokenClaims }: AccessOptions,
-  ask: AskAdmin,
-  question: unknown,
-): Promise<Asked> {
-  const inForce = policy();
+/**
+ * One attempt, with what led to the decision: of a client, as if it had a token for all it may have, or of whoever holds the
+ * token that is given.
+ */
+export async function decideFor(access: AccessOptions, ask: AskAdmin, question: unknown): Promise<Asked> {
+  const inForce = access.policy();
   if (inForce === undefined) return noPolicy;
   const attempt = attemptOf(question);
-  const { client_id: id } = (question ?? {}) as { client_id?: unknown };
-  if (attempt === undefined || typeof id !== 'string' || id === '') {
-    return { status: 400, words: 'client_id, action (publish, subscribe or receive) and topic are wanted' };
+  const { client_id: id, token } = (question ?? {}) as { client_id?: unknown; token?: unknown };
+  if (attempt !== undefined && typeof token === 'string' && id === undefined) {
+    // A token is no word of who asks: that is for the sign-in to say.
+    const { status, body } = await ask('/v1/clients?limit=1');
+    if (status !== 200) return { status, words: detailOf(body) };
+    return decideForToken(access, token.trim(), attempt);
+  }
+  if (attempt === undefined || typeof id !== 'string' || id === '' || token !== undefined) {
+    const words = 'client_id or token, action (publish, subscribe or receive) and topic are wanted';
+    return { status: 400, words };
   }
   const { status, body } = await ask(`/v1/clients/${encodeURIComponent(id)}`);
   if (status !== 200) return { status, words: status === 404 ? `no client ${id} is registered` : 'refused' };
-  const judge = judgeOf(inForce, tokenOf([inForce], tokenClaims, body as RegisteredClient));
+  const judge = judgeOf(
+    inForce.policy,
+    tokenOf([inForce.policy], access.tokenClaims, body as RegisteredClient),
+  );
   return { answer: judge.explain(attempt) };
+}
+
+async function decideForToken(
+  { explainToken }: AccessOptions,
+  token: string,
+  attempt: Attempt,
+): Promise<Asked> {
+  const told = await explainToken(token, attempt);
+  if (told === undefined) return noPolicy;
+  if ('refused' in told) {
+    const { reason, returnCode } = told.refused;
+    const decision = { allowed: false, reason };
+    const because = `CONNECT is refused with code ${returnCode}: ${told.because}`;
+    return { answer: { decision, attempt, because, notes: [] } };
+  }
+  const { clientId, issuer, scopes, expiresAtSeconds, isBound, explanation } = told;
+  return {
+    answer: {
+      ...explanation,
+      token: { client_id: clientId, issuer, scopes, expires_at: expiresAtSeconds, is_bound: isBound },
+    },
+  };
+}
+
+/**
+ * Why some clients may do what they may at one place of the matrix: `{clients, topic}`. Placeholders in the topic are those
+ * of each client.
+ */
+export async function cellFor(access: AccessOptions, ask: AskAdmin, question: unknown): Promise<Asked> {
+  const inForce = access.policy();
+  if (inForce === undefined) return noPolicy;
+  const { clients: ids, topic } = (question ?? {}) as { clients?: unknown; topic?: unknown };
+  const isList = Array.isArray(ids) && ids.length <= MAX_EXPLAINED && ids.every((id) => isIdentifier(id));
+  if (!isList || typeof topic !== 'string' || !isMatrixTopic(topic)) {
+    return { status: 400, words: `clients (${MAX_EXPLAINED} ids at most) and topic are wanted` };
+  }
+  const explained: object[] = [];
+  for (const id of ids) {
+    const { status, body } = await ask(`/v1/clients/${encodeURIComponent(id)}`);
+    if (status === 404) continue;
+    if (status !== 200) return { status, words: detailOf(body) };
+    const subject = tokenOf([inForce.policy], access.tokenClaims, body as RegisteredClient);
+    const own = ownTopic(topic, subject);
+    if (own === undefined) {
+      explained.push({ client_id: id });
+      continue;
+    }
+    const judge = judgeOf(inForce.policy, subject);
+    explained.push({
+      client_id: id,
+      topic: own,
+      actions: [
+        judge.explain(plainPublish(own)),
+        judge.explain({ action: 'subscribe', filter: own, qos: 0 }),
+        judge.explain({ action: 'receive', topic: own }),
+      ],
+    });
+  }
+  return { answer: { clients: explained } };
 }
 
 /** The sessions of one client now, to whoever may read clients. */
@@ -67,44 +130,28 @@ export async function sessionsOf(
 }
 
 /** Who may do that, of all registered clients or of those a selector names. */
-export async function whoMay(
-  { policy, tokenClaims }: AccessOptions,
-  ask: AskAdmin,
-  question: unknown,
-): Promise<Asked> {
-  const inForce = policy();
+export async function whoMay(access: AccessOptions, ask: AskAdmin, question: unknown): Promise<Asked> {
+  const inForce = access.policy();
   if (inForce === undefined) return noPolicy;
   const attempt = attemptOf(question);
   if (attempt === undefined) {
     return { status: 400, words: 'action (publish, subscribe or receive) and topic are wanted' };
   }
+  const { policy } = inForce;
   const { selector } = question as { selector?: unknown };
-  const endMs = performance.now() + MAX_LOOK_MS;
   const clients: string[] = [];
-  let lookedAt = 0;
-  let cursor: string | undefined;
-  do {
-    const query = new URLSearchParams({
-      limit: String(PAGE),
-      ...(typeof selector === 'string' && selector !== '' ? { selector } : {}),
-      ...(cursor === undefined ? {} : { cursor }),
-    });
-    const { status, body } = await ask(`/v1/clients?${query}`);
-    if (status !== 200) return { status, words: detailOf(body) };
-    const page = body as { clients: RegisteredClient[]; next_cursor?: string };
-    for (const client of page.clients) {
-      lookedAt += 1;
-      const judge = judgeOf(inForce, tokenOf([inForce], tokenClaims, client));
+  const looked = await lookAtClients(ask, { selector }, (page) => {
+    for (const client of page) {
+      const judge = judgeOf(policy, tokenOf([policy], access.tokenClaims, client));
       if (judge.decide(attempt).allowed && clients.length < MAX_NAMED) clients.push(client.client_id);
     }
-    cursor = page.next_cursor;
-  } while (cursor !== undefined && lookedAt < MAX_LOOKED_AT && performance.now() < endMs);
-  return {
-    answer: { clients, looked_at: lookedAt, complete: cursor === undefined && clients.length < MAX_NAMED },
-  };
+  });
+  if ('status' in looked) return looked;
+  const complete = looked.cursor === undefined && clients.length < MAX_NAMED;
+  return { answer: { clients, looked_at: looked.clients, complete } };
 }
 
-const noPolicy: Asked = Object.freeze({
+export const noPolicy: Asked = Object.freeze({
   status: 404,
   words: 'no broker runs in this process; the policy is that of the brokers',
 });
@@ -119,22 +166,4 @@ function attemptOf(question: unknown): Attempt | undefined {
   }
   if (action === 'subscribe') return { action, filter: topic, qos };
   return action === 'receive' ? { action, topic } : undefined;
-}
-
-function detailOf(body: unknown): string {
-  const { detail } = (body ?? {}) as { detail?: unknown };
-  return typeof detail === 'string' ? detail : 'refused';
-}
-
-/** The admin API on the same listener, asked as the holder of `apiKey` from `address`. */
-export function askAdmin(root: FastifyInstance, apiKey: string, address: string): AskAdmin {
-  return async (path) => {
-    const { statusCode, payload } = await root.inject({
-      method: 'GET',
-      url: path,
-      headers: { 'api-key': apiKey },
-      remoteAddress: address,
-    });
-    return { status: statusCode, body: payload === '' ? undefined : JSON.parse(payload) };
-  };
 }

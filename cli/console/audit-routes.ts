@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { parseCheckpoint } from '@fleetgate/issuer';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { AskAdmin } from './access.ts';
+import type { AskAdmin } from './ask-admin.ts';
 import { auditEvents, verifyTrail, WalkRefused } from './audit-walk.ts';
 import { problemIn, refuse } from './refuse.ts';
 

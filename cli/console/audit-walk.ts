@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { type VerifyReport, verifyAudit } from '../commands/audit.ts';
 import type { AuditEventView } from '../commands/audit-source.ts';
-import type { AskAdmin } from './access.ts';
+import type { AskAdmin } from './ask-admin.ts';
 
 /** Events asked for at once: a few milliseconds, which a token request that comes meanwhile waits for. */
 const PAGE_EVENTS = 250;

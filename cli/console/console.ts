@@ -4,6 +4,7 @@ import type { Registry } from 'prom-client';
 import type { AccessOptions } from './access.ts';
 import { readFigures } from './figures.ts';
 import { createLiveEvents } from './live-events.ts';
+import { createPolicyWork } from './policy-work.ts';
 import { consoleRoutes } from './routes.ts';
 import { createSignIns } from './sign-ins.ts';
 
@@ -18,9 +19,13 @@ export interface Console {
 /** @param about what the page is told of the process it looks at */
 export function createConsole(metrics: Registry, access: AccessOptions, about: () => object): Console {
   const live = createLiveEvents(() => readFigures(metrics));
+  const work = createPolicyWork();
   return {
-    routes: consoleRoutes({ assets, signIns: createSignIns(), live, access, about }),
+    routes: consoleRoutes({ assets, signIns: createSignIns(), live, access, work, about }),
     refused: live.refused,
-    close: live.close,
+    close() {
+      live.close();
+      work.close();
+    },
   };
 }

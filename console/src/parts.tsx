@@ -87,19 +87,18 @@ export function when(moment: string | number | undefined): string {
     .replace(/\.\d+Z$/, 'Z');
 }
 
-/** Loads once for each `key`; `again` loads anew. */
-export function useLoaded<Value>(key: string, load: () => Promise<Value>) {
+/** Loads once for each `key`; `again` loads anew. The signal tells that nobody waits for it any more. */
+export function useLoaded<Value>(key: string, load: (signal: AbortSignal) => Promise<Value>) {
   const [state, setState] = useState<{ value?: Value; error?: unknown; key?: string }>({});
   const [turn, setTurn] = useState(0);
   useEffect(() => {
-    let isGone = false;
-    load().then(
-      (value) => isGone || setState({ value, key }),
-      (error) => isGone || setState({ error, key }),
+    const gone = new AbortController();
+    const { signal } = gone;
+    load(signal).then(
+      (value) => signal.aborted || setState({ value, key }),
+      (error) => signal.aborted || setState({ error, key }),
     );
-    return () => {
-      isGone = true;
-    };
+    return () => gone.abort();
   }, [key, turn]);
   return { ...state, isLoading: state.key !== key, again: () => setTurn((before) => before + 1) };
 }

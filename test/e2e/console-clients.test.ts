@@ -56,6 +56,8 @@ test.skipIf(isChromiumMissing)(
     const context = await browser.newContext();
     const { page, faults } = await watchedPage(context, origin, signedOut);
     await signIn(page);
+    await page.getByRole('listitem').getByRole('link', { name: 'All of them' }).click();
+    await lists(page, 'press-2');
     await page.getByRole('link', { name: 'Clients' }).click();
     await lists(page, 'press-1', 'press-2', 'press-3', 'press-4');
     const clear = page.getByRole('button', { name: 'Clear' });

@@ -23,7 +23,7 @@ export function Clients({ session, query }: { session: Session; query: string })
   const [isRegistering, setRegistering] = useState(false);
   const selector = selectorOf(filters);
   const cursor = cursors.at(-1);
-  const page = useLoaded(`${selector} ${cursor}`, () => load(selector, cursor));
+  const page = useLoaded(`${selector} ${cursor}`, (signal) => load(selector, cursor, signal));
   const clients = page.value?.clients ?? [];
   if (!session.roles.includes('issuer')) {
     return <Empty>No issuer runs in this process; open the console of the issuer.</Empty>;
@@ -69,7 +69,7 @@ export function Clients({ session, query }: { session: Session; query: string })
 }
 
 /** A page: the server looks through a bounded part for each request, and may find fewer than there is room for. */
-async function load(selector: string, cursor: string | undefined): Promise<Page> {
+async function load(selector: string, cursor: string | undefined, signal: AbortSignal): Promise<Page> {
   const endMs = performance.now() + MAX_LOOK_MS;
   const clients: Client[] = [];
   let next = cursor;
@@ -82,7 +82,7 @@ async function load(selector: string, cursor: string | undefined): Promise<Page>
     const part = await get<Page>(`/v1/clients?${query}`);
     clients.push(...part.clients);
     next = part.next_cursor;
-  } while (next !== undefined && clients.length < PAGE && performance.now() < endMs);
+  } while (next !== undefined && clients.length < PAGE && performance.now() < endMs && !signal.aborted);
   return { clients, ...(next === undefined ? {} : { next_cursor: next }) };
 }
 

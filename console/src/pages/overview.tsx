@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { get, type Session } from '../api.ts';
 import { Chart, type Line } from '../chart.tsx';
+import { hashOf, noFilters } from '../client-filters.ts';
 import { type Figures, rates, useLive } from '../live.ts';
 import { Empty, useLoaded } from '../parts.tsx';
 
@@ -116,14 +117,18 @@ function Attention({ session, figures }: { session: Session; figures: Figures | 
         ).secrets
       : [],
   );
-  const notes: { text: string; command?: string }[] = [];
+  const notes: { text: string; link?: { href: string; words: string } }[] = [];
   if ((figures?.['feeds_away'] ?? 0) > 0)
     notes.push({ text: 'The revocations of an issuer do not come in.' });
   if ((figures?.['cluster_away'] ?? 0) > 0)
     notes.push({ text: 'The Redis that the brokers share does not answer.' });
   if ((expiring.value?.length ?? 0) > 0) {
     const names = expiring.value?.map(({ client_id }) => client_id).join(', ');
-    notes.push({ text: `Secrets end within a week: ${names}.` });
+    const link = {
+      href: hashOf({ filters: { ...noFilters, ends: 'expires<7d' }, cursors: [] }),
+      words: 'All of them',
+    };
+    notes.push({ text: `Secrets end within a week: ${names}.`, link });
   }
   return (
     <section class="card" aria-label="Needs attention">
@@ -132,8 +137,10 @@ function Attention({ session, figures }: { session: Session; figures: Figures | 
         <p class="who">Nothing.</p>
       ) : (
         <ul class="attention">
-          {notes.map(({ text }) => (
-            <li key={text}>{text}</li>
+          {notes.map(({ text, link }) => (
+            <li key={text}>
+              {text} {link === undefined ? null : <a href={link.href}>{link.words}</a>}
+            </li>
           ))}
         </ul>
       )}

@@ -147,6 +147,14 @@ const faults: Readonly<Record<FaultCode, string>> = {
   sink_failed:
     'the command of `--sink-exec` did not end with 0 within 30 s, or the token is longer than the 1019 bytes that Mosquitto reads of a line',
   stopped: 'the agent was stopped',
+  oidc_unavailable:
+    'the OpenID Connect provider of `console.oidc` cannot be reached, or its metadata is of no use; sign in to the console with an admin API key, and see the log line `console_sign_in_refused`',
+  oidc_refused:
+    'the provider refused a sign-in to the console, or what came back does not fit: `state`, `nonce`, `iss`, `aud`, `exp`, the signature, or when the person last proved who they are',
+  oidc_role_unmapped:
+    'the person is known to the provider, and the claim `console.oidc.role_claim` of the ID token gives none of `console.oidc.roles`',
+  oidc_attempt_unknown:
+    'a sign-in to the console took more than ten minutes, was begun in another browser, or came back a second time; sign in again',
   address_in_use: 'a port is taken; the message names its key',
   audit_malformed: 'a line of an exported audit trail is not an event',
   backup_failed: 'a backup is damaged or could not be written; the message names the file',

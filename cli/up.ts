@@ -9,6 +9,7 @@ import type { Registry } from 'prom-client';
 import { type AdminOptions, type RunningAdmin, startAdmin } from './admin-listener.ts';
 import { type AuditFile, openAuditFile } from './audit-file.ts';
 import { clusterOptions } from './config/cluster.ts';
+import { consoleOidc } from './config/console.ts';
 import { enrollmentHookOf } from './config/enrollment-hook.ts';
 import { issuerHttpOptions } from './config/issuer-http.ts';
 import { listenerOptions } from './config/listeners.ts';
@@ -76,6 +77,7 @@ export async function up(
   try {
     // All that can be wrong on disk is read before the first listener opens.
     if (roles.includes('issuer')) readOrCreateAdminKey(directory.adminKeyFile);
+    const oidc = roles.includes('issuer') ? consoleOidc(config.console) : undefined;
     const targets = roles.includes('issuer') ? loadTokenTargets(config, directory) : undefined;
     const policy = roles.includes('broker') ? readPolicy(config, directory) : undefined;
     const remote = roles.includes('broker') ? await remoteIssuers(config.broker.trusted_issuers, log) : [];
@@ -98,7 +100,18 @@ export async function up(
       sessions: (clientId) => broker?.sessions(clientId) ?? [],
       explainToken: async (token, attempt) => broker?.explainToken(token, attempt),
     };
-    const pages = issuer && createConsole(metrics, access, () => ({ issuer: issuer.url, roles }));
+    const pages =
+      issuer &&
+      createConsole({
+        metrics,
+        access,
+        about: () => ({ issuer: issuer.url, roles }),
+        oidc: oidc && {
+          ...oidc,
+          recordRefused: issuer.recordRefused,
+          log: log.child({ component: 'admin' }),
+        },
+      });
     if (pages !== undefined) closers.push(async () => pages.close());
     const admin = await openAdmin(config, directory, log, { problems, metrics, issuer, pages });
     closers.push(() => admin.close());
@@ -223,7 +236,12 @@ function openAdmin(
     metrics,
     ...(issuer === undefined
       ? {}
-      : { routes: issuer.adminRoutes({ adminKey: readOrCreateAdminKey(directory.adminKeyFile) }) }),
+      : {
+          routes: issuer.adminRoutes({
+            adminKey: readOrCreateAdminKey(directory.adminKeyFile),
+            keyHolder: pages?.keyHolder,
+          }),
+        }),
     ...(pages === undefined ? {} : { console: pages.routes }),
   });
 }

@@ -5,6 +5,7 @@ export { type AuditPage, type AuditQuery, type ChainedEvent, MAX_PAGE_EVENTS } f
 export { type ChainProblem, type ChainVerdict, verifyChain } from './audit-verify.ts';
 export { type AuditEventView, fromAuditView, toAuditView } from './audit-wire.ts';
 export type { ClientRegistration, Clients, RegisteredClient } from './clients.ts';
+export type { KeyHolder } from './http/key-holder.ts';
 export type { TlsMaterial } from './http/tls.ts';
 export type { TokenIssuer } from './issue.ts';
 export type { EncryptionKeySource } from './keys/key-encryption.ts';
@@ -25,6 +26,7 @@ export {
 } from './registry/transfer/to-postgres.ts';
 export type { RecordedRevocation, RevocationTarget } from './revocation.ts';
 export type { RevocationFeed, SubscriptionState } from './revocation-feed.ts';
+export type { Role } from './roles.ts';
 export { type RunningIssuer, startIssuer } from './start-issuer.ts';
 export type { TokenRequest } from './token-request.ts';
 export type { TargetValue, TokenTarget } from './token-targets.ts';

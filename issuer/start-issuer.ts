@@ -1,11 +1,13 @@
 import { FleetgateError, type JsonWebKeySet } from '@fleetgate/shared';
 import type { FastifyPluginAsync } from 'fastify';
+import type { ApiKeys } from './api-keys.ts';
 import { appPath } from './apps/app-id.ts';
 import { type App, type Apps, openApps } from './apps/apps.ts';
 import { certificateAuthMethods } from './client-auth/methods.ts';
 import { type CoapServer, startCoapServer } from './coap/server.ts';
 import { adminRoutes } from './http/admin.ts';
 import { type AppMounts, appMounts } from './http/app-mount.ts';
+import type { KeyHolder } from './http/key-holder.ts';
 import { publicRoutes } from './http/public.ts';
 import { logRequests } from './http/request-log.ts';
 import { openHttpServer } from './http/server.ts';
@@ -27,7 +29,12 @@ export interface RunningIssuer {
   /** What is revoked, for a broker in the same process. */
   readonly revocations: Pick<RevocationFeed, 'subscribe'>;
   /** The admin API as a Fastify plugin, for the admin listener that the composition root owns. */
-  adminRoutes(options: { readonly adminKey: string }): FastifyPluginAsync;
+  adminRoutes(options: {
+    readonly adminKey: string;
+    readonly keyHolder?: KeyHolder | undefined;
+  }): FastifyPluginAsync;
+  /** Records that somebody was refused as an administrator; see {@link ApiKeys.recordRefused}. */
+  readonly recordRefused: ApiKeys['recordRefused'];
   /**
    * Reads certificate, key and authorities of the public listener again, for connections from then on. What is wrong
    * with them is thrown, and the old ones stay. Does nothing without TLS.
@@ -119,12 +126,13 @@ export async function startIssuer(options: IssuerOptions): Promise<RunningIssuer
       jwks: () => issuer.jwks(),
       revocations: { subscribe: issuer.revocationFeed.subscribe },
       adminRoutes:
-        ({ adminKey }) =>
+        ({ adminKey, keyHolder }) =>
         async (admin) => {
           logRequests(admin, { listener: 'admin', observer });
-          await admin.register(adminRoutes(issuer, adminKey, opened));
+          await admin.register(adminRoutes(issuer, adminKey, { apps: opened, keyHolder }));
           await admin.register(mountApps('admin', (app) => adminRoutes(app.issuer, app.adminKey)));
         },
+      recordRefused: (...refused) => issuer.apiKeys.recordRefused(...refused),
       async reloadCertificates() {
         const renewed = await http.tls?.();
         if (renewed !== undefined) server.useTls(renewed);

@@ -124,6 +124,7 @@ const homes: readonly {
       'cli/fleet/encryption.ts',
     ],
   },
+  { library: 'openid-client', files: ['cli/console/oidc/provider.ts'] },
   { library: 'csv-parse', files: ['cli/fleet/device-rows.ts'] },
   { library: 'cli-progress', files: ['cli/fleet/progress.ts'] },
   { library: 'aedes', files: ['broker/server.ts'], types: [/^broker\//] },

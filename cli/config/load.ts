@@ -7,6 +7,7 @@ import { DEFAULT_DATA_DIRECTORY } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import type { Role } from '../up.ts';
 import { clusterProblems } from './cluster.ts';
+import { consoleProblems } from './console.ts';
 import { issuerHttpProblems } from './issuer-http.ts';
 import { listenerProblems } from './listeners.ts';
 import { type Config, configSchema } from './schema.ts';
@@ -135,10 +136,11 @@ function resolvePaths(value: unknown, directory: string): void {
 }
 
 /** What only several keys together show to be wrong. */
-function crossProblems({ issuer, broker }: Config, roles: readonly Role[]): string[] {
+function crossProblems({ issuer, broker, console }: Config, roles: readonly Role[]): string[] {
   const problems: string[] = [];
   if (roles.includes('issuer')) {
     problems.push(...issuerHttpProblems(issuer.http), ...tokenTargetProblems(issuer));
+    problems.push(...consoleProblems(console));
   }
   if (roles.includes('broker') && !roles.includes('issuer') && broker.trusted_issuers.length === 0) {
     problems.push(

@@ -1,41 +1,20 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Role } from '@fleetgate/issuer';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { type AccessOptions, cellFor, decideFor, sessionsOf, whoMay } from './access.ts';
 import { type AskAdmin, askAdmin } from './ask-admin.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { differenceFor, matrixFor } from './comparisons.ts';
+import { sessionCookieOf, setSessionCookie } from './cookies.ts';
 import type { LiveEvents } from './live-events.ts';
 import type { Asked } from './looked-at.ts';
+import { type OidcRoutesOptions, oidcRoutes } from './oidc/routes.ts';
+import { pageHeaders } from './page-headers.ts';
 import type { PolicyWork } from './policy-work.ts';
 import { refuse } from './refuse.ts';
 import { isSameOrigin } from './same-origin.ts';
-import { MAX_AGE_MS, type SignIn, type SignIns } from './sign-ins.ts';
-
-/** RFC 6265bis: of this host alone, for all paths, never without TLS; browsers take loopback for secure. */
-const COOKIE = '__Host-fleetgate';
-
-/** What a page may do: nothing but talk to this listener. */
-const pageHeaders = Object.freeze({
-  'content-security-policy': [
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self'",
-    "connect-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-  ].join('; '),
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-  'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
-});
+import type { SignIn, SignIns } from './sign-ins.ts';
 
 /** Acts on many at once, or on what all tokens hang on: the key is asked for once more before them. */
 const massActions: readonly RegExp[] = [
@@ -62,6 +41,8 @@ export interface ConsoleOptions {
   readonly work: PolicyWork;
   /** What the page shows of itself: the roles that run. */
   readonly about: () => object;
+  /** Unset: people sign in by a key alone. */
+  readonly oidc?: Omit<OidcRoutesOptions, 'signIns'> | undefined;
 }
 
 declare module 'fastify' {
@@ -79,6 +60,8 @@ export function consoleRoutes(options: ConsoleOptions): FastifyPluginAsync {
     app.get('/console', async (_request, reply) => reply.redirect('/console/', 308));
     await app.register(pages(options.assets), { prefix: '/console' });
     await app.register(api(app, options), { prefix: BASE });
+    const { oidc, signIns } = options;
+    if (oidc !== undefined) await app.register(oidcPages({ ...oidc, signIns }), { prefix: '/console/oidc' });
   };
 }
 
@@ -115,8 +98,17 @@ function pages(folder: string): FastifyPluginAsync {
   };
 }
 
+function oidcPages(options: OidcRoutesOptions): FastifyPluginAsync {
+  return async (app) => {
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.headers(pageHeaders).header('cache-control', 'no-store');
+    });
+    await app.register(oidcRoutes(options));
+  };
+}
+
 function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync {
-  const { signIns, live, access, about } = options;
+  const { signIns, live, access, about, oidc } = options;
   return async (app) => {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => body);
@@ -125,11 +117,12 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       if (!isSameOrigin(request.method, request.headers)) {
         return refuse(reply, 403, 'cross_site', 'requests from other sites are refused');
       }
-      const signIn = signIns.find(cookieOf(request), request.headers['fleetgate-watching'] !== undefined);
+      const signIn = signIns.find(
+        sessionCookieOf(request),
+        request.headers['fleetgate-watching'] !== undefined,
+      );
       if (signIn !== undefined) request.signIn = signIn;
-      else if (request.routeOptions.url !== `${BASE}/session` || request.method !== 'POST') {
-        return refuse(reply, 401, 'signed_out', 'sign in with an admin API key');
-      }
+      else if (!isOpen(request)) return refuse(reply, 401, 'signed_out', 'sign in first');
     });
 
     /** Name and role of a key, or undefined when it is none. */
@@ -140,8 +133,12 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
         headers: { 'api-key': apiKey },
         remoteAddress: request.ip,
       });
-      return answer.statusCode === 200 ? (answer.json() as { name: string; role: string }) : undefined;
+      return answer.statusCode === 200 ? (answer.json() as { name: string; role: Role }) : undefined;
     }
+
+    app.get('/sign-in', async () => ({
+      ...(oidc === undefined ? {} : { oidc: { provider: new URL(oidc.issuer).host } }),
+    }));
 
     app.post('/session', async (request, reply) => {
       const apiKey = keyIn(request.body);
@@ -149,20 +146,21 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       if (apiKey === undefined || key === undefined) {
         return refuse(reply, 401, 'api_key_invalid', 'this is no admin API key, or it has expired');
       }
-      signIns.end(cookieOf(request));
-      const cookie = signIns.begin({ apiKey, keyName: key.name, role: key.role });
-      const attributes = `Path=/; Max-Age=${MAX_AGE_MS / 1000}; HttpOnly; Secure; SameSite=Strict`;
-      return reply
-        .header('set-cookie', `${COOKIE}=${cookie}; ${attributes}`)
-        .send({ key: key.name, role: key.role, ...about() });
+      signIns.end(sessionCookieOf(request));
+      setSessionCookie(reply, signIns.begin({ apiKey, keyName: key.name, role: key.role }));
+      return reply.send({ key: key.name, role: key.role, way: 'key', ...about() });
     });
-    app.get('/session', async ({ signIn }) => ({ key: signIn?.keyName, role: signIn?.role, ...about() }));
+    app.get('/session', async ({ signIn }) => ({
+      key: signIn?.keyName,
+      role: signIn?.role,
+      way: signIn?.way,
+      title: signIn?.title,
+      ...about(),
+    }));
     app.delete('/session', async (request, reply) => {
-      signIns.end(cookieOf(request));
-      return reply
-        .header('set-cookie', `${COOKIE}=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict`)
-        .code(204)
-        .send();
+      signIns.end(sessionCookieOf(request));
+      setSessionCookie(reply, '');
+      return reply.code(204).send();
     });
     app.post('/step-up', async (request, reply) => {
       const { signIn } = request;
@@ -198,7 +196,7 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
 
     auditRoutes(app, {
       asker: (request) => askAdmin(root, (request.signIn as SignIn).apiKey, request.ip),
-      isOver: (request) => signIns.isOver(cookieOf(request)),
+      isOver: (request) => signIns.isOver(sessionCookieOf(request)),
     });
 
     app.get('/live', (request, reply) => stream(live, signIns, request, reply));
@@ -216,7 +214,7 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
           massActions.some((one) => one.test(request.params['*'])) &&
           !signIns.isSteppedUp(signIn)
         ) {
-          return refuse(reply, 403, 'step_up_required', 'give the admin API key once more');
+          return refuse(reply, 403, 'step_up_required', 'prove once more who you are');
         }
         const passed = ['content-type', 'if-match', 'idempotency-key', 'accept'] as const;
         const headers = Object.fromEntries(
@@ -244,6 +242,12 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
   };
 }
 
+/** What is there before anybody has signed in. */
+function isOpen({ method, routeOptions }: FastifyRequest): boolean {
+  const { url } = routeOptions;
+  return (url === `${BASE}/session` && method === 'POST') || (url === `${BASE}/sign-in` && method === 'GET');
+}
+
 /** Server-sent events; `Last-Event-ID` goes on behind that one. Ends with the sign-in. */
 function stream(live: LiveEvents, signIns: SignIns, request: FastifyRequest, reply: FastifyReply): void {
   const last = Number(request.headers['last-event-id']);
@@ -256,7 +260,7 @@ function stream(live: LiveEvents, signIns: SignIns, request: FastifyRequest, rep
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
   });
-  const cookie = cookieOf(request);
+  const cookie = sessionCookieOf(request);
   const beat = setInterval(() => {
     // Watching is no sign of life: who only watches is signed out like who does nothing.
     if (signIns.isOver(cookie)) raw.end();
@@ -275,14 +279,6 @@ function stream(live: LiveEvents, signIns: SignIns, request: FastifyRequest, rep
     },
     gone.signal,
   );
-}
-
-function cookieOf({ headers }: FastifyRequest): string | undefined {
-  for (const part of (headers.cookie ?? '').split(';')) {
-    const [name, value] = part.trim().split('=');
-    if (name === COOKIE) return value;
-  }
-  return undefined;
 }
 
 function keyIn(body: unknown): string | undefined {

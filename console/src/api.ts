@@ -13,6 +13,9 @@ export class Problem extends Error {
 export interface Session {
   readonly key: string;
   readonly role: 'admin' | 'provisioner' | 'auditor';
+  readonly way: 'key' | 'oidc';
+  /** What people call them. */
+  readonly title?: string;
   readonly roles: readonly string[];
   readonly issuer?: string;
 }

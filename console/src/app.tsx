@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { call, get, Problem, type Session, whenSignedOut, whenStepUp } from './api.ts';
+import { call, get, type Session, whenSignedOut, whenStepUp } from './api.ts';
 import { startLive, stopLive, useLive } from './live.ts';
 import { Audit } from './pages/audit.tsx';
 import { ClientPage } from './pages/client.tsx';
@@ -9,7 +9,8 @@ import { Overview } from './pages/overview.tsx';
 import { Provisioning } from './pages/provisioning.tsx';
 import { Refusals } from './pages/refusals.tsx';
 import { Topics } from './pages/topics.tsx';
-import { Dialog, Failure } from './parts.tsx';
+import { OidcOutcome, SignIn } from './sign-in.tsx';
+import { StepUp } from './step-up.tsx';
 
 const pages = [
   { path: 'overview', name: 'Overview' },
@@ -33,64 +34,15 @@ export function App() {
     startLive();
     return stopLive;
   }, [isIn]);
+  const {
+    path: [page, outcome],
+  } = useRoute();
+  if (page === 'oidc') return <OidcOutcome outcome={outcome} />;
   if (session === undefined) return <main aria-busy="true" />;
   if (session === 'none') return <SignIn onIn={setSession} />;
   return <Shell session={session} onOut={() => setSession('none')} />;
 }
 
-function SignIn({ onIn }: { onIn: (session: Session) => void }) {
-  const [key, setKey] = useState('');
-  const [error, setError] = useState<unknown>();
-  const [isBusy, setBusy] = useState(false);
-  return (
-    <main class="sign-in card">
-      <h1>Fleetgate</h1>
-      <form
-        class="row"
-        onSubmit={async (event) => {
-          event.preventDefault();
-          setBusy(true);
-          try {
-            const { body } = await call<Session>('POST', '/session', { api_key: key.trim() });
-            // A browser keeps the cookie only over TLS or on this very machine.
-            await get('/session');
-            onIn(body);
-          } catch (failure) {
-            const isLost = failure instanceof Problem && failure.code === 'signed_out';
-            setError(
-              isLost
-                ? new Error('the browser kept no cookie; open the console over https or on loopback')
-                : failure,
-            );
-            setBusy(false);
-          }
-          setKey('');
-        }}
-      >
-        <label>
-          Admin API key
-          <input
-            type="password"
-            autocomplete="off"
-            required
-            value={key}
-            onInput={({ currentTarget }) => setKey(currentTarget.value)}
-          />
-        </label>
-        <button type="submit" disabled={isBusy}>
-          Sign in
-        </button>
-      </form>
-      <Failure error={error} />
-      <p class="who">
-        The key of the data directory is in <code>admin.key</code>. One for a person:{' '}
-        <code>fleetgate api-key create me --role auditor</code>
-      </p>
-    </main>
-  );
-}
-
-/** The page in the hash of the address, and what it is asked for: `#/clients?state=quarantined`. */
 function useRoute(): { readonly path: readonly string[]; readonly query: string } {
   const read = () => {
     const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?');
@@ -147,7 +99,7 @@ function Shell({ session, onOut }: { session: Session; onOut: () => void }) {
           <span class={isConnected ? 'state good' : 'state bad'} role="status">
             {isConnected ? 'live' : 'reconnecting'}
           </span>{' '}
-          {session.key} ({session.role})
+          <span title={session.key}>{session.title ?? session.key}</span> ({session.role})
         </span>
         <button
           type="button"
@@ -172,43 +124,7 @@ function Shell({ session, onOut }: { session: Session; onOut: () => void }) {
         {current.path === 'audit' ? <Audit /> : null}
         {current.path === 'topics' ? <Topics session={session} /> : null}
       </main>
-      {ask === undefined ? null : <StepUp answer={ask.answer} />}
+      {ask === undefined ? null : <StepUp way={session.way} answer={ask.answer} />}
     </>
-  );
-}
-
-/** The key once more, before what touches many at once. */
-function StepUp({ answer }: { answer: (isGiven: boolean) => void }) {
-  const [key, setKey] = useState('');
-  const [error, setError] = useState<unknown>();
-  return (
-    <Dialog title="Give the admin API key once more" onClose={() => answer(false)}>
-      <form
-        onSubmit={async (event) => {
-          event.preventDefault();
-          try {
-            await call('POST', '/step-up', { api_key: key.trim() });
-            answer(true);
-          } catch (failure) {
-            setError(failure);
-          }
-          setKey('');
-        }}
-      >
-        <p>This touches more than one client.</p>
-        <label>
-          Admin API key
-          <input
-            type="password"
-            autocomplete="off"
-            required
-            value={key}
-            onInput={({ currentTarget }) => setKey(currentTarget.value)}
-          />
-        </label>
-        <Failure error={error} />
-        <button type="submit">Go on</button>
-      </form>
-    </Dialog>
   );
 }

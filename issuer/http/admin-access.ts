@@ -5,6 +5,7 @@ import { BOOTSTRAP_KEY_NAME } from '../api-keys.ts';
 import type { Administrator } from '../clients.ts';
 import type { Issuer } from '../open-issuer.ts';
 import type { Role } from '../roles.ts';
+import type { KeyHolder } from './key-holder.ts';
 import { callerOf } from './routes.ts';
 import { MAX_BODY_BYTES } from './server.ts';
 import { parseStrictJson } from './strict-json.ts';
@@ -16,12 +17,16 @@ const administrators = new WeakMap<FastifyRequest, Administrator & { readonly ro
  * Lets nobody past who does not hold an admin key, in `api-key: KEY` or `Authorization: Bearer KEY`, of a role the
  * route is open to; and reads JSON strictly. Holds for all routes of this plugin, unknown ones too. `defaultRoles` may
  * use a route that says nothing of roles.
+ * @param options.keyHolder knows keys that are not in the registry, but were made by this process
  */
 export function guardAdminRoutes(
   app: FastifyInstance,
   issuer: Issuer,
   adminKey: string,
-  defaultRoles: readonly Role[] = ['admin'],
+  {
+    defaultRoles = ['admin'],
+    keyHolder = () => undefined,
+  }: { readonly defaultRoles?: readonly Role[]; readonly keyHolder?: KeyHolder } = {},
 ): void {
   const bootstrapHash = digest(adminKey);
 
@@ -30,6 +35,8 @@ export function guardAdminRoutes(
     if (presented !== undefined && timingSafeEqual(digest(presented), bootstrapHash)) {
       return { name: BOOTSTRAP_KEY_NAME, role: 'admin' };
     }
+    const held = presented === undefined ? undefined : keyHolder(presented);
+    if (held !== undefined) return held;
     const key = presented === undefined ? undefined : await issuer.apiKeys.present(presented);
     if (key?.outcome === 'accepted') return key;
     const expired = key?.outcome === 'expired' ? key.name : undefined;

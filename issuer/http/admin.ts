@@ -12,6 +12,7 @@ import { campaignRoutes } from './campaign-routes.ts';
 import { clientRoutes } from './client-routes.ts';
 import { enrollmentRoutes } from './enrollment-routes.ts';
 import { jobRoutes } from './job-routes.ts';
+import type { KeyHolder } from './key-holder.ts';
 import { keyRoutes } from './key-routes.ts';
 import { answer, refusal, serveOpenApi } from './openapi.ts';
 import { sendProblem } from './problem.ts';
@@ -23,23 +24,33 @@ import { selectionRoutes } from './selection-routes.ts';
 import { supertokensRoutes } from './supertokens.ts';
 import { templateRoutes } from './template-routes.ts';
 
+export interface AdminRoutesOptions {
+  /** Given for the default app, which manages them. */
+  readonly apps?: Apps | undefined;
+  /** Knows keys that are not in the registry, for `/v1`. */
+  readonly keyHolder?: KeyHolder | undefined;
+}
+
 /**
  * The admin API, for the listener that the composition root owns: `/v1` and SuperTokens' routes.
- * @param apps given for the default app, which manages them
  */
-export function adminRoutes(issuer: Issuer, adminKey: string, apps?: Apps): FastifyPluginAsync {
+export function adminRoutes(
+  issuer: Issuer,
+  adminKey: string,
+  { apps, keyHolder }: AdminRoutesOptions = {},
+): FastifyPluginAsync {
   return async (app) => {
     await app.register(async (documented) => {
       await serveOpenApi(documented);
-      await documented.register(v1(issuer, adminKey, apps), { prefix: '/v1' });
+      await documented.register(v1(issuer, adminKey, { apps, keyHolder }), { prefix: '/v1' });
     });
     await app.register(supertokensRoutes(issuer, adminKey));
   };
 }
 
-function v1(issuer: Issuer, adminKey: string, apps: Apps | undefined): FastifyPluginAsync {
+function v1(issuer: Issuer, adminKey: string, { apps, keyHolder }: AdminRoutesOptions): FastifyPluginAsync {
   return async (plain) => {
-    guardAdminRoutes(plain, issuer, adminKey);
+    guardAdminRoutes(plain, issuer, adminKey, keyHolder === undefined ? {} : { keyHolder });
     plain.setErrorHandler(sendProblem);
     plain.setNotFoundHandler((request, reply) => sendProblem({ statusCode: 404 }, request, reply));
     plain.setValidatorCompiler(schemaCompiler);

@@ -55,7 +55,7 @@ function keySetRoute(issuer: Issuer): FastifyPluginAsync {
 
 function guardedRoutes(issuer: Issuer, adminKey: string): FastifyPluginAsync {
   return async (app) => {
-    guardAdminRoutes(app, issuer, adminKey, ['admin', 'provisioner']);
+    guardAdminRoutes(app, issuer, adminKey, { defaultRoles: ['admin', 'provisioner'] });
     readRecipeInput(app);
     app.setErrorHandler((error, request, reply) => {
       const status = statusOf(error);

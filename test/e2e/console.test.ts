@@ -281,6 +281,3 @@ test.skipIf(isChromiumMissing)('an auditor sees and changes nothing', async () =
   expect(faults.filter((fault) => !/403 \(Forbidden\)/.test(fault))).toEqual([]);
   await context.close();
 });
-
-// Issue 8, item 1: what the console is still to show.
-test.todo('Sign-in with OpenID Connect');

@@ -1,9 +1,11 @@
 import { parsePolicy } from '@fleetgate/broker';
 import { assets } from '@fleetgate/console';
 import fastify, { LogController } from 'fastify';
+import { pino } from 'pino';
 import { expect, onTestFinished } from 'vitest';
 import type { AccessOptions } from '../../cli/console/access.ts';
 import { createLiveEvents, type LiveEvents } from '../../cli/console/live-events.ts';
+import type { OidcOptions } from '../../cli/console/oidc/routes.ts';
 import { createPolicyWork } from '../../cli/console/policy-work.ts';
 import { consoleRoutes } from '../../cli/console/routes.ts';
 import { createSignIns } from '../../cli/console/sign-ins.ts';
@@ -14,9 +16,17 @@ scopes:
   telemetry.write: { publish: [ 'devices/{client_id}/telemetry/#' ] }
 `;
 
+/** Where browsers are told that it is. */
+export const CONSOLE_URL = 'http://127.0.0.1:9/fleet/console/';
+
+/** Of the console at the provider. */
+export const CONSOLE_SECRET = 'console-secret-0123456789';
+
 /** The console on an admin listener, asked as a page asks it. */
 export interface ServedConsole {
   readonly fixture: IssuerFixture;
+  /** What was logged of sign-ins at the provider. */
+  readonly lines: readonly string[];
   readonly url: string;
   readonly live: LiveEvents;
   readonly clock: { nowMs: number };
@@ -33,18 +43,29 @@ export interface CallOptions {
   readonly headers?: Record<string, string>;
 }
 
-/** @param access in place of a broker; `text` is that of the policy in force. Serves until the test ends. */
+export interface ServeOptions extends Partial<AccessOptions> {
+  /** Of the policy in force. */
+  readonly text?: string;
+  /** What is to differ of a sign-in with OpenID Connect; unset: there is none. */
+  readonly oidc?: Partial<OidcOptions>;
+}
+
+/** Serves until the test ends, with what stands in place of a broker. */
 export async function serveConsole({
   text = policyText,
+  oidc,
   ...access
-}: Partial<AccessOptions> & { readonly text?: string } = {}): Promise<ServedConsole> {
+}: ServeOptions = {}): Promise<ServedConsole> {
   const fixture = await issuerFixture();
   const { issuer } = fixture;
   const clock = { nowMs: Date.now() };
   const work = createPolicyWork();
   const live = createLiveEvents(async () => ({ connections: 1 }));
   const app = fastify({ logController: new LogController({ disableRequestLogging: true }) });
-  await app.register(issuer.adminRoutes({ adminKey }));
+  const signIns = createSignIns(() => clock.nowMs);
+  const lines: string[] = [];
+  const log = pino({ level: 'trace' }, { write: (line) => void lines.push(line) });
+  await app.register(issuer.adminRoutes({ adminKey, keyHolder: signIns.keyHolder }));
   await app.register(
     consoleRoutes({
       assets,
@@ -57,7 +78,20 @@ export async function serveConsole({
         ...access,
       },
       work,
-      signIns: createSignIns(() => clock.nowMs),
+      signIns,
+      oidc: oidc && {
+        consoleUrl: CONSOLE_URL,
+        issuer: 'http://127.0.0.1:1',
+        clientId: 'console',
+        clientSecret: CONSOLE_SECRET,
+        scopes: ['openid'],
+        roleClaim: 'roles',
+        roles: { ops: 'admin', line: 'provisioner', audit: 'auditor' },
+        recordRefused: issuer.recordRefused,
+        log,
+        now: () => clock.nowMs,
+        ...oidc,
+      },
       about: () => ({ roles: ['issuer'] }),
     }),
   );
@@ -85,6 +119,7 @@ export async function serveConsole({
     });
   return {
     fixture,
+    lines,
     url,
     live,
     clock,

@@ -14,17 +14,21 @@ export class AccessToken {
   readonly lifetimeSeconds: number;
   /** Space-separated; unset when the issuer did not say. */
   readonly scope: string | undefined;
+  /** Of the span of its request, where there was one: what is done with it is in the same trace. */
+  readonly traceparent: string | undefined;
 
   constructor(
     value: string,
     times: { expiresAtMs: number; refreshAtMs: number; lifetimeSeconds: number },
     scope?: string,
+    traceparent?: string,
   ) {
     this.#value = value;
     this.expiresAtMs = times.expiresAtMs;
     this.refreshAtMs = times.refreshAtMs;
     this.lifetimeSeconds = times.lifetimeSeconds;
     this.scope = scope;
+    this.traceparent = traceparent;
   }
 
   /** The token itself, a secret: for the `Authorization` header or the MQTT password. */

@@ -12,6 +12,7 @@ import { keepSession } from './session.ts';
 import { createSubscriptions, type MessageHandler, type Subscription } from './subscriptions.ts';
 import type { TokenCache } from './token-cache.ts';
 import { createTokenSource, type TokenSource } from './token-source.ts';
+import type { AgentTracer } from './tracer.ts';
 import { clientCertificate } from './transport/client-certificate.ts';
 import type { ClientCertificate } from './transport/exchange.ts';
 import { wait } from './waiting.ts';
@@ -85,6 +86,8 @@ export interface AgentOptions {
   tokenCache?: TokenCache;
   /** Shared with others who need the same token. Default: one of its own. */
   tokens?: TokenSource;
+  /** Makes spans of connections, renewals and, without `tokens`, token requests; see `@fleetgate/agent/tracing`. Default: none. */
+  tracer?: AgentTracer;
   /** Chance for jitter. Default `Math.random`. */
   random?: Random;
 }
@@ -107,6 +110,7 @@ const knownOptions = [
   'will',
   'tokenCache',
   'tokens',
+  'tracer',
   'random',
 ] as const;
 
@@ -124,9 +128,9 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
   const checked = checkOptions(options, knownOptions);
   const stopping = new AbortController();
   const { signal } = stopping;
-  const { random = Math.random, tokenCache } = checked;
-  const cache = tokenCache && { cache: tokenCache };
-  const { tokens = createTokenSource(credentials, { signal, random, ...cache }) } = checked;
+  const { random = Math.random, tokenCache, tracer } = checked;
+  const own = { ...(tokenCache && { cache: tokenCache }), ...(tracer && { tracer }) };
+  const { tokens = createTokenSource(credentials, { signal, random, ...own }) } = checked;
   const drainTimeoutMs = wholeNumber('drainTimeoutMs', checked.drainTimeoutMs, 5000, {
     min: 0,
     max: 600_000,
@@ -203,6 +207,7 @@ export function createAgent(credentials: Credentials, options: AgentOptions = {}
       enter,
       drainTimeoutMs,
       random,
+      tracer,
       signal,
     }).catch((error: unknown) => end(error));
   }

@@ -6,19 +6,26 @@ import {
   FleetgateError,
 } from '@fleetgate/shared';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { UsageError } from './commands/device.ts';
+import { type DeviceFlags, note, UsageError } from './commands/device.ts';
 import { type EnrollFlags, enroll } from './commands/enroll.ts';
 import { type PublishFlags, publish } from './commands/publish.ts';
 import { type RunFlags, run } from './commands/run.ts';
 import { type SubscribeFlags, subscribe } from './commands/subscribe.ts';
 import { printToken, type TokenFlags } from './commands/token.ts';
 import type { QoS } from './connection.ts';
+import type { AgentTracer } from './tracer.ts';
+import { openTelemetryTracer, startTracing } from './tracing.ts';
 import { version } from './version.ts';
 
 /** Runs the `fleetgate-agent` command; its exit code: 0 done, 1 failed, 2 bad usage or credentials. */
 export async function runAgentCommand(argv: readonly string[]): Promise<0 | 1 | 2> {
   try {
-    await createProgram().parseAsync(argv);
+    const tracing = await startTracing({ serviceName: 'fleetgate-agent', onProblem: note });
+    try {
+      await createProgram(tracing && (await openTelemetryTracer())).parseAsync(argv);
+    } finally {
+      await tracing?.stop();
+    }
     return 0;
   } catch (error) {
     // commander has said what is wrong; 0 is --help and --version.
@@ -29,7 +36,7 @@ export async function runAgentCommand(argv: readonly string[]): Promise<0 | 1 | 
 }
 
 /** The `fleetgate-agent` command, its subcommands and their help. */
-export function createProgram(): Command {
+export function createProgram(tracer?: AgentTracer): Command {
   const program = new Command('fleetgate-agent')
     .description('Device agent: access tokens and MQTT sessions for devices.')
     .version(version, '-V, --version', 'print the version')
@@ -50,11 +57,12 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 bad usage or credentials.
 Data goes to stdout, all else to stderr. A secret or token is never an argument.`,
     );
+  const traced: Traced = (flags) => (tracer === undefined ? flags : { ...flags, tracer });
   addEnroll(program);
-  addToken(program);
-  addRun(program);
-  addPublish(program);
-  addSubscribe(program);
+  addToken(program, traced);
+  addRun(program, traced);
+  addPublish(program, traced);
+  addSubscribe(program, traced);
   addCompletion(program);
   for (const command of program.commands) {
     command
@@ -63,6 +71,9 @@ Data goes to stdout, all else to stderr. A secret or token is never an argument.
   }
   return program;
 }
+
+/** Options of a command, with what makes its spans. */
+type Traced = <Flags extends DeviceFlags>(flags: Flags) => Flags;
 
 function addEnroll(program: Command): void {
   program
@@ -103,7 +114,7 @@ function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
 
-function addToken(program: Command): void {
+function addToken(program: Command, traced: Traced): void {
   deviceCommand(program, 'token', 'print one access token')
     .description('Ask the issuer for one access token and print it.')
     .addOption(formatOption('text (the token alone) or json'))
@@ -115,10 +126,10 @@ Examples:
   mosquitto_pub -i sensor-1 -u sensor-1 -P "$(fleetgate-agent token --credentials sensor-1.json)" \\
       -t devices/sensor-1/telemetry/t -m 21.5`,
     )
-    .action((flags: TokenFlags) => printToken(flags));
+    .action((flags: TokenFlags) => printToken(traced(flags)));
 }
 
-function addRun(program: Command): void {
+function addRun(program: Command, traced: Traced): void {
   withBroker(
     deviceCommand(program, 'run', 'keep a fresh token, for a file, a socket, a command or an MQTT session'),
   )
@@ -176,10 +187,10 @@ stays in use. /livez answers 200 always, /readyz 200 while everything asked for 
 reason. A credential the issuer refuses twice is dead: it is tried rarely, at last once an hour, and at once when the
 file changes.`,
     )
-    .action((flags: RunFlags) => run(flags));
+    .action((flags: RunFlags) => run(traced(flags)));
 }
 
-function addPublish(program: Command): void {
+function addPublish(program: Command, traced: Traced): void {
   withBroker(deviceCommand(program, 'publish', 'publish one message'))
     .description('Publish one message, from --message, --file or standard input, and end.')
     .argument('<topic>', 'topic name')
@@ -199,10 +210,10 @@ Examples:
 With QoS 0 it ends when the message is written: a broker that refuses it is noticed with --qos 1 only.
 ${sameClientIdNote}`,
     )
-    .action((topic: string, flags: PublishFlags) => publish(topic, flags));
+    .action((topic: string, flags: PublishFlags) => publish(topic, traced(flags)));
 }
 
-function addSubscribe(program: Command): void {
+function addSubscribe(program: Command, traced: Traced): void {
   withBroker(deviceCommand(program, 'subscribe', 'print messages'))
     .description('Print the messages of one or more topic filters, one line each, until told to stop.')
     .argument('<topic...>', 'topic filters')
@@ -223,7 +234,7 @@ Examples:
 
 ${sameClientIdNote}`,
     )
-    .action((filters: string[], flags: SubscribeFlags) => subscribe(filters, flags));
+    .action((filters: string[], flags: SubscribeFlags) => subscribe(filters, traced(flags)));
 }
 
 function addCompletion(program: Command): void {

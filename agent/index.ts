@@ -26,6 +26,7 @@ export type { MessageHandler, Subscription } from './subscriptions.ts';
 export { type CacheClock, type KeptToken, openTokenCache, type TokenCache } from './token-cache.ts';
 export { keepTokenFresh, type TokenRenewalOptions } from './token-renewal.ts';
 export { createTokenSource, type TokenSource, type TokenSourceOptions } from './token-source.ts';
+export type { AgentSpan, AgentTracer, SpanName } from './tracer.ts';
 export { type CoapTransportOptions, coapTransport } from './transport/coap.ts';
 export { type HttpTransportOptions, httpTransport } from './transport/http.ts';
 export { IssuerBusyError, type TokenRequest, type TokenTransport } from './transport/token-transport.ts';

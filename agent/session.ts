@@ -7,6 +7,7 @@ import { connectRefusalKind, type Random, retryDelayMs } from './refresh-policy.
 import type { Subscriptions } from './subscriptions.ts';
 import { nextToken } from './token-renewal.ts';
 import type { TokenSource } from './token-source.ts';
+import { type AgentTracer, tokenAttribute } from './tracer.ts';
 import { unlessAborted, wait } from './waiting.ts';
 
 export interface SessionParts {
@@ -20,6 +21,7 @@ export interface SessionParts {
   /** Time that messages under way are waited for before a connection is ended, in milliseconds. */
   readonly drainTimeoutMs: number;
   readonly random: Random;
+  readonly tracer?: AgentTracer | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -48,7 +50,7 @@ export async function keepSession(parts: SessionParts): Promise<void> {
     token = await tokenToConnectWith(parts);
     if (token === undefined) break;
     if (token !== previous) emit('token', tokenEvent(token));
-    const outcome = await connection.open(token.value, signal);
+    const outcome = await openTraced(parts, token);
     if (signal.aborted) {
       await connection.close();
       break;
@@ -84,6 +86,19 @@ export async function keepSession(parts: SessionParts): Promise<void> {
     emit('disconnected', { reason: end.reason, retryInMs });
     await wait(retryInMs, signal);
   }
+}
+
+async function openTraced(
+  { connection, tracer, signal }: SessionParts,
+  token: AccessToken,
+): Promise<OpenOutcome> {
+  const span = tracer?.('fleetgate.connect', token.traceparent);
+  const outcome = await connection.open(token.value, signal);
+  span?.end(outcome.kind === 'open' ? 'ok' : outcome.kind, {
+    ...tokenAttribute(token.value),
+    ...(outcome.kind === 'refused' && { 'fleetgate.return_code': outcome.returnCode }),
+  });
+  return outcome;
 }
 
 /**
@@ -134,11 +149,22 @@ async function holdOpen(
   let token = first;
   for (;;) {
     const [end, next] = await endOf(parts, closed, token);
-    if (next === undefined || !(await parts.brokerSession.renew(next, closed))) return [end, token];
+    if (next === undefined || !(await renewTraced(parts, next, closed))) return [end, token];
     token = next;
     parts.emit('token', tokenEvent(next));
     parts.emit('renewed', { ...tokenEvent(next), inPlace: true });
   }
+}
+
+async function renewTraced(
+  { brokerSession, tracer }: SessionParts,
+  next: AccessToken,
+  closed: Promise<string>,
+): Promise<boolean> {
+  const span = tracer?.('fleetgate.renew', next.traceparent);
+  const isRenewed = await brokerSession.renew(next, closed);
+  span?.end(isRenewed ? 'ok' : 'not_renewed', tokenAttribute(next.value));
+  return isRenewed;
 }
 
 /**

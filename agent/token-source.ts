@@ -10,6 +10,7 @@ import {
   tokenFailureKind,
 } from './refresh-policy.ts';
 import type { TokenCache } from './token-cache.ts';
+import { type AgentTracer, tokenAttribute } from './tracer.ts';
 import { IssuerBusyError, type TokenRequest, type TokenTransport } from './transport/token-transport.ts';
 import { transportOf } from './transport/transport-of.ts';
 
@@ -46,6 +47,8 @@ export interface TokenSourceOptions {
   cache?: TokenCache;
   /** Gives up a request under way; afterwards every call rejects with `stopped`. */
   signal?: AbortSignal;
+  /** Makes a span of each request; see `@fleetgate/agent/tracing`. Default: none. */
+  tracer?: AgentTracer;
   /** Milliseconds of a clock that never jumps. Default `performance.now`. */
   now?: () => number;
   /** Chance for jitter. Default `Math.random`. */
@@ -61,11 +64,12 @@ export interface TokenSourceOptions {
  * @throws FleetgateError `not_supported` when no transport knows the authentication method
  */
 export function createTokenSource(credentials: Credentials, options: TokenSourceOptions = {}): TokenSource {
-  const known = ['transport', 'cache', 'signal', 'now', 'random'] as const;
+  const known = ['transport', 'cache', 'signal', 'tracer', 'now', 'random'] as const;
   const {
     transport = transportOf(credentials),
     cache,
     signal = new AbortController().signal,
+    tracer,
     now = () => performance.now(),
     random = Math.random,
   } = checkOptions(options, known);
@@ -111,8 +115,15 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
   async function requestOnce(): Promise<AccessToken> {
     // Counted from before the request: the issuer's clock for this token started later.
     const askedAtMs = now();
+    const span = tracer?.('fleetgate.token');
+    const traceparent = span?.traceparent;
     try {
-      cached = toAccessToken(await transport(request, signal), askedAtMs, random);
+      const response = await transport(
+        traceparent === undefined ? request : { ...request, traceparent },
+        signal,
+      );
+      cached = toAccessToken(response, askedAtMs, random, traceparent);
+      span?.end('ok', tokenAttribute(response.access_token));
       failure = undefined;
       refusals = 0;
       const before = replacing;
@@ -122,6 +133,7 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
       void cache?.write({ value, scope, lifetimeSeconds, ageMs: now() - askedAtMs });
       return cached;
     } catch (error) {
+      span?.end(codeOf(error));
       throwIfStopped();
       const kind = tokenFailureKind(error, refusals);
       if (error instanceof OAuthError && error.code === 'invalid_client') refusals += 1;
@@ -184,12 +196,21 @@ export function createTokenSource(credentials: Credentials, options: TokenSource
   });
 }
 
-function toAccessToken(response: TokenResponse, askedAtMs: number, random: Random): AccessToken {
+function codeOf(error: unknown): string {
+  return error instanceof FleetgateError || error instanceof OAuthError ? error.code : 'internal_error';
+}
+
+function toAccessToken(
+  response: TokenResponse,
+  askedAtMs: number,
+  random: Random,
+  traceparent?: string,
+): AccessToken {
   const lifetimeMs = response.expires_in * 1000;
   const times = {
     expiresAtMs: askedAtMs + lifetimeMs,
     refreshAtMs: askedAtMs + refreshDelayMs(lifetimeMs, random),
     lifetimeSeconds: response.expires_in,
   };
-  return new AccessToken(response.access_token, times, response.scope);
+  return new AccessToken(response.access_token, times, response.scope, traceparent);
 }

@@ -79,7 +79,8 @@ export function createHooks(core: Core): AedesHooks {
       const host = client as HostClient;
       const connection = sessions.connections.get(host);
       const protocol = connection?.protocol;
-      inSpan({ name: 'fleetgate.connect', protocol, resultOf, onError }, () =>
+      const tokenId = () => connection?.session?.principal.tokenId;
+      inSpan({ name: 'fleetgate.connect', protocol, resultOf, tokenId, onError }, () =>
         authenticate(core, host, password),
       )
         .then(

@@ -42,9 +42,17 @@ export function renew(
     .catch(core.onError);
 }
 
-function stepOf({ onError }: Core, { connection }: Session) {
-  const { protocol } = connection;
-  return { name: 'fleetgate.renew', protocol, resultOf: (result: Renewed) => result, onError } as const;
+function stepOf({ onError }: Core, session: Session) {
+  const { protocol } = session.connection;
+  // Of one that was refused it is that of the token that stays.
+  const tokenId = () => session.principal.tokenId;
+  return {
+    name: 'fleetgate.renew',
+    protocol,
+    resultOf: (result: Renewed) => result,
+    tokenId,
+    onError,
+  } as const;
 }
 
 /** `gone`: the session ended meanwhile. */

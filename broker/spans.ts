@@ -9,12 +9,14 @@ export interface Step<Answer> {
   readonly protocol: Protocol | undefined;
   /** What came of it: `accepted`, a reason code, or `gone`. */
   readonly resultOf: (answer: Answer) => string;
+  /** The `jti` of a token that was verified, by which the issuer's span of it is found. */
+  readonly tokenId: () => string | undefined;
   readonly onError: (error: unknown) => void;
 }
 
 /**
- * Runs one step of a session inside a span. Its attributes are `fleetgate.result` and `fleetgate.protocol`: no client,
- * no token, no topic. A tracer that fails changes nothing of the step.
+ * Runs one step of a session inside a span. Its attributes are `fleetgate.result`, `fleetgate.protocol` and
+ * `fleetgate.token_id`: no client, no token, no topic. A tracer that fails changes nothing of the step.
  */
 export function inSpan<Answer>(step: Step<Answer>, run: () => Promise<Answer>): Promise<Answer> {
   const span = start(step);
@@ -44,8 +46,10 @@ function start({ name, protocol, onError }: Step<never>): Span | undefined {
   }
 }
 
-function end({ onError }: Step<never>, span: Span, result: string): void {
+function end({ onError, tokenId }: Step<never>, span: Span, result: string): void {
   try {
+    const id = tokenId();
+    if (id !== undefined) span.setAttribute('fleetgate.token_id', id);
     span.setAttribute('fleetgate.result', result);
     // Being refused is no fault of the broker.
     if (result === 'internal_error') span.setStatus({ code: SpanStatusCode.ERROR });

@@ -32,8 +32,8 @@ export async function bundleProgram(input: string, file: string, plugin?: Plugin
     platform: 'node',
     resolve: { conditionNames: ['@fleetgate/source', 'node', 'import', 'require', 'default'] },
     transform: { target: 'node22' },
-    // Compiled code that ws takes where it is installed, and does without otherwise.
-    external: ['bufferutil', 'utf-8-validate'],
+    // What is taken where it is installed, and done without otherwise: compiled code for ws, and traces.
+    external: ['bufferutil', 'utf-8-validate', /^@opentelemetry\//],
     plugins: [plugin],
   });
   await bundle.write({ file, format: 'esm', minify: true, banner: BANNER });

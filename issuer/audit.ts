@@ -79,6 +79,8 @@ export interface RecordedAuditEvent extends AuditEvent {
 export interface Caller {
   readonly address: string | undefined;
   readonly requestId: string | undefined;
+  /** W3C Trace Context of a request over HTTP, as it came: for a span alone, never recorded. */
+  readonly traceparent?: string | undefined;
 }
 
 /** Whoever holds the admin API key of that name. */

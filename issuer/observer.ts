@@ -82,7 +82,8 @@ export function reasonOf(error: unknown): string {
   return error instanceof OAuthError ? recordedReason(error) : 'server_error';
 }
 
-function actOf(action: string): ObservedAct {
+/** What a client asked for by an action of the audit trail. */
+export function actOf(action: string): ObservedAct {
   if (action === 'token.introspect') return 'introspect';
   return action === 'token.revoke' ? 'revoke' : 'issue';
 }

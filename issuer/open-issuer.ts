@@ -32,6 +32,7 @@ import { createRequestRate } from './request-rate.ts';
 import { openRevocationFeed, type RevocationFeed } from './revocation-feed.ts';
 import { openRevocations, type Revocations } from './revocations.ts';
 import { type TokenRevoker, tokenRevoker } from './revoke-token.ts';
+import { traceRequests } from './spans.ts';
 
 /** The issuer without any listener: what every transport in front of it calls. */
 export interface Issuer extends TokenIssuer, TokenRevoker, TokenIntrospector {
@@ -131,7 +132,7 @@ export async function openIssuer(
     const encryption = keyEncryption as KeyEncryption;
     const hook = options.enrollmentHook && enrollmentHook(options.enrollmentHook, log);
     return {
-      ...(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
+      ...traceRequests(observer === undefined ? limited : observeRequests(limited, observer, monotonicMs)),
       clients,
       clientChanges,
       selectedClients: openSelectedClients(registry, now, clients, clientChanges, revocations),

@@ -150,7 +150,8 @@ const homes: readonly {
     files: ['broker/metrics.ts', 'issuer/metrics.ts', 'cli/metrics.ts', 'cli/admin-listener.ts'],
     types: [/^cli\//],
   },
-  { library: '@opentelemetry/api', files: ['broker/spans.ts'] },
+  { library: '@opentelemetry/api', files: ['broker/spans.ts', 'issuer/spans.ts', 'agent/tracing.ts'] },
+  { library: '@opentelemetry/sdk-trace-node', files: ['agent/tracing.ts'] },
 ];
 
 test.each(homes)('$library is named only where it belongs', ({ library, files, types = [] }) => {

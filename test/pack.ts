@@ -43,7 +43,7 @@ const packages: readonly Package[] = [
     folder: 'agent',
     needs: ['shared'],
     bin: 'fleetgate-agent',
-    forbidden: ['better-sqlite3', 'fastify', 'express', 'koa', 'aedes'],
+    forbidden: ['better-sqlite3', 'fastify', 'express', 'koa', 'aedes', '@opentelemetry/api'],
   },
   {
     folder: 'adapters/node-red',

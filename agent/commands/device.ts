@@ -3,6 +3,7 @@ import type { Agent, AgentOptions } from '../agent.ts';
 import { type FailureKind, tokenFailureKind } from '../refresh-policy.ts';
 import { readCredentialsFile } from '../store.ts';
 import { openTokenCache, type TokenCache } from '../token-cache.ts';
+import type { AgentTracer } from '../tracer.ts';
 
 /** Options every command has: who the device is, and where it goes. */
 export interface DeviceFlags {
@@ -11,6 +12,8 @@ export interface DeviceFlags {
   broker?: string;
   clientId?: string;
   tokenCache?: string;
+  /** No option: set where the environment asks for traces. */
+  tracer?: AgentTracer;
 }
 
 /** A mistake in the command line that its parser cannot see; exit code 2. */
@@ -35,6 +38,7 @@ export function agentOptions(flags: DeviceFlags): AgentOptions {
   return {
     ...(flags.broker === undefined ? {} : { brokerUrl: flags.broker }),
     ...(flags.clientId === undefined ? {} : { clientId: flags.clientId }),
+    ...(flags.tracer === undefined ? {} : { tracer: flags.tracer }),
   };
 }
 

@@ -82,6 +82,7 @@ export async function run(flags: RunFlags): Promise<void> {
     signal,
     transport: countRequests(transport.request, counters),
     ...(cache && { cache }),
+    ...(flags.tracer && { tracer: flags.tracer }),
   });
   if (once) {
     const token = await tokens.get().catch((error: unknown) => {

@@ -10,7 +10,10 @@ export interface TokenFlags extends DeviceFlags {
 export async function printToken(flags: TokenFlags): Promise<void> {
   const credentials = await deviceCredentials(flags);
   const cache = cacheOf(credentials, flags);
-  const token = await createTokenSource(credentials, cache === undefined ? {} : { cache })
+  const token = await createTokenSource(credentials, {
+    ...(cache && { cache }),
+    ...(flags.tracer && { tracer: flags.tracer }),
+  })
     .get()
     .catch((error: unknown) => {
       throw tokenFailure(error, credentials, flags.credentials);

@@ -89,7 +89,9 @@ function tokenRequest(request: TokenRequest, { headers, parameters, certificate 
   const form = new URLSearchParams({ grant_type: 'client_credentials', ...parameters });
   if (request.scope !== undefined) form.set('scope', request.scope);
   if (request.audience !== undefined) form.set('audience', request.audience);
-  return { form, certificate, ...(headers && { headers }) };
+  const traced =
+    request.traceparent === undefined ? headers : { ...headers, traceparent: request.traceparent };
+  return { form, certificate, ...(traced && { headers: traced }) };
 }
 
 /** Endpoints for who authenticates by certificate. */

@@ -5,6 +5,8 @@ export interface TokenRequest {
   /** Space-separated; unset asks for all that is registered. */
   scope?: string;
   audience?: string;
+  /** W3C Trace Context, for the header of that name. Over CoAP there is none. */
+  traceparent?: string;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { startTracing } from '@fleetgate/agent/tracing';
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { dataDirectory } from '../data-directory.ts';
@@ -77,6 +78,10 @@ It opens the admin port as well, for /livez and /readyz.`;
 async function serve(options: ServeOptions, roles: readonly Role[]): Promise<void> {
   const { config, dataPath } = loadConfig(options, roles);
   const log = createLog(config.log);
+  const tracing = await startTracing({
+    serviceName: roles.length === 1 ? `fleetgate-${roles[0]}` : 'fleetgate',
+    onProblem: (words) => log.warn({ event: 'traces_not_exported' }, words),
+  });
   // Loaded here: commands that only talk to an API start without a database and a broker.
   const { up } = await import('../up.ts');
   const stopAsked = new Promise<string>((resolve) => {
@@ -95,6 +100,7 @@ async function serve(options: ServeOptions, roles: readonly Role[]): Promise<voi
     process.exit(1);
   }, STOP_SECONDS * 1000).unref();
   await running.close();
+  await tracing?.stop();
   log.info({ event: 'stopped' }, 'stopped');
 }
 

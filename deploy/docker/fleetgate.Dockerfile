@@ -11,7 +11,10 @@ RUN npm ci --no-audit --no-fund && npm run build
 RUN mkdir -p /packages && npm pack --silent --ignore-scripts --pack-destination /packages \
     --workspace shared --workspace verifier --workspace broker --workspace issuer --workspace agent \
     --workspace console --workspace cli
-RUN npm install --prefix /opt/fleetgate --omit=dev --no-audit --no-fund /packages/*.tgz
+# With what exports spans where OTEL_ variables ask for it.
+RUN npm install --prefix /opt/fleetgate --omit=dev --no-audit --no-fund /packages/*.tgz \
+    @opentelemetry/exporter-trace-otlp-proto@0.223.1 @opentelemetry/resources@2.12.1 \
+    @opentelemetry/sdk-trace-node@2.12.1
 
 FROM node:24-slim
 COPY --from=build /opt/fleetgate /opt/fleetgate

@@ -50,5 +50,7 @@ class MethodNotAllowed extends Error {
 
 /** Who asks: the peer of the socket. Headers that name another address could be made up. */
 export function callerOf(request: FastifyRequest): Caller {
-  return { address: request.socket.remoteAddress, requestId: request.id };
+  const { traceparent } = request.headers;
+  const caller = { address: request.socket.remoteAddress, requestId: request.id };
+  return typeof traceparent === 'string' ? { ...caller, traceparent } : caller;
 }

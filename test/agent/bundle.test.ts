@@ -18,7 +18,15 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 async function run(...args: string[]) {
-  const child = spawn(process.execPath, [file, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  return runWith({}, ...args);
+}
+
+async function runWith(env: Record<string, string>, ...args: string[]) {
+  const child = spawn(process.execPath, [file, ...args], {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
   const [code, stdout, stderr] = await Promise.all([ended, text(child.stdout), text(child.stderr)]);
   return { code, stdout, stderr };
@@ -30,6 +38,16 @@ test('the bundle is of 600 KB at most and says its version', async () => {
   expect(await run('--version')).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+  });
+});
+
+test('the bundle says what to install where traces are asked for, and has none of it itself', async () => {
+  const env = { OTEL_TRACES_EXPORTER: 'otlp' };
+  expect(await runWith(env, 'token', '--credentials', 'device.json')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(
+      /npm install @opentelemetry\/api .*@opentelemetry\/exporter-trace-otlp-proto\n$/,
+    ),
   });
 });
 

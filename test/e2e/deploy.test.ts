@@ -85,6 +85,24 @@ describe('deploy/docker/fleetgate.Dockerfile', () => {
     }
   });
 
+  test('spans can be exported from it, by what the tests run with', () => {
+    const run = all.find(({ text }) => text.startsWith('npm install'))?.text ?? '';
+    const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const pinned = Array.from(run.matchAll(/(@opentelemetry\/[\w-]+)@(\S+)/g), ([, name, version]) => [
+      name,
+      version,
+    ]);
+    expect(pinned).toHaveLength(3);
+    for (const [name, version] of pinned) expect(devDependencies[name as string]).toBe(version);
+    const start = `import { startTracing } from '@fleetgate/agent/tracing';
+      await (await startTracing({ serviceName: 's', onProblem() {}, environment: { OTEL_TRACES_EXPORTER: 'otlp' } })).stop();`;
+    const ran = spawnSync(process.execPath, ['--input-type=module', '-e', start], {
+      cwd: folders['/opt/fleetgate'],
+      encoding: 'utf8',
+    });
+    expect([ran.status, ran.stderr]).toEqual([0, '']);
+  });
+
   test('it runs as nobody in particular, says when it is healthy, and ends in time', async () => {
     expect(last('USER')).toBe('1000:1000');
     const [entry] = JSON.parse(last('ENTRYPOINT')) as [string];

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { registerClients } from '../../bench/issuer/registration.ts';
 import { codeOf, serveConsole } from '../support/console-server.ts';
 import { adminKey } from '../support/issuer-fixture.ts';
 
@@ -206,3 +207,44 @@ test('a token is taken in a body alone, of who is signed in, and comes back in n
   expect(text).not.toContain('bbbb');
   expect(asked).toEqual([token]);
 });
+
+test('of more clients than one look takes the rest is looked at when asked, and others are served meanwhile', async () => {
+  const { call, fixture, signIn, url } = await serveConsole();
+  await registerClients(fixture.database, 20_300, 'client_secret_basic');
+  const cookie = await signIn();
+  const ask = async (path: string, body: object) => {
+    let isAsked = true;
+    let served = 0;
+    const others = (async () => {
+      for (; isAsked; served += 1) await (await fetch(`${url}/console/`)).text();
+    })();
+    const answer = await call('POST', path, { cookie, body });
+    isAsked = false;
+    await others;
+    // Without a turn between its pages it is one or two.
+    expect(served, path).toBeGreaterThan(5);
+    return (await answer.json()) as {
+      looked_at: number;
+      next_cursor?: string;
+      topics: string[];
+      rows: { clients: number }[];
+      changes: { clients: number }[];
+    };
+  };
+  const policy = 'version: 1\nscopes: { telemetry.write: { publish: [ x ] } }\n';
+  for (const [path, question] of [
+    ['/api/matrix', { by: 'group' }],
+    ['/api/difference', { by: 'group', policy }],
+  ] as const) {
+    const first = await ask(path, question);
+    expect(first).toMatchObject({ looked_at: 20_000, next_cursor: expect.any(String) });
+    expect((first.rows ?? first.changes)[0]?.clients).toBe(20_000);
+    const rest = await call('POST', path, { cookie, body: { ...question, cursor: first.next_cursor } });
+    const { looked_at, next_cursor } = (await rest.json()) as typeof first;
+    expect([looked_at, next_cursor]).toEqual([300, undefined]);
+  }
+  expect(await ask('/api/who-may', { action: 'publish', topic: 'x' })).toMatchObject({
+    looked_at: 20_000,
+    complete: false,
+  });
+}, 60_000);

@@ -59,6 +59,18 @@ test('a matrix has of each group how many may, and a client for each outcome', a
   });
 });
 
+test('answers by one policy say so, and those by another one do too', async () => {
+  const work = workFor();
+  const versions = await Promise.all(
+    ['t', 't', 'u'].map(async (name) => {
+      const outcome = await work.ask({ ...matrix, policy: { file: 'policy.yaml', text: text(name) } });
+      return 'answer' in outcome && 'policy' in outcome.answer ? outcome.answer.policy : undefined;
+    }),
+  );
+  expect(versions[0]).toBe(versions[1]);
+  expect(versions[0]).not.toBe(versions[2]);
+});
+
 test('a difference has the rules and who gains and loses, and clients that are alike are one', async () => {
   const work = workFor();
   const told = await work.ask(difference(text('u')));

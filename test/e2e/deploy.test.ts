@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
@@ -19,7 +19,8 @@ import { runFleetgate, startFleetgate } from '../support/fleetgate-process.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const scratch = mkdtempSync(join(tmpdir(), 'fleetgate-deploy-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+// Hundreds of megabytes of packages.
+afterAll(() => rmSync(scratch, { recursive: true, force: true }), 300_000);
 
 /** Instructions of a Dockerfile in order, continued lines joined. */
 function instructions(file: string): { name: string; text: string }[] {
@@ -34,6 +35,15 @@ function instructions(file: string): { name: string; text: string }[] {
     });
 }
 
+const source = join(scratch, 'source');
+
+/** Runs a command of a Dockerfile where its `COPY . .` has put the repository. */
+function runThere(command: string, path: string): void {
+  const env = { ...process.env, PATH: path };
+  const { status, stderr } = spawnSync('sh', ['-ec', command], { cwd: source, encoding: 'utf8', env });
+  if (status !== 0) throw new Error(`${command}: ${stderr}`);
+}
+
 // No container engine is at hand where this runs: the commands of the file are run as they stand, in folders of their own.
 describe('deploy/docker/fleetgate.Dockerfile', () => {
   const all = instructions('deploy/docker/fleetgate.Dockerfile');
@@ -44,7 +54,6 @@ describe('deploy/docker/fleetgate.Dockerfile', () => {
   };
   const here = (text: string) =>
     Object.entries(folders).reduce((path, [from, to]) => path.replaceAll(from, to), text);
-  const source = join(scratch, 'source');
   const last = (name: string) => all.findLast((one) => one.name === name)?.text ?? '';
   // The Node of the image, which brings its npm.
   const env = {
@@ -68,14 +77,9 @@ describe('deploy/docker/fleetgate.Dockerfile', () => {
     const second = all.findLastIndex(({ name }) => name === 'FROM');
     for (const { name, text } of all.slice(0, second)) {
       if (name !== 'RUN') continue;
-      const run = spawnSync('sh', ['-ec', here(text)], {
-        cwd: source,
-        encoding: 'utf8',
-        env: { ...process.env, PATH: env.PATH },
-      });
-      if (run.status !== 0) throw new Error(`${text}: ${run.stderr}`);
+      runThere(here(text), env.PATH);
     }
-  }, 300_000);
+  }, 600_000);
 
   test('its commands make what is copied and started, with no tools of the build in it', () => {
     expect(here(last('COPY'))).toBe(`--from=build ${folders['/opt/fleetgate']} ${folders['/opt/fleetgate']}`);
@@ -124,6 +128,27 @@ describe('deploy/docker/fleetgate.Dockerfile', () => {
     expect((await ended)[0]).toBe(0);
     expect(check().status).toBe(1);
   });
+});
+
+test('deploy/docker/agent.Dockerfile: its command makes the one file that it starts', {
+  timeout: 300_000,
+}, () => {
+  const all = instructions('deploy/docker/agent.Dockerfile');
+  const last = (name: string) => all.findLast((one) => one.name === name)?.text ?? '';
+  const [made = '', there = ''] =
+    /^--from=build \/fleetgate\/(\S+) (\S+)$/.exec(last('COPY'))?.slice(1) ?? [];
+  runThere(last('RUN').replace('/usr/local/bin/node', process.execPath), process.env['PATH'] ?? '');
+  const folder = join(scratch, 'agent');
+  mkdirSync(folder);
+  cpSync(join(source, made), join(folder, basename(made)));
+  const [program, file] = JSON.parse(last('ENTRYPOINT')) as [string, string];
+  expect([program, file]).toEqual(['node', `${there}${basename(made)}`]);
+  const { status, stdout } = spawnSync(process.execPath, [join(folder, basename(made)), '--version'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  expect([status, stdout]).toEqual([0, expect.stringMatching(/^\d+\.\d+\.\d+\n$/)]);
+  expect(last('USER')).toBe('1000:1000');
 });
 
 describe('deploy/compose.yaml', () => {

@@ -35,7 +35,7 @@ import { type LoadedTargets, loadTokenTargets } from './token-targets.ts';
 
 export type Role = 'issuer' | 'broker';
 
-/** What the ready line says: the address of each listener that accepts. */
+/** What the ready line says: the address of each listener that accepts, and of the console. */
 export interface Ready {
   issuer?: string;
   admin: string;
@@ -45,6 +45,7 @@ export interface Ready {
   ws?: string;
   wss?: string;
   data_dir: string;
+  console?: string;
 }
 
 export interface Running {
@@ -124,6 +125,7 @@ export async function up(
       ...(issuer?.coapUrl === undefined ? {} : { coap: issuer.coapUrl }),
       ...broker?.urls,
       data_dir: directory.path,
+      ...(pages && { console: `${admin.url}/console/` }),
     };
     writeRuntime(directory, { ...ready });
     const certificates = (of: RunningBroker | RunningIssuer, what = 'certificates'): Reloadable => ({

@@ -49,7 +49,7 @@ export async function openAuditSource(options: ConnectionOptions): Promise<Audit
   if (isFile && !existsSync(database)) {
     throw new FleetgateError(
       'registry_unavailable',
-      `there is no database ${database}; name the data directory with --data, or a running issuer with --admin-url`,
+      `there is no database ${database}; name the data directory with --data, a configuration that names another database with --config, or a running issuer with --admin-url`,
     );
   }
   return databaseSource(database);

@@ -34,7 +34,15 @@ test('the first start makes a private data directory, and SIGTERM ends it with 0
   for (const name of ['admin.key', 'key-encryption.key', 'fleetgate.db', 'policy.yaml', 'runtime.json']) {
     expect(statSync(join(data.path, name)).mode & 0o777, name).toBe(0o600);
   }
-  expect(Object.keys(running.ready)).toEqual(['event', 'issuer', 'admin', 'coap', 'mqtt', 'data_dir']);
+  expect(Object.keys(running.ready)).toEqual([
+    'event',
+    'issuer',
+    'admin',
+    'coap',
+    'mqtt',
+    'data_dir',
+    'console',
+  ]);
   expect(await running.stop()).toBe(0);
 });
 

@@ -118,6 +118,7 @@ test('the ready line has the addresses of mqtts and wss', () => {
     'mqtts',
     'wss',
     'data_dir',
+    'console',
   ]);
   expect(fleetgate.ready['mqtts']).toMatch(/^mqtts:\/\/127\.0\.0\.1:[1-9]\d*$/);
   expect(fleetgate.ready['wss']).toMatch(/^wss:\/\/127\.0\.0\.1:[1-9]\d*$/);

@@ -246,6 +246,7 @@ describe.skipIf(isHelmMissing)('deploy/helm/fleetgate (go install helm.sh/helm/v
         'broker-tls': tls,
         postgres: { password: 'canary-postgres' },
         redis: { password: 'canary-redis\n' },
+        'console-oidc': { secret: 'canary-oidc' },
         'issuer-key': { key: randomBytes(32).toString('base64') },
       };
       const manifests = render(
@@ -261,6 +262,7 @@ describe.skipIf(isHelmMissing)('deploy/helm/fleetgate (go install helm.sh/helm/v
         set: ['admin.port=0', 'issuer.coap.port=0'],
       });
       onTestFinished(() => void issuer.stop());
+      expect(readFileSync(join(root, 'etc/fleetgate-secrets/oidc'), 'utf8')).toBe('canary-oidc');
       const own = { NODE_EXTRA_CA_CERTS: join(root, 'etc/fleetgate-ca/ca.pem') };
       await expectReady(manifests, 'fleet-fleetgate-issuer', { http: port }, own);
       const broker = await runPod(manifests, 'fleet-fleetgate-broker', join(scratch, 'shared-broker'), {

@@ -18,5 +18,7 @@ export function privateFileProblem(
   const isOfRoot = uid === 0 && euid !== undefined && euid !== 0;
   if ((mode & (isOfRoot ? 0o037 : 0o077)) === 0) return undefined;
   const octal = (mode & 0o777).toString(8).padStart(4, '0');
-  return `${path} may be read by others (mode ${octal}); run: chmod 600 ${path}`;
+  // Of root 600 would shut this process out.
+  const wanted = isOfRoot ? '640' : '600';
+  return `${path} may be read by others (mode ${octal}); run: chmod ${wanted} ${path}`;
 }

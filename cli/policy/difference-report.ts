@@ -65,13 +65,17 @@ export function differenceOfClients(
   { principals, named, leftOut }: Principals,
   by: 'client' | 'group',
 ): DifferenceReport {
+  // One that is registered as no other is also there by itself where its id is a word of others.
+  const alone = new Set<string>();
   const changes = principals
     .filter(({ isFirst }) => isFirst)
     .flatMap((principal) => {
       const { clientId, group, count, scope } = principal;
-      if (by === 'client' || (count === 1 && named.has(clientId))) {
-        const subject = by === 'client' ? clientId : groupWords(group, scope);
-        return reported(subject, count, policyDifference(before, after, principal));
+      if (by === 'client') return reported(clientId, count, policyDifference(before, after, principal));
+      if (count === 1 && named.has(clientId)) {
+        if (alone.has(clientId)) return [];
+        alone.add(clientId);
+        return reported(groupWords(group, scope), count, policyDifference(before, after, principal));
       }
       const anyone = withoutId(principal, [before, after]);
       const told = policyDifference(before, after, anyone).map((change) => withPlaceholder(change, anyone));

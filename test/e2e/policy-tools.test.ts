@@ -89,7 +89,7 @@ test('diff says who gains and loses, and by its exit code whether anybody does',
   expect((await diff(inWork('policy.yaml'), next, '--clients', next)).code).toBe(2);
   const byGroup = await policy('diff', inWork('policy.yaml'), next, '--by', 'group', '--format', 'csv');
   expect(byGroup.stdout).toMatch(
-    /^"group g, telemetry\.write",1,gains,publish,devices\/b\/#,devices\/b\/telemetry\/#,,devices\/b/m,
+    /^"group g, telemetry\.write",1,gains,publish,devices\/\{client_id\}\/#,devices\/\{client_id\}\/telemetry\/#,,devices\/\{client_id\}/m,
   );
 });
 

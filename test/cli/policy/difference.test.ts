@@ -166,6 +166,23 @@ test('of clients each kind is looked at, and those that a filter names', async (
   ]);
 });
 
+test('a client that is a word of another one is told once', async () => {
+  const fleet = [
+    { client_id: 'a', group: 'g', scope: 's' },
+    { client_id: 'b', group: 'g', scope: 's mqtt:subscribe:x/a' },
+  ] as RegisteredClient[];
+  const [before, after] = [
+    policy('version: 1\n'),
+    policy("version: 1\nscopes: { s: { publish: [ 'd/{client_id}' ] } }\n"),
+  ];
+  const principals = await principalsOf([before, after], () => each(fleet), { tellsGroups: true });
+  const told = differenceOfClients(before, after, principals, 'group').changes;
+  expect(told.map(({ subject, clients, filter }) => [subject, clients, filter].join(' '))).toEqual([
+    'group g, s 1 d/a',
+    'group g, mqtt:subscribe:x/a s 1 d/{client_id}',
+  ]);
+});
+
 const anySubject: fc.Arbitrary<Subject> = fc.record({
   clientId: fc.constantFrom('c1', 'c2', 'g', 'x1'),
   group: fc.option(fc.constantFrom('g', 'h', 'c1'), { nil: undefined }),

@@ -19,6 +19,9 @@ test.each([
   ['of root for root', 0o600, root, root, true],
 ])('%s', (_what, mode, uid, euid, isPrivate) => {
   const problem = privateFileProblem('/f', { mode: 0o100_000 | mode, uid }, euid);
+  const mend = uid === root && euid !== root ? '640' : '600';
   const octal = mode.toString(8).padStart(4, '0');
-  expect(problem).toBe(isPrivate ? undefined : `/f may be read by others (mode ${octal}); run: chmod 600 /f`);
+  expect(problem).toBe(
+    isPrivate ? undefined : `/f may be read by others (mode ${octal}); run: chmod ${mend} /f`,
+  );
 });

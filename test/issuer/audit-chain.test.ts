@@ -4,13 +4,15 @@ import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { type AuditEvent, auditEvent } from '../../issuer/audit.ts';
+import { chainHash, GENESIS_HASH } from '../../issuer/audit-chain.ts';
 import { keepAudit } from '../../issuer/audit-retention.ts';
 import type { ChainedEvent } from '../../issuer/audit-trail.ts';
 import { type ChainVerdict, type VerifyOptions, verifyChain } from '../../issuer/audit-verify.ts';
 import { fromAuditView, toAuditView } from '../../issuer/audit-wire.ts';
 import { openAuditReader } from '../../issuer/registry/audit-reader.ts';
 import { openRegistry } from '../../issuer/registry/open-registry.ts';
-import { isPostgresUrl } from '../../issuer/registry/postgres/place.ts';
+import { isPostgresUrl, parsePostgresUrl } from '../../issuer/registry/postgres/place.ts';
+import { schema } from '../../issuer/registry/postgres/schema.ts';
 import type { Registry } from '../../issuer/registry/registry.ts';
 import { migrations } from '../../issuer/registry/sqlite/migrations.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
@@ -137,18 +139,31 @@ test('what a row says was changed cannot be said otherwise, or taken out', async
 });
 
 test('a trail from before acts said what they changed is read, goes on, and is whole', async () => {
-  await record(3);
-  await registry.close();
-  const other = await otherConnection(database);
-  await other.execute('ALTER TABLE audit DROP COLUMN changes');
-  const before = isPostgresUrl(database)
-    ? 'UPDATE schema_version SET version = version - 1'
-    : `PRAGMA user_version = ${migrations.length - 1}`;
-  await other.execute(before);
-  registry = await openRegistry(database);
-  onTestFinished(() => registry.close());
-  await registry.recordEvent({ ...event(4), changes: [{ field: 'name', after: 'n' }] });
-  expect(await verify()).toMatchObject({ isIntact: true, rows: 4 });
+  const old = databaseIn(await temporaryDirectory());
+  const other = await otherConnection(old);
+  if (isPostgresUrl(old)) {
+    const name = parsePostgresUrl(old).schema;
+    await other.execute(`CREATE SCHEMA ${name}; SET search_path = ${name}; ${schema};
+      CREATE TABLE schema_version (version integer NOT NULL); INSERT INTO schema_version VALUES (1)`);
+  } else {
+    const step = migrations.findIndex((one) => `${one}`.includes('ALTER TABLE audit ADD COLUMN changes'));
+    const database = new Sqlite(old);
+    for (const one of migrations.slice(0, step)) typeof one === 'string' ? database.exec(one) : one(database);
+    database.exec(`PRAGMA user_version = ${step}; PRAGMA application_id = ${0x464c5447}`);
+    database.close();
+  }
+  const row = event(1);
+  const hash = chainHash(GENESIS_HASH, 1, row).toString('hex');
+  await other.execute(`INSERT INTO audit (sequence, at_ms, actor, action, target, result, hash)
+    VALUES (1, 1, '${row.actor}', '${row.action}', '${row.target}', 'ok',
+      ${isPostgresUrl(old) ? `'\\x${hash}'` : `x'${hash}'`})`);
+  const opened = await openRegistry(old);
+  onTestFinished(() => opened.close());
+  await opened.recordEvent({ ...event(2), changes: [{ field: 'name', after: 'n' }] });
+  expect(await verifyChain(each(await opened.listEvents({ limit: 10 })))).toMatchObject({
+    isIntact: true,
+    rows: 2,
+  });
 });
 
 test.each([

@@ -62,7 +62,10 @@ export function connect(options: ConnectionOptions): Connection {
   // A broker trusts an app only where its configuration says so.
   const brokerUrl =
     options.adminUrl === undefined && app === undefined
-      ? ['mqtt', 'mqtts', 'ws', 'wss'].map(runningUrl).find((url) => url !== undefined)
+      ? fromElsewhere(
+          ['mqtt', 'mqtts', 'ws', 'wss'].map(runningUrl).find((url) => url !== undefined),
+          runningUrl('issuer'),
+        )
       : undefined;
   if (app !== undefined) checkAppId(app);
   const keyFile =
@@ -73,6 +76,14 @@ export function connect(options: ConnectionOptions): Connection {
     keyHint(options, directory, running !== undefined),
   );
   return { admin, url, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
+}
+
+/** A listener on every address of the machine has none to tell a device: it is the machine that the issuer is on. */
+function fromElsewhere(brokerUrl: string | undefined, issuerUrl: string | undefined): string | undefined {
+  const { hostname, port, protocol } = URL.parse(brokerUrl ?? '') ?? {};
+  if (hostname !== '0.0.0.0' && hostname !== '[::]') return brokerUrl;
+  const issuer = URL.parse(issuerUrl ?? '');
+  return issuer === null ? undefined : `${protocol}//${issuer.hostname}:${port}`;
 }
 
 // Where nothing runs on the directory, the address is that of the configuration, and whoever answers there is another.

@@ -1,8 +1,8 @@
 # Issuer, broker and command. From the top of the repository:
 #   docker build -f deploy/docker/fleetgate.Dockerfile -t fleetgate .
-#   docker run --read-only --init -v fleetgate:/data -p 8080:8080 -p 1883:1883 fleetgate up \
-#     --set issuer.http.host=0.0.0.0 --set broker.listeners.0.host=0.0.0.0
-# The admin listener stays on loopback inside: `docker exec` runs the command there.
+#   docker run --name fleetgate --read-only --init -v fleetgate:/data -p 127.0.0.1:8080:8080 -p 127.0.0.1:1883:1883 fleetgate up \
+#     --set issuer.url=http://127.0.0.1:8080 --set issuer.http.host=0.0.0.0 --set broker.listeners.0.host=0.0.0.0
+# The admin listener stays on loopback inside: `docker exec fleetgate fleetgate …` runs the command there.
 FROM node:24-slim AS build
 WORKDIR /fleetgate
 COPY . .

@@ -151,6 +151,28 @@ test('deploy/docker/agent.Dockerfile: its command makes the one file that it sta
   expect(last('USER')).toBe('1000:1000');
 });
 
+test('what `docker run` is told to start, starts, and tells devices where they reach the broker', async () => {
+  const [, told = ''] = /docker run .* fleetgate (up \\\n.*)\n/.exec(
+    readFileSync(join(root, 'docs/operations.md'), 'utf8'),
+  ) ?? [''];
+  const words = told.replaceAll('\\\n', ' ').trim().split(/\s+/);
+  const header = readFileSync(join(root, 'deploy/docker/fleetgate.Dockerfile'), 'utf8');
+  expect(header.replaceAll(/\\\n# +/g, '')).toContain(words.join(' '));
+  const data = join(scratch, 'docker-run');
+  const ports = ['issuer.http.port=0', 'issuer.coap.port=0', 'admin.port=0', 'broker.listeners.0.port=0'];
+  const running = await startFleetgate([
+    ...words,
+    ...['--json', '--data', data],
+    ...ports.flatMap((set) => ['--set', set]),
+  ]);
+  const out = join(scratch, 'of-docker.json');
+  const made = await runFleetgate(['client', 'create', '--data', data, '--id', 's1', '--out', out]);
+  await running.stop();
+  expect([made.code, running.ready['mqtt']]).toEqual([0, expect.stringMatching(/^mqtt:\/\/0\.0\.0\.0:\d+$/)]);
+  const { broker } = JSON.parse(readFileSync(out, 'utf8')) as { broker: { url: string } };
+  expect(broker.url).toBe(running.ready['mqtt']?.toString().replace('0.0.0.0', '127.0.0.1'));
+});
+
 describe('deploy/compose.yaml', () => {
   const compose = parse(readFileSync(join(root, 'deploy/compose.yaml'), 'utf8')) as {
     services: Record<
@@ -185,9 +207,7 @@ describe('deploy/compose.yaml', () => {
   });
 
   test('its command starts, and Prometheus is told where it is', async () => {
-    const command = (compose.services['fleetgate']?.command ?? []).map((word) =>
-      word.replace('0.0.0.0', '127.0.0.1'),
-    );
+    const command = compose.services['fleetgate']?.command ?? [];
     const ports = ['issuer.http.port=0', 'issuer.coap.port=0', 'admin.port=0', 'broker.listeners.0.port=0'];
     const running = await startFleetgate([
       ...command,

@@ -98,7 +98,7 @@ Examples:
       report(done, flags.dir, flags.format);
     });
 
-  withConnection(campaign.command('status [campaign-id]'))
+  withConnection(campaign.command('status [campaign-id]').alias('list'))
     .summary('show campaigns')
     .description('Show a campaign, or all of them from new to old.')
     .addOption(rowFormatOption())

@@ -11,6 +11,8 @@ export interface AuditEvent {
   readonly event: AuditEventName;
   /** The client as its token says; absent before a token was verified. */
   readonly client_id?: string;
+  /** Of `connect_refused`: the MQTT client id that was presented, unverified, where it is not `client_id`. */
+  readonly presented_client_id?: string;
   readonly address?: string;
   /** Why it was refused or ended. */
   readonly reason?: string;
@@ -49,9 +51,8 @@ const eventOfAction: Readonly<Record<Exclude<Refusal['action'], 'receive'>, Audi
 
 /** What is written down of a refusal; `undefined` for those that are left out. */
 export function auditOfRefusal(refusal: Refusal, nowMs: number): AuditEvent | undefined {
-  const { action, reason, clientId, address, topic, tokenId } = refusal;
-  if (action === 'receive') return undefined;
-  return auditEvent(eventOfAction[action], nowMs, { clientId, address, reason, topic, tokenId });
+  const { action } = refusal;
+  return action === 'receive' ? undefined : auditEvent(eventOfAction[action], nowMs, refusal);
 }
 
 /** What is written down of a session that was accepted, or renewed. */
@@ -68,16 +69,17 @@ export function auditOfSession(
 export function auditEvent(
   event: AuditEventName,
   nowMs: number,
-  about: Pick<Refusal, 'clientId' | 'address' | 'topic' | 'tokenId'> & {
+  about: Pick<Refusal, 'clientId' | 'presentedClientId' | 'address' | 'topic' | 'tokenId'> & {
     reason?: string;
     count?: number;
   } = {},
 ): AuditEvent {
-  const { clientId, address, reason, topic, tokenId, count } = about;
+  const { clientId, presentedClientId, address, reason, topic, tokenId, count } = about;
   return {
     at: new Date(nowMs).toISOString(),
     event,
     ...(clientId === undefined ? {} : { client_id: clientId }),
+    ...(presentedClientId === undefined ? {} : { presented_client_id: presentedClientId }),
     ...(address === undefined ? {} : { address }),
     ...(reason === undefined ? {} : { reason }),
     ...(topic === undefined ? {} : { topic }),

@@ -29,11 +29,17 @@ export async function authenticate(
     return { returnCode: returnCodes.unavailable, reason: 'too_many_connections' };
   }
   if (core.loginRate.mustWait(addressKey, packet.clientId)) {
-    return { returnCode: returnCodes.unavailable, reason: 'login_backoff' };
+    const lastReason = core.loginRate.lastReason(addressKey, packet.clientId);
+    return {
+      returnCode: returnCodes.unavailable,
+      reason: 'login_backoff',
+      ...(lastReason !== undefined && { lastReason }),
+    };
   }
   const answer = await logIn(core, { client, connection, packet, context, password, completions });
-  if (answer !== 'gone') {
-    core.loginRate.note(addressKey, packet.clientId, answer === 'enter' ? 0 : answer.returnCode);
+  if (answer === 'enter') core.loginRate.note(addressKey, packet.clientId, 0);
+  else if (answer !== 'gone') {
+    core.loginRate.note(addressKey, packet.clientId, answer.returnCode, answer.reason);
   }
   return answer;
 }

@@ -49,7 +49,8 @@ export function createAuthority(
     async admit(bytes, peer) {
       const token = await verify(bytes, peer);
       const revokedAs = revocations.revokedAs(token);
-      if (revokedAs !== undefined) throw new TokenError(revokedAs, 'the token has been revoked');
+      if (revokedAs !== undefined)
+        throw new TokenError(revokedAs, 'the token has been revoked', { of: token });
       return { token, principal: principalOf(token) };
     },
     principalOf,

@@ -27,6 +27,8 @@ export interface ConnectRefusal {
   /** Once a token has shown it. */
   readonly clientId?: string;
   readonly tokenId?: string;
+  /** Of `login_backoff`: why the attempts before were refused. */
+  readonly lastReason?: RefusalReason;
 }
 
 /** A CONNECT whose token has verified. */
@@ -153,7 +155,7 @@ export function willAttempt({ topic, qos, retain, payload }: HostWill) {
 /** The answer to a CONNECT whose verification threw `error`. */
 export function refusalOfError(error: unknown): ConnectRefusal {
   if (!(error instanceof TokenError)) return refusal(returnCodes.unavailable, 'internal_error');
-  return refusal(codeOf(error.code), error.code);
+  return { ...refusal(codeOf(error.code), error.code), ...error.of };
 }
 
 function codeOf(code: TokenErrorCode): number {

@@ -16,7 +16,7 @@ import {
 import { createLoginRate, type LoginRate } from './login-rate.ts';
 import type { TokenStats } from './observer.ts';
 import type { Settings } from './options.ts';
-import { logQuietly, type Refusal, type Report } from './refusal.ts';
+import { logQuietly, presentedClientId, type Refusal, type Report } from './refusal.ts';
 import { createReports, type Reports } from './reports.ts';
 import { createRevocations, type Revocations } from './revocation.ts';
 import type { RevocationFeed } from './revocation-source.ts';
@@ -108,7 +108,9 @@ export function createCore(settings: Settings, parts: Parts): Core {
     // A topic is logged only of someone we know.
     const { topic, ...rest } = refusal;
     if (session === undefined) {
-      report({ ...rest, ...from });
+      const presented = presentedClientId(connection?.connect);
+      const isNew = presented !== undefined && presented !== rest.clientId;
+      report({ ...rest, ...(isNew && { presentedClientId: presented }), ...from });
     } else {
       const { clientId, tokenId } = session.principal;
       report({ ...rest, topic, clientId, tokenId, ...from });

@@ -1,11 +1,14 @@
 import { createAttemptRate } from '@fleetgate/shared';
 import { clientIdPattern, returnCodes } from './connect.ts';
+import type { RefusalReason } from './refusal.ts';
 
 export interface LoginRate {
   /** Whether a CONNECT is to be answered "come back later", asked before its token is verified. */
   mustWait(addressKey: string | undefined, clientId: string): boolean;
-  /** How a CONNECT ended that did not have to wait: 0 or the return code it was refused with. */
-  note(addressKey: string | undefined, clientId: string, returnCode: number): void;
+  /** How a CONNECT ended that did not have to wait: 0 or the return code it was refused with, and why. */
+  note(addressKey: string | undefined, clientId: string, returnCode: number, reason?: RefusalReason): void;
+  /** Why the last CONNECT of that client id from that address was refused, but for those that had to wait. */
+  lastReason(addressKey: string | undefined, clientId: string): RefusalReason | undefined;
 }
 
 export interface LoginRateOptions {
@@ -16,14 +19,15 @@ export interface LoginRateOptions {
 
 /** Login back-off, by address and MQTT client id. */
 export function createLoginRate(options: LoginRateOptions): LoginRate {
-  const rate = createAttemptRate(options);
+  const rate = createAttemptRate<RefusalReason>(options);
   return {
     mustWait: (addressKey, clientId) => rate.waitMs(addressKey, nameOf(clientId)) > 0,
-    note(addressKey, clientId, returnCode) {
+    note(addressKey, clientId, returnCode, reason) {
       // Who was told to come back later has not failed.
       if (returnCode === returnCodes.unavailable) return;
-      rate.note(addressKey, nameOf(clientId), returnCode === 0);
+      rate.note(addressKey, nameOf(clientId), returnCode === 0, reason);
     },
+    lastReason: (addressKey, clientId) => rate.lastReason(addressKey, nameOf(clientId)),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { ReasonCode, TokenErrorCode } from '@fleetgate/shared';
+import { isIdentifier, type ReasonCode, type TokenErrorCode } from '@fleetgate/shared';
 import { createLineRate } from './line-rate.ts';
 import type { Logger } from './options.ts';
 import type { Protocol } from './protocol.ts';
@@ -21,6 +21,8 @@ export interface Refusal {
   readonly reason: RefusalReason;
   /** The client as its token says; absent before a token was verified. */
   readonly clientId?: string | undefined;
+  /** The MQTT client id of a CONNECT that was refused, unverified: see {@link presentedClientId}. */
+  readonly presentedClientId?: string | undefined;
   readonly address?: string | undefined;
   /** Of the listener it came in by. */
   readonly protocol?: Protocol | undefined;
@@ -30,12 +32,25 @@ export interface Refusal {
   readonly topic?: string | undefined;
   /** CONNACK return code (MQTT 3.1.1 §3.2.2.3), when the client was given one. */
   readonly returnCode?: number | undefined;
+  /** Of `login_backoff`: why that client id was refused the last time from that address. */
+  readonly lastReason?: RefusalReason | undefined;
 }
 
 /** Characters of a topic in a log line: enough to see which one, too little to fill a disk with. */
 export const MAX_LOGGED_TOPIC_LENGTH = 256;
 
 export type Report = (refusal: Refusal) => void;
+
+/**
+ * The client id that a CONNECT presents, where it has the form of one, `[A-Za-z0-9._-]{1,64}`. Anybody may present any:
+ * it is for the log alone. Never what the password is, too: somebody may have put a secret into both.
+ */
+export function presentedClientId(
+  connect: { readonly clientId?: unknown; readonly password?: unknown } | undefined,
+): string | undefined {
+  const { clientId, password } = connect ?? {};
+  return isIdentifier(clientId) && String(password) !== clientId ? clientId : undefined;
+}
 
 /** A topic as it is told to others. */
 export function cutTopic(topic: string): string {

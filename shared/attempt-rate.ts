@@ -23,14 +23,23 @@ export const GOOD_STANDING_MS = 3_600_000;
 /** Pairs of address and name with failures, and as many in good standing: 30 MB at most. The oldest are dropped. */
 export const MAX_PAIRS = 100_000;
 
-export interface AttemptRate {
+/** `Reason`: the codes of why an attempt may fail. */
+export interface AttemptRate<Reason extends string = string> {
   /**
    * Milliseconds until an attempt may be made again; 0 for now. Asked before it is looked at. `name` is unset where it
    * is no name that could be: then there is only the limit of the address. Without an address there is none of it.
    */
   waitMs(addressKey: string | undefined, name: string | undefined): number;
   /** How an attempt ended that did not have to wait. */
-  note(addressKey: string | undefined, name: string | undefined, isAccepted: boolean): void;
+  note(
+    addressKey: string | undefined,
+    name: string | undefined,
+    isAccepted: boolean,
+    /** Why it failed: one of a few constant codes, kept with the failures. */
+    reason?: Reason,
+  ): void;
+  /** Why the last attempt of that name from that address failed, while it is remembered. */
+  lastReason(addressKey: string | undefined, name: string | undefined): Reason | undefined;
 }
 
 export interface AttemptRateOptions {
@@ -39,10 +48,11 @@ export interface AttemptRateOptions {
   readonly maxPairs?: number;
 }
 
-interface Failures {
+interface Failures<Reason> {
   readonly count: number;
   readonly lastMs: number;
   readonly waitsUntilMs: number;
+  readonly reason: Reason | undefined;
 }
 
 /**
@@ -53,8 +63,11 @@ interface Failures {
  * A pair can name anybody: whoever shares an address with a device may fail in its name. So who is in good standing
  * never waits: what its neighbour fails with costs a look each, and not its access.
  */
-export function createAttemptRate({ monotonicMs, maxPairs = MAX_PAIRS }: AttemptRateOptions): AttemptRate {
-  const failures = new Map<string, Failures>();
+export function createAttemptRate<Reason extends string = string>({
+  monotonicMs,
+  maxPairs = MAX_PAIRS,
+}: AttemptRateOptions): AttemptRate<Reason> {
+  const failures = new Map<string, Failures<Reason>>();
   /** Moment of the last success. */
   const inGoodStanding = new Map<string, number>();
   /** Of the second that began at `windowMs`. */
@@ -74,14 +87,14 @@ export function createAttemptRate({ monotonicMs, maxPairs = MAX_PAIRS }: Attempt
     return lastMs !== undefined && nowMs - lastMs < GOOD_STANDING_MS;
   }
 
-  function noteFailure(pair: string, nowMs: number): void {
+  function noteFailure(pair: string, nowMs: number, reason: Reason | undefined): void {
     const before = failures.get(pair);
     const count = before === undefined || nowMs - before.lastMs >= FORGET_MS ? 1 : before.count + 1;
     const backoffMs =
       count < FREE_FAILURES
         ? 0
         : Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(count - FREE_FAILURES, 16));
-    putBounded(failures, pair, { count, lastMs: nowMs, waitsUntilMs: nowMs + backoffMs }, maxPairs);
+    putBounded(failures, pair, { count, lastMs: nowMs, waitsUntilMs: nowMs + backoffMs, reason }, maxPairs);
   }
 
   return {
@@ -93,7 +106,7 @@ export function createAttemptRate({ monotonicMs, maxPairs = MAX_PAIRS }: Attempt
       const untilMs = Math.max(ofPair, isAddressSlow ? windowMs + ADDRESS_WINDOW_MS : nowMs);
       return untilMs <= nowMs || isGood(pair, nowMs) ? 0 : untilMs - nowMs;
     },
-    note(addressKey, name, isAccepted) {
+    note(addressKey, name, isAccepted, reason) {
       const nowMs = monotonicMs();
       const pair = pairKey(addressKey, name);
       if (isAccepted) {
@@ -101,9 +114,13 @@ export function createAttemptRate({ monotonicMs, maxPairs = MAX_PAIRS }: Attempt
         failures.delete(pair);
         putBounded(inGoodStanding, pair, nowMs, maxPairs);
       } else {
-        if (pair !== undefined) noteFailure(pair, nowMs);
+        if (pair !== undefined) noteFailure(pair, nowMs, reason);
         if (addressKey !== undefined) failuresOfAddress.set(addressKey, ofAddress(addressKey, nowMs) + 1);
       }
+    },
+    lastReason(addressKey, name) {
+      const pair = pairKey(addressKey, name);
+      return pair === undefined ? undefined : failures.get(pair)?.reason;
     },
   };
 }

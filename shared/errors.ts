@@ -173,12 +173,22 @@ export class OAuthError extends FleetgateError {
   }
 }
 
+/** The client a token was issued to, and the `jti` of the token. */
+export interface TokenOwner {
+  readonly clientId: string;
+  readonly tokenId: string;
+}
+
 /** A token that was not accepted. */
 export class TokenError extends FleetgateError {
   override readonly name = 'TokenError';
   declare readonly code: TokenErrorCode;
+  /** Whose token it is and its `jti`, where its signature had verified: an expired or revoked one. */
+  readonly of: TokenOwner | undefined;
 
-  constructor(code: TokenErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: TokenErrorCode, message: string, options?: ErrorOptions & { readonly of?: TokenOwner }) {
     super(code, message, options);
+    const { of } = options ?? {};
+    this.of = of && { clientId: of.clientId, tokenId: of.tokenId };
   }
 }

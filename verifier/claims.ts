@@ -1,4 +1,4 @@
-import { isIdentifier, TokenError } from '@fleetgate/shared';
+import { isIdentifier, TokenError, type TokenOwner } from '@fleetgate/shared';
 import { readCertificateBinding } from './certificate-binding.ts';
 import type { Claims, ProfileReader } from './claim-profile.ts';
 import { invalidClaim } from './invalid-claim.ts';
@@ -51,10 +51,18 @@ export function readClaims(
   return { clientId, tokenId, ...times, scopes, group, certificateThumbprint };
 }
 
-/** @throws TokenError `token_expired` */
-export function checkNotExpired(expiresAtSeconds: number, nowSeconds: number, skewSeconds: number): void {
+/**
+ * @param of whose token it is, where its signature has verified
+ * @throws TokenError `token_expired`
+ */
+export function checkNotExpired(
+  expiresAtSeconds: number,
+  nowSeconds: number,
+  skewSeconds: number,
+  of?: TokenOwner,
+): void {
   if (expiresAtSeconds + skewSeconds <= nowSeconds) {
-    throw new TokenError('token_expired', 'the token has expired');
+    throw new TokenError('token_expired', 'the token has expired', of && { of });
   }
 }
 

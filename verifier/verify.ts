@@ -81,7 +81,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
   ): Promise<VerifiedToken> {
     const { token } = cached;
     try {
-      checkNotExpired(token.expiresAtSeconds, nowSeconds(), clockSkewSeconds);
+      checkNotExpired(token.expiresAtSeconds, nowSeconds(), clockSkewSeconds, token);
       checkCertificateBinding(token.certificateThumbprint, peer);
       if (await isKeyCurrent(cached)) {
         counts.hits += 1;

@@ -1,3 +1,4 @@
+import { presentedClientId } from '../refusal.ts';
 import type { Connection } from '../session.ts';
 import type { Guard, GuardContext } from './guard.ts';
 
@@ -20,7 +21,14 @@ function timeOut({ connection, context }: { connection: Connection; context: Gua
   if (connection.isEstablished) return;
   const { stream, address, protocol } = connection;
   connection.isTimedOut = true;
-  context.report({ action: 'connect', reason: 'connect_timeout', address, protocol });
+  const presented = presentedClientId(connection.connect);
+  context.report({
+    action: 'connect',
+    reason: 'connect_timeout',
+    ...(presented !== undefined && { presentedClientId: presented }),
+    address,
+    protocol,
+  });
   stream.destroy();
 }
 

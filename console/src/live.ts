@@ -11,10 +11,14 @@ export interface Refusal {
   readonly at: number;
   readonly action: string;
   readonly reason: string;
+  /** As a verified token says. */
   readonly clientId?: string;
+  /** What a CONNECT says of itself. */
+  readonly presentedClientId?: string;
   readonly topic?: string;
   readonly address?: string;
   readonly returnCode?: number;
+  readonly lastReason?: string;
 }
 
 export interface Live {

@@ -40,8 +40,8 @@ test('what matters for security is told: who, from where, with which token, and 
     { event: 'renewal_refused', ...of, reason: 'token_malformed' },
     { event: 'renewal_accepted', ...of, token_id: jtiOf(second) },
     { event: 'policy_changed', at },
-    { event: 'connect_refused', at, address, reason: 'token_malformed' },
-    { event: 'connect_refused', ...of, reason: 'client_id_mismatch' },
+    { event: 'connect_refused', at, address, reason: 'token_malformed', presented_client_id: 'device-2' },
+    { event: 'connect_refused', ...of, reason: 'client_id_mismatch', presented_client_id: 'device-2' },
     { event: 'session_ended', ...of, reason: 'token_revoked', token_id: jtiOf(second) },
   ]);
   const written = JSON.stringify(events);

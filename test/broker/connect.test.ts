@@ -209,7 +209,9 @@ describe('a protocol that is not MQTT 3.1.1 is answered 1', () => {
     const bytes = await firstBytes(client);
     expect([bytes[0], bytes[3]]).toEqual([0x20, 1]);
     await client.closed;
-    expect(await broker.refusal({ reason: 'protocol_refused' })).toBeDefined();
+    expect(await broker.refusal({ reason: 'protocol_refused' })).toMatchObject({
+      presentedClientId: 'device-1',
+    });
     await broker.servesOthers();
   });
 });
@@ -234,10 +236,59 @@ test('a refusal is one log line and one call, and holds nothing of the token', a
   for (const part of token.split('.')) expect(broker.log()).not.toContain(part);
 });
 
-test('a client id is not logged before a token has shown it', async () => {
+test('a client id that no token has shown is logged as presented, and apart from clients that are known', async () => {
   const broker = await startTestBroker();
-  expect(await broker.connack('device-secret-name', 'x.y.z')).toBe(4);
-  expect(broker.log()).not.toContain('device-secret-name');
+  expect(await broker.connack('device-1', 'x.y.z')).toBe(4);
+  expect(await broker.refusal({ reason: 'token_malformed' })).toEqual({
+    action: 'connect',
+    reason: 'token_malformed',
+    presentedClientId: 'device-1',
+    address: '127.0.0.1',
+    protocol: 'mqtt',
+    returnCode: 4,
+  });
+  expect(broker.log()).toContain('"presentedClientId":"device-1"');
+  expect(await broker.connack('device-2', broker.token('device-1'), { username: '' })).toBe(2);
+  expect(await broker.refusal({ reason: 'client_id_mismatch' })).toMatchObject({
+    clientId: 'device-1',
+    presentedClientId: 'device-2',
+  });
+  expect(await broker.connack('device-1', broker.token('device-1'), { username: 'a-user-name' })).toBe(5);
+  expect(await broker.refusal({ reason: 'user_name_mismatch' })).not.toHaveProperty('presentedClientId');
+  expect(broker.log()).not.toContain('a-user-name');
+});
+
+test.each([
+  ['with other characters', 'device 1\n{"level":40}'],
+  ['of 65 characters', 'd'.repeat(65)],
+  ['that is the password too', 'x.y.z'],
+])('a client id %s is not logged before a token has shown it', async (_what, clientId) => {
+  const broker = await startTestBroker();
+  expect(await broker.connack(clientId, 'x.y.z')).toBe(4);
+  expect(await broker.refusal({ reason: 'token_malformed' })).not.toHaveProperty('presentedClientId');
+  expect(broker.log()).not.toContain(clientId.slice(0, 8).trim());
+});
+
+test.each([
+  ['expired', 'token_expired', 4],
+  ['revoked', 'token_revoked', 4],
+  ['quarantined', 'client_quarantined', 5],
+])('who has shown a token that is %s since is known', async (what, reason, returnCode) => {
+  let aheadMs = 0;
+  const broker = await startTestBroker({ now: () => Date.now() + aheadMs });
+  const token = broker.token('device-1');
+  await (await broker.session('device-1', {}, token)).end();
+  const tokenId = JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()).jti;
+  if (what === 'expired') aheadMs = 3_600_000;
+  if (what === 'revoked') await broker.auth.revoke(broker.issuer.name, { kind: 'token', tokenId });
+  if (what === 'quarantined') {
+    const target = { kind: 'client', clientId: 'device-1', atSeconds: Math.ceil(Date.now() / 1000) } as const;
+    await broker.auth.revoke(broker.issuer.name, { ...target, isQuarantined: true });
+  }
+  expect(await broker.connack('device-1', token)).toBe(returnCode);
+  const refusal = await broker.refusal({ action: 'connect' });
+  expect(refusal).toMatchObject({ reason, clientId: 'device-1', tokenId });
+  expect(refusal).not.toHaveProperty('presentedClientId');
 });
 
 test('a callback for refusals that throws changes no answer', async () => {

@@ -216,7 +216,11 @@ describe('a broker', () => {
       action: 'connect',
       returnCode: 3,
       address: '127.0.0.1',
+      presentedClientId: 'device-1',
+      lastReason: 'token_malformed',
     });
+    expect(await broker.connack('device-1', 'x.y.z', { clean: true })).toBe(3);
+    expect(broker.refusals.at(-1)).toMatchObject({ reason: 'login_backoff', lastReason: 'token_malformed' });
     expect(await broker.connack('device-2', broker.token('device-2'))).toBe(0);
   });
 

@@ -1,6 +1,7 @@
 import type { MqttClient } from 'mqtt';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connackOf, connectPacket, rawClient } from '../support/broker-raw-client.ts';
 import { isChromiumMissing, seriousFindings, watchedPage } from '../support/browser.ts';
 import {
   type ConsoleFixture,
@@ -62,6 +63,11 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
     .first()
     .waitFor();
   await page.getByRole('img', { name: /no_rule devices\/sensor-N\/telemetry/ }).waitFor();
+  const stranger = await rawClient(fleet.ready['mqtt'] as string);
+  expect(await connackOf(stranger, connectPacket('stranger', 'a-shared-password'))).toBe(4);
+  await page.getByRole('cell', { name: 'says it is stranger', exact: true }).waitFor();
+  expect(await page.getByRole('link', { name: /stranger/ }).count()).toBe(0);
+  expect(await page.content()).not.toContain('a-shared-password');
   await page.getByLabel('Reason, client, topic or action').fill('trespasser');
   await expect.poll(() => page.getByRole('button', { name: 'Why' }).count()).toBe(1);
   await page.getByRole('button', { name: 'Why' }).click();

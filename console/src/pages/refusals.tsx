@@ -11,8 +11,8 @@ export function Refusals() {
   const [filter, setFilter] = useState('');
   const [open, setOpen] = useState<Refusal | undefined>();
   const words = filter.trim().toLowerCase();
-  const shown = refusals.filter(({ reason, clientId = '', topic = '', action }) =>
-    [reason, clientId, topic, action].some((text) => text.toLowerCase().includes(words)),
+  const shown = refusals.filter(({ reason, clientId = '', presentedClientId = '', topic = '', action }) =>
+    [reason, clientId, presentedClientId, topic, action].some((text) => text.toLowerCase().includes(words)),
   );
   const counts = new Map<string, number>();
   for (const { reason } of shown) counts.set(reason, (counts.get(reason) ?? 0) + 1);
@@ -75,11 +75,7 @@ export function Refusals() {
                     <code>{one.reason}</code>
                   </td>
                   <td>
-                    {one.clientId === undefined ? (
-                      ''
-                    ) : (
-                      <a href={`#/clients/${encodeURIComponent(one.clientId)}`}>{one.clientId}</a>
-                    )}
+                    <Who refusal={one} />
                   </td>
                   <td>
                     <code>{one.topic ?? ''}</code>
@@ -98,6 +94,12 @@ export function Refusals() {
       {open === undefined ? null : <Why refusal={open} onClose={() => setOpen(undefined)} />}
     </>
   );
+}
+
+/** A link only to who has proved to be it. */
+function Who({ refusal: { clientId, presentedClientId } }: { refusal: Refusal }) {
+  if (clientId !== undefined) return <a href={`#/clients/${encodeURIComponent(clientId)}`}>{clientId}</a>;
+  return presentedClientId === undefined ? null : <span class="who">says it is {presentedClientId}</span>;
 }
 
 /** Topics of a pattern in one row; of many the most frequent. */

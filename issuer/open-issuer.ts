@@ -1,4 +1,4 @@
-import type { JsonWebKeySet } from '@fleetgate/shared';
+import { type JsonWebKeySet, ownTurn } from '@fleetgate/shared';
 import { type ApiKeys, openApiKeys } from './api-keys.ts';
 import type { AuditEvent } from './audit.ts';
 import { keepAudit } from './audit-retention.ts';
@@ -158,7 +158,10 @@ export async function openIssuer(
         return keys.jwks();
       },
       recordEvent: (event) => registry.recordEvent(event),
-      searchAudit: (query) => registry.searchEvents(query),
+      async searchAudit(query) {
+        await ownTurn();
+        return registry.searchEvents(query);
+      },
       isReady: () => registry.isAvailable(),
       figures: async () => ({
         load: registry.load(),

@@ -16,6 +16,7 @@ export * from './identifier.ts';
 export * from './nearest.ts';
 export * from './option-names.ts';
 export * from './oscore/index.ts';
+export * from './own-turn.ts';
 export * from './private-file.ts';
 export * from './public-jwk.ts';
 export * from './revocation.ts';

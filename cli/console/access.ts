@@ -1,6 +1,6 @@
 import type { Attempt, LiveSession, TokenExplanation } from '@fleetgate/broker';
 import { isIdentifier } from '@fleetgate/shared';
-import { isMatrixTopic, ownTopic } from '../policy/matrix-topics.ts';
+import { isMatrixTopic, MAX_TOPIC_LENGTH, ownTopic } from '../policy/matrix-topics.ts';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import { tokenOf } from '../policy/registered-token.ts';
 import { judgeOf, plainPublish } from '../policy/subject.ts';
@@ -85,7 +85,8 @@ export async function cellFor(access: AccessOptions, ask: AskAdmin, question: un
   if (inForce === undefined) return noPolicy;
   const { clients: ids, topic } = (question ?? {}) as { clients?: unknown; topic?: unknown };
   const isList = Array.isArray(ids) && ids.length <= MAX_EXPLAINED && ids.every((id) => isIdentifier(id));
-  if (!isList || typeof topic !== 'string' || !isMatrixTopic(topic)) {
+  const isTopic = typeof topic === 'string' && topic.length <= MAX_TOPIC_LENGTH && isMatrixTopic(topic);
+  if (!isList || !isTopic) {
     return { status: 400, words: `clients (${MAX_EXPLAINED} ids at most) and topic are wanted` };
   }
   const explained: object[] = [];
@@ -136,6 +137,10 @@ export async function whoMay(access: AccessOptions, ask: AskAdmin, question: unk
   const attempt = attemptOf(question);
   if (attempt === undefined) {
     return { status: 400, words: 'action (publish, subscribe or receive) and topic are wanted' };
+  }
+  // Some milliseconds for each client it would be.
+  if (('filter' in attempt ? attempt.filter : attempt.topic).length > MAX_TOPIC_LENGTH) {
+    return { status: 400, words: `a topic of ${MAX_TOPIC_LENGTH} characters at most is wanted` };
   }
   const { policy } = inForce;
   const { selector } = question as { selector?: unknown };

@@ -1,4 +1,4 @@
-import { isMatrixTopic } from '../policy/matrix-topics.ts';
+import { isMatrixTopic, MAX_TOPIC_LENGTH } from '../policy/matrix-topics.ts';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import type { PolicyFile } from '../policy-file.ts';
 import { type AccessOptions, noPolicy } from './access.ts';
@@ -9,9 +9,6 @@ import type { PolicyWork } from './policy-work.ts';
 
 /** Clients of one page where each has a row, or its own changes. */
 const CLIENTS_PAGE = 25;
-
-/** Of a topic filter, as in a policy. */
-const MAX_TOPIC_LENGTH = 1024;
 
 /** What answers questions about many clients at once. */
 export interface Comparing {

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { ownTurn } from '@fleetgate/shared';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import type { AskAdmin } from './ask-admin.ts';
 
@@ -18,6 +18,9 @@ export const MAX_LOOKED_AT = 20_000;
 /** And for how long. */
 const MAX_LOOK_MS = 5_000;
 
+/** Looks at once, of all who are signed in: each keeps what it has seen. As many as wait for the thread. */
+const MAX_LOOKS = 5;
+
 /** Clients of one page: a few milliseconds in which nothing else is done. */
 const PAGE = 200;
 
@@ -26,6 +29,8 @@ export interface LookedAt {
   /** Where the next look goes on; undefined where no client is left. */
   readonly cursor: string | undefined;
 }
+
+let looks = 0;
 
 /**
  * Shows `see` the clients of a selector page by page, in the order of their ids, until `most` are seen or time is up.
@@ -37,6 +42,27 @@ export async function lookAtClients(
   see: (page: readonly RegisteredClient[]) => void,
   most: number = MAX_LOOKED_AT,
 ): Promise<LookedAt | Unanswered> {
+  if (looks >= MAX_LOOKS) return busy;
+  looks += 1;
+  try {
+    return await look(ask, from, see, most);
+  } finally {
+    looks -= 1;
+  }
+}
+
+const busy: Unanswered = Object.freeze({
+  status: 503,
+  code: 'busy',
+  words: 'others are being answered; ask again in a few seconds',
+});
+
+async function look(
+  ask: AskAdmin,
+  from: { readonly selector?: unknown; readonly cursor?: unknown },
+  see: (page: readonly RegisteredClient[]) => void,
+  most: number,
+): Promise<LookedAt | Unanswered> {
   const { selector } = from;
   const endMs = performance.now() + MAX_LOOK_MS;
   let cursor = typeof from.cursor === 'string' ? from.cursor : undefined;
@@ -47,14 +73,14 @@ export async function lookAtClients(
       ...(typeof selector === 'string' && selector !== '' ? { selector } : {}),
       ...(cursor === undefined ? {} : { cursor }),
     });
+    // Of a page in SQLite nothing waits: without a turn of its own the broker would stand still.
+    await ownTurn();
     const { status, body } = await ask(`/v1/clients?${query}`);
     if (status !== 200) return { status, words: detailOf(body) };
     const page = body as { clients: RegisteredClient[]; next_cursor?: string };
     clients += page.clients.length;
     see(page.clients);
     cursor = page.next_cursor;
-    // Of a page in SQLite nothing waits: without a turn between them the broker would stand still.
-    await nextTurn();
   } while (cursor !== undefined && clients < most && performance.now() < endMs);
   return { clients, cursor };
 }

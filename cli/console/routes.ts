@@ -24,6 +24,7 @@ const massActions: readonly RegExp[] = [
   /^campaigns\b/,
   /^provisioning-jobs\b/,
   /^api-keys\b/,
+  /^apps\b/,
   /^enrollments\b/,
 ];
 
@@ -122,18 +123,21 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
         request.headers['fleetgate-watching'] !== undefined,
       );
       if (signIn !== undefined) request.signIn = signIn;
-      else if (!isOpen(request)) return refuse(reply, 401, 'signed_out', 'sign in first');
+      else if (!isOpen(request)) return signedOut(reply);
     });
 
     /** Name and role of a key, or undefined when it is none. */
     async function present(request: FastifyRequest, apiKey: string) {
-      const answer = await root.inject({
-        method: 'GET',
-        url: '/v1/whoami',
-        headers: { 'api-key': apiKey },
-        remoteAddress: request.ip,
-      });
-      return answer.statusCode === 200 ? (answer.json() as { name: string; role: Role }) : undefined;
+      const { status, body } = await askAdmin(root, apiKey, request.ip)('/v1/whoami');
+      return status === 200 ? (body as { name: string; role: Role }) : undefined;
+    }
+
+    /** Whether the key of the sign-in was deleted or has expired; then all that hang on it end. */
+    async function isKeyGone(request: FastifyRequest): Promise<boolean> {
+      const { apiKey } = request.signIn as SignIn;
+      const { status } = await askAdmin(root, apiKey, request.ip)('/v1/whoami');
+      if (status === 401) signIns.endAllOf(apiKey);
+      return status === 401;
     }
 
     app.get('/sign-in', async () => ({
@@ -150,13 +154,11 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       setSessionCookie(reply, signIns.begin({ apiKey, keyName: key.name, role: key.role }));
       return reply.send({ key: key.name, role: key.role, way: 'key', ...about() });
     });
-    app.get('/session', async ({ signIn }) => ({
-      key: signIn?.keyName,
-      role: signIn?.role,
-      way: signIn?.way,
-      title: signIn?.title,
-      ...about(),
-    }));
+    app.get('/session', async (request, reply) => {
+      if (await isKeyGone(request)) return signedOut(reply);
+      const { keyName, role, way, title } = request.signIn as SignIn;
+      return reply.send({ key: keyName, role, way, title, ...about() });
+    });
     app.delete('/session', async (request, reply) => {
       signIns.end(sessionCookieOf(request));
       setSessionCookie(reply, '');
@@ -199,7 +201,12 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       isOver: (request) => signIns.isOver(sessionCookieOf(request)),
     });
 
-    app.get('/live', (request, reply) => stream(live, signIns, request, reply));
+    app.get('/live', async (request, reply) => {
+      if (await isKeyGone(request)) return signedOut(reply);
+      const isOver = async () => signIns.isOver(sessionCookieOf(request)) || isKeyGone(request);
+      stream(live, isOver, request, reply);
+      return reply;
+    });
 
     app.route<{ Params: { '*': string } }>({
       method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
@@ -207,7 +214,9 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       handler: async (request, reply) => {
         const signIn = request.signIn as SignIn;
         const url = request.raw.url as string;
-        if (!url.startsWith(`${BASE}/v1/`)) return refuse(reply, 404, 'not_found', 'no such route');
+        if (!url.startsWith(`${BASE}/v1/`) || !isResolved(url)) {
+          return refuse(reply, 404, 'not_found', 'no such route');
+        }
         const isChange = request.method !== 'GET';
         if (
           isChange &&
@@ -248,8 +257,21 @@ function isOpen({ method, routeOptions }: FastifyRequest): boolean {
   return (url === `${BASE}/session` && method === 'POST') || (url === `${BASE}/sign-in` && method === 'GET');
 }
 
-/** Server-sent events; `Last-Event-ID` goes on behind that one. Ends with the sign-in. */
-function stream(live: LiveEvents, signIns: SignIns, request: FastifyRequest, reply: FastifyReply): void {
+const signedOut = (reply: FastifyReply) => refuse(reply, 401, 'signed_out', 'sign in first');
+
+/** Whether the path is what a request with it asks for: by `..` it would be another one than was looked at here. */
+function isResolved(url: string): boolean {
+  const [path] = url.split(/[?#]/);
+  return new URL(url, 'http://x').pathname === path;
+}
+
+/** Server-sent events; `Last-Event-ID` goes on behind that one. Ends with the sign-in, and with its key. */
+function stream(
+  live: LiveEvents,
+  isOver: () => Promise<boolean>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
   const last = Number(request.headers['last-event-id']);
   const gone = new AbortController();
   reply.hijack();
@@ -260,11 +282,12 @@ function stream(live: LiveEvents, signIns: SignIns, request: FastifyRequest, rep
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
   });
-  const cookie = sessionCookieOf(request);
   const beat = setInterval(() => {
     // Watching is no sign of life: who only watches is signed out like who does nothing.
-    if (signIns.isOver(cookie)) raw.end();
-    else raw.write(': \n\n');
+    isOver().then(
+      (over) => (over ? raw.end() : raw.write(': \n\n')),
+      () => raw.destroy(),
+    );
   }, KEEP_ALIVE_MS);
   raw.once('close', () => {
     clearInterval(beat);

@@ -13,6 +13,9 @@ export const STEP_UP_MS = 5 * 60_000;
 /** At once; the one that was quiet for longest makes room. */
 const MAX_SIGN_INS = 1_000;
 
+/** Of these with one key or of one person, so that none of them makes room by ending those of all others. */
+export const MAX_SIGN_INS_OF_ONE = 50;
+
 /**
  * Somebody who is signed in to the console. By an admin API key, or by OpenID Connect with a key that is made for the time
  * being. The key stays here; the page has the text of a cookie.
@@ -50,8 +53,8 @@ export interface SignIns {
   end(cookie: string | undefined): void;
   /** All of one key, which is no longer good. */
   endAllOf(apiKey: string): void;
-  /** All of somebody whom the provider gives no role any more. */
-  endAllOfPerson(keyName: string): void;
+  /** All of somebody to whom the provider gives this role now, with another one; `undefined`: gives none. */
+  endAllOfPerson(keyName: string, role: Role | undefined): void;
 }
 
 export function createSignIns(now: () => number = Date.now): SignIns {
@@ -76,6 +79,8 @@ export function createSignIns(now: () => number = Date.now): SignIns {
       if (byDigest.size < MAX_SIGN_INS && !isOver(signIn)) break;
       remove(digest);
     }
+    const own = Array.from(byDigest).filter(([, { keyName }]) => keyName === who.keyName);
+    if (own.length >= MAX_SIGN_INS_OF_ONE) remove((own[0] as [string, SignIn])[0]);
     const cookie = randomBytes(32).toString('base64url');
     const nowMs = now();
     const signIn: SignIn = {
@@ -133,9 +138,9 @@ export function createSignIns(now: () => number = Date.now): SignIns {
     end(cookie) {
       if (cookie !== undefined) remove(digestOf(cookie));
     },
-    endAllOfPerson(keyName) {
+    endAllOfPerson(keyName, role) {
       for (const [digest, signIn] of byDigest) {
-        if (signIn.way === 'oidc' && signIn.keyName === keyName) remove(digest);
+        if (signIn.way === 'oidc' && signIn.keyName === keyName && signIn.role !== role) remove(digest);
       }
     },
     endAllOf(apiKey) {

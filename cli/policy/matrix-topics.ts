@@ -1,5 +1,5 @@
 import type { Policy } from '@fleetgate/broker';
-import { isTopicFilter, overlaps } from '@fleetgate/shared';
+import { isTopicFilter, MAX_TOPIC_BYTES, overlaps } from '@fleetgate/shared';
 import { directFilters } from './named-words.ts';
 import { shapeScope } from './principals.ts';
 import { meet } from './region.ts';
@@ -10,6 +10,9 @@ const placeholderPattern = /\{([^{}]*)\}/g;
 
 /** Whether it is a topic or a filter, in which placeholders may stand. */
 export const isMatrixTopic = (text: string) => isTopicFilter(text.replace(placeholderPattern, 'x'));
+
+/** Of a topic that the console is asked about, with its placeholders; as of a filter in a policy. */
+export const MAX_TOPIC_LENGTH = 1024;
 
 /** Topics that are remembered while they are looked for: more than have a column are counted, not shown. */
 const MAX_FOUND = 10_000;
@@ -55,7 +58,7 @@ function exampleOf(filter: string): string {
     .join('/');
 }
 
-/** Unset where the client has no value for a placeholder: it has no such topic. */
+/** Unset where the client has no value for a placeholder, or the topic would be too long: it has no such topic. */
 export function ownTopic(written: string, { clientId, group, claims }: Subject): string | undefined {
   let isWhole = true;
   const topic = written.replace(placeholderPattern, (_hole, name: string) => {
@@ -64,5 +67,5 @@ export function ownTopic(written: string, { clientId, group, claims }: Subject):
     isWhole &&= typeof value === 'string';
     return String(value);
   });
-  return isWhole ? topic : undefined;
+  return isWhole && topic.length <= MAX_TOPIC_BYTES ? topic : undefined;
 }

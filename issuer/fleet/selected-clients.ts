@@ -1,4 +1,4 @@
-import { FleetgateError } from '@fleetgate/shared';
+import { FleetgateError, ownTurn } from '@fleetgate/shared';
 import type { ClientChanges } from '../client-changes.ts';
 import type { Administrator, ClientPage, Clients } from '../clients.ts';
 import type { ClientRecord, Registry } from '../registry/registry.ts';
@@ -122,11 +122,11 @@ async function lookOn(
 ): Promise<string | undefined> {
   let behind = after;
   for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+    // Others are served between two looks, whoever looks.
+    await ownTurn();
     const { reached, isEnough } = await look(behind);
     if (reached === undefined || isEnough) return reached;
     behind = reached;
-    // Others are served between two looks.
-    await new Promise((resolve) => setImmediate(resolve));
   }
   return behind;
 }

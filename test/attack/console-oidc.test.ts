@@ -366,7 +366,6 @@ describe('what touches many at once', () => {
     ['are not said to have proved it', () => ({})],
     ['are said so by a text', (at) => ({ auth_time: `${at}` })],
     ['are somebody else', (at) => ({ auth_time: at, sub: 'eve' })],
-    ['have another role now', (at) => ({ auth_time: at, roles: ['line'] })],
   ])('is not when they %s', async (_name, claims) => {
     const cookie = await idle();
     expectRefused(await anew(cookie, claims), 'oidc_refused');
@@ -383,11 +382,29 @@ describe('what touches many at once', () => {
     }
   });
 
+  test('and who has another role now is not signed in with the one before', async () => {
+    const cookie = await idle();
+    expectRefused(await anew(cookie, (at) => ({ auth_time: at, roles: ['line'] })), 'oidc_refused');
+    expect((await rotate(cookie)).status).toBe(401);
+  });
+
   test('and of whom the provider gives no role any more nobody is signed in', async () => {
     const cookie = await idle();
     expectRefused(await anew(cookie, (at) => ({ auth_time: at, roles: [] })), 'oidc_role_unmapped');
     expect((await served.call('GET', '/api/session', { cookie })).status).toBe(401);
   });
+});
+
+test('who has another role at the next sign-in has the one before nowhere', async () => {
+  const admin = await signIn();
+  const same = await signIn();
+  expect((await served.call('GET', '/api/session', { cookie: admin })).status).toBe(200);
+  const auditor = await signIn({ roles: ['audit'] });
+  for (const cookie of [admin, same]) {
+    expect((await served.call('GET', '/api/session', { cookie })).status).toBe(401);
+  }
+  const left = await served.call('GET', '/api/session', { cookie: auditor });
+  expect(await left.json()).toMatchObject({ role: 'auditor' });
 });
 
 test('a sign-in that has ended leaves nothing that opens the admin API', async () => {

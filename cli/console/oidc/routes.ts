@@ -74,8 +74,8 @@ export function oidcRoutes(options: OidcRoutesOptions): FastifyPluginAsync {
   async function personOf(request: FastifyRequest, claims: IdentityClaims): Promise<Person> {
     const keyName = nameOf(claims);
     const role = roleOf(claims, roleClaim, roles);
+    signIns.endAllOfPerson(keyName, role);
     if (role !== undefined) return { keyName, role, title: titleOf(claims) };
-    signIns.endAllOfPerson(keyName);
     await recordRefused({ address: request.ip, requestId: request.id }, keyName, 'role_insufficient');
     throw new FleetgateError('oidc_role_unmapped', `${keyName} has no role that console.oidc.roles names`);
   }

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { call } from '../api.ts';
-import { csv, download } from '../download.ts';
+import { csv } from '../csv.ts';
+import { download } from '../download.ts';
 import { Copyable, CopyButton, Dialog, Failure, when } from '../parts.tsx';
 import { Table } from '../table.tsx';
 import type { Template } from './templates.tsx';

@@ -1,15 +1,9 @@
 import { nearest } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { UsageError } from '../exit.ts';
-import { codesByKind } from '../explained-codes.ts';
+import { type Explained, explained } from '../explained.ts';
 import { type Format, formatJson, formatRecord, formatTable } from '../output.ts';
 import { formatOption } from './format-option.ts';
-
-interface Explained {
-  readonly code: string;
-  readonly kind: string;
-  readonly text: string;
-}
 
 /** `fleetgate explain [code]`. */
 export function addExplainCommand(program: Command): void {
@@ -32,11 +26,6 @@ Examples:
       process.stdout.write(code === undefined ? formatAll(format) : formatOneCode(findCode(code), format));
     });
 }
-
-/** Every code, without the marks of Markdown. */
-export const explained: readonly Explained[] = Object.entries(codesByKind).flatMap(([kind, codes]) =>
-  Object.entries(codes).map(([code, text]) => ({ code, kind, text: plain(text) })),
-);
 
 /** @throws UsageError when there is no such code */
 function findCode(code: string): Explained {
@@ -63,9 +52,4 @@ function formatAll(format: Format): string {
     ['code', 'kind', 'text'],
     explained.map((one) => ({ ...one })),
   );
-}
-
-/** Without the marks of Markdown; a page that is linked by its path in the repository. */
-function plain(markdown: string): string {
-  return markdown.replace(/\[[^\]]+\]\(([^)]+)\)/g, 'docs/$1').replaceAll('`', '');
 }

@@ -30,5 +30,6 @@ export async function readFigures(metrics: Registry): Promise<Record<string, num
       connectsRefused + sum(decisions, (labels) => !isAllowed(labels) && labels['action'] !== 'receive'),
     feeds_away: sum('fleetgate_revocation_feed_away'),
     cluster_away: sum('fleetgate_cluster_away'),
+    clients_quarantined: sum('fleetgate_clients_quarantined'),
   };
 }

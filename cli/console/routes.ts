@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Role } from '@fleetgate/issuer';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import { explained } from '../explained.ts';
 import { type AccessOptions, cellFor, decideFor, sessionsOf, whoMay } from './access.ts';
 import { type AskAdmin, askAdmin } from './ask-admin.ts';
 import { auditRoutes } from './audit-routes.ts';
@@ -29,6 +30,9 @@ const massActions: readonly RegExp[] = [
 ];
 
 const BASE = '/console/api';
+
+/** What each code means. */
+const texts = Object.fromEntries(explained.map(({ code, text }) => [code, text]));
 
 /** An idle connection is told something, so that what is between keeps it open. */
 const KEEP_ALIVE_MS = 15_000;
@@ -172,6 +176,8 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       }
       return reply.code(204).send();
     });
+
+    app.get('/codes', async () => texts);
 
     app.get<{ Params: { id: string } }>('/sessions/:id', async (request, reply) => {
       const ask = askAdmin(root, (request.signIn as SignIn).apiKey, request.ip);

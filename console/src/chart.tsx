@@ -51,7 +51,12 @@ export function Chart({
         height: 200,
         legend: { live: false },
         cursor: { show: false },
-        axes: [axis, { ...axis, size: 56 }],
+        // As in the tables.
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
+        axes: [
+          { ...axis, space: 90, values: (_plot, moments, _axis, _space, step) => moments.map(utc(step)) },
+          { ...axis, size: 56 },
+        ],
         scales: {
           // At least a minute, so that the first figures are no line across.
           x: { range: (_plot, low, high) => [Math.min(low, high - 60), high] },
@@ -83,3 +88,7 @@ export function Chart({
   const last = lines.map(({ label: name, values }) => `${name} ${Math.round(values.at(-1) ?? 0)}`).join(', ');
   return <div class="chart" ref={place} role="img" aria-label={`${label}: ${last} per second now`} />;
 }
+
+/** A moment of the axis as `14:05Z`, with seconds where the marks are closer than a minute. */
+const utc = (stepSeconds: number) => (seconds: number) =>
+  `${new Date(seconds * 1000).toISOString().slice(11, stepSeconds < 60 ? 19 : 16)}Z`;

@@ -1,5 +1,7 @@
 /** What the Clients page is narrowed by. Empty texts narrow nothing. */
 export interface ClientFilters {
+  /** What client ids begin with. */
+  readonly id: string;
   readonly state: string;
   readonly group: string;
   /** `name=value`, or a name alone. */
@@ -31,11 +33,20 @@ export const sightings: readonly (readonly [condition: string, words: string])[]
   ['!last_seen', 'never'],
 ];
 
-export const noFilters: ClientFilters = { state: '', group: '', label: '', ends: '', seen: '', selector: '' };
+export const noFilters: ClientFilters = {
+  id: '',
+  state: '',
+  group: '',
+  label: '',
+  ends: '',
+  seen: '',
+  selector: '',
+};
 
 /** The filters as one selector; empty where none is set. */
-export function selectorOf({ state, group, label, ends, seen, selector }: ClientFilters): string {
+export function selectorOf({ id, state, group, label, ends, seen, selector }: ClientFilters): string {
   return [
+    ...(id === '' ? [] : [`client_id=${id.replace(/\*$/, '')}*`]),
     ...(state === '' ? [] : [`state=${state}`]),
     ...(group === '' ? [] : [`group=${group}`]),
     // Also where the label is called as a field.
@@ -56,6 +67,7 @@ export function readListState(query: string): ListState {
   const text = (name: keyof ClientFilters) => given.get(name) ?? '';
   return {
     filters: {
+      id: text('id'),
       state: text('state'),
       group: text('group'),
       label: text('label'),

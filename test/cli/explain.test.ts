@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { explained } from '../../cli/commands/explain-program.ts';
+import { explained } from '../../cli/explained.ts';
 import { fleetgateCommand, runCommand } from '../support/fleetgate-process.ts';
 
 const explain = (...args: string[]) =>

@@ -56,7 +56,7 @@ test.skipIf(isChromiumMissing)(
     const context = await browser.newContext();
     const { page, faults } = await watchedPage(context, origin, signedOut);
     await signIn(page);
-    await page.getByRole('listitem').getByRole('link', { name: 'All of them' }).click();
+    await page.getByRole('link', { name: '1 secret ends within a week.' }).click();
     await lists(page, 'press-2');
     await page.getByRole('link', { name: 'Clients' }).click();
     await lists(page, 'press-1', 'press-2', 'press-3', 'press-4');
@@ -85,6 +85,15 @@ test.skipIf(isChromiumMissing)(
     await page.getByText(/^ended \d{4}-/).waitFor();
     expect(await seriousFindings(page)).toEqual([]);
     await takePictures(page, 'clients-filtered');
+    await clear.click();
+
+    await page.getByLabel('Client id begins with').fill('press-3');
+    await page.getByRole('button', { name: 'Find' }).click();
+    await lists(page, 'press-3');
+    expect(new URL(page.url()).hash).toBe('#/clients?id=press-3');
+    await page.getByLabel('Client id begins with').fill('ress');
+    await page.getByRole('button', { name: 'Find' }).click();
+    await page.getByText("fleetgate client list --selector 'client_id=ress*'").waitFor();
     await clear.click();
 
     // By the keyboard alone: what is typed is looked for with Enter.

@@ -186,7 +186,7 @@ test.skipIf(isChromiumMissing)(
     const context = await browser.newContext();
     const { page, faults } = await watchedPage(context, origin, signedOut);
     await signIn(page);
-    await page.getByText('Secrets end within a week: ending').waitFor();
+    await page.getByRole('link', { name: '1 secret ends within a week.' }).waitFor();
 
     await page.getByRole('link', { name: 'Keys' }).click();
     await page.getByLabel('within a week: 1').waitFor();

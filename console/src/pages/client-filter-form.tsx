@@ -15,7 +15,12 @@ export function ClientFilterForm({
   const [draft, setDraft] = useState(filters);
   // Of a link that was followed, or of the page before.
   useEffect(() => setDraft(filters), [filters]);
-  const text = (name: 'group' | 'label' | 'selector') => ({
+  const find = (wanted: ClientFilters) => {
+    // At once: what is chosen next goes with these, and not with those before.
+    setDraft(wanted);
+    onFind(wanted);
+  };
+  const text = (name: 'id' | 'group' | 'label' | 'selector') => ({
     value: draft[name],
     spellcheck: false,
     onInput: ({ currentTarget }: { currentTarget: HTMLInputElement }) =>
@@ -24,7 +29,7 @@ export function ClientFilterForm({
   const choice = (name: 'state' | 'ends' | 'seen') => ({
     value: draft[name],
     onChange: ({ currentTarget }: { currentTarget: HTMLSelectElement }) =>
-      onFind(trimmed({ ...draft, [name]: currentTarget.value })),
+      find(trimmed({ ...draft, [name]: currentTarget.value })),
   });
   return (
     <search>
@@ -32,9 +37,13 @@ export function ClientFilterForm({
         class="filter"
         onSubmit={(event) => {
           event.preventDefault();
-          onFind(trimmed(draft));
+          find(trimmed(draft));
         }}
       >
+        <label>
+          Client id begins with
+          <input type="search" {...text('id')} />
+        </label>
         <label>
           State
           <select {...choice('state')}>
@@ -66,11 +75,11 @@ export function ClientFilterForm({
           </select>
         </label>
         <label>
-          Selector, as client_id=press-*
+          Selector, as labels.hw!=rev-a
           <input type="search" {...text('selector')} />
         </label>
         <button type="submit">Find</button>
-        <button type="button" class="plain" onClick={() => onFind(noFilters)}>
+        <button type="button" class="plain" onClick={() => find(noFilters)}>
           Clear
         </button>
         {children}
@@ -102,6 +111,7 @@ function Options({
 
 const trimmed = (filters: ClientFilters): ClientFilters => ({
   ...filters,
+  id: filters.id.trim(),
   group: filters.group.trim(),
   label: filters.label.trim(),
   selector: filters.selector.trim(),

@@ -1,9 +1,9 @@
 import { useState } from 'preact/hooks';
-import { get, type Session } from '../api.ts';
+import type { Session } from '../api.ts';
 import { Chart, type Line } from '../chart.tsx';
-import { hashOf, noFilters } from '../client-filters.ts';
 import { type Figures, rates, useLive } from '../live.ts';
-import { Empty, useLoaded } from '../parts.tsx';
+import { Empty } from '../parts.tsx';
+import { Attention } from './attention.tsx';
 
 interface Tile {
   readonly name: string;
@@ -67,7 +67,7 @@ export function Overview({ session }: { session: Session }) {
   return (
     <>
       <h1>Overview</h1>
-      <Attention session={session} figures={figures.at(-1)} />
+      <Attention session={session} />
       <fieldset class="tiles" aria-label="Charts">
         {tiles.map(({ name, unit, lines }, at) => (
           <button
@@ -97,53 +97,5 @@ export function Overview({ session }: { session: Session }) {
         )}
       </section>
     </>
-  );
-}
-
-interface SecretRow {
-  readonly client_id: string;
-  readonly expires_at?: string;
-}
-
-const WEEK_SECONDS = 7 * 86_400;
-
-function Attention({ session, figures }: { session: Session; figures: Figures | undefined }) {
-  const expiring = useLoaded('secrets', async () =>
-    session.roles.includes('issuer')
-      ? (
-          await get<{ secrets: SecretRow[] }>(
-            `/v1/secrets?state=expiring&within_seconds=${WEEK_SECONDS}&limit=5`,
-          )
-        ).secrets
-      : [],
-  );
-  const notes: { text: string; link?: { href: string; words: string } }[] = [];
-  if ((figures?.['feeds_away'] ?? 0) > 0)
-    notes.push({ text: 'The revocations of an issuer do not come in.' });
-  if ((figures?.['cluster_away'] ?? 0) > 0)
-    notes.push({ text: 'The Redis that the brokers share does not answer.' });
-  if ((expiring.value?.length ?? 0) > 0) {
-    const names = expiring.value?.map(({ client_id }) => client_id).join(', ');
-    const link = {
-      href: hashOf({ filters: { ...noFilters, ends: 'expires<7d' }, cursors: [] }),
-      words: 'All of them',
-    };
-    notes.push({ text: `Secrets end within a week: ${names}.`, link });
-  }
-  return (
-    <section class="card" aria-label="Needs attention">
-      <h2>Needs attention</h2>
-      {notes.length === 0 ? (
-        <p class="who">Nothing.</p>
-      ) : (
-        <ul class="attention">
-          {notes.map(({ text, link }) => (
-            <li key={text}>
-              {text} {link === undefined ? null : <a href={link.href}>{link.words}</a>}
-            </li>
-          ))}
-        </ul>
-      )}
-    </section>
   );
 }

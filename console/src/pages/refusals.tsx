@@ -1,19 +1,22 @@
-import { useState } from 'preact/hooks';
-import { type Client, call, get } from '../api.ts';
+import { useEffect, useState } from 'preact/hooks';
 import { HeatMap } from '../heat-map.tsx';
 import { type Refusal, useLive } from '../live.ts';
-import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
-import { type Explanation, Trace } from '../trace.tsx';
+import { Empty, when } from '../parts.tsx';
+import { findInAddress, fits, refusalsHash } from '../refusal-filter.ts';
+import { Why } from '../why.tsx';
 
 /** What was refused, why, and how to see it again at the command line. */
 export function Refusals() {
   const { refusals, suppressed } = useLive();
-  const [filter, setFilter] = useState('');
+  const [filter, setFilter] = useState(findInAddress);
   const [open, setOpen] = useState<Refusal | undefined>();
-  const words = filter.trim().toLowerCase();
-  const shown = refusals.filter(({ reason, clientId = '', presentedClientId = '', topic = '', action }) =>
-    [reason, clientId, presentedClientId, topic, action].some((text) => text.toLowerCase().includes(words)),
-  );
+  // Of a link that is followed, or of the page before; what is typed here changes the address without a word.
+  useEffect(() => {
+    const follow = () => setFilter(findInAddress());
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
+  }, []);
+  const shown = refusals.filter((one) => fits(one, filter));
   const counts = new Map<string, number>();
   for (const { reason } of shown) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   const most = Math.max(1, ...counts.values());
@@ -26,21 +29,28 @@ export function Refusals() {
           <input
             type="search"
             value={filter}
-            onInput={({ currentTarget }) => setFilter(currentTarget.value)}
+            onInput={({ currentTarget: { value } }) => {
+              setFilter(value);
+              history.replaceState(null, '', refusalsHash(value));
+            }}
           />
         </label>
       </form>
       <section class="card" aria-label="By reason">
         <h2>By reason</h2>
         {counts.size === 0 ? (
-          <Empty>Nothing was refused while this page was told.</Empty>
+          <Empty>
+            {refusals.length === 0 ? 'Nothing was refused while this page was told.' : 'No refusal matches.'}
+          </Empty>
         ) : (
           <div class="bars">
             {[...counts]
               .sort(([, one], [, other]) => other - one)
               .map(([reason, count]) => (
                 <>
-                  <code>{reason}</code>
+                  <a href={refusalsHash(reason)}>
+                    <code>{reason}</code>
+                  </a>
                   <meter min={0} max={most} value={count} aria-label={`${reason}: ${count}`} />
                   <span>{count}</span>
                 </>
@@ -145,44 +155,3 @@ function patternOf(topic: string, clientId: string | undefined): string {
     .map((level) => (level === clientId ? '{client_id}' : level.replace(/\d+/g, 'N')));
   return levels.length > MAX_LEVELS ? `${named.join('/')}/…` : named.join('/');
 }
-
-function Why({ refusal, onClose }: { refusal: Refusal; onClose: () => void }) {
-  const { action, clientId, topic } = refusal;
-  const explained = action === 'will' ? 'publish' : action;
-  const canExplain =
-    clientId !== undefined && topic !== undefined && /^(publish|subscribe|receive)$/.test(explained);
-  const known = useLoaded(`${clientId} ${topic}`, async () => {
-    if (!canExplain) return undefined;
-    const question = { client_id: clientId, action: explained, topic };
-    const [client, trace] = await Promise.all([
-      get<Client>(`/v1/clients/${encodeURIComponent(clientId)}`),
-      call<Explanation>('POST', '/decide', question),
-    ]);
-    return { scope: client.scope, explanation: trace.body };
-  });
-  return (
-    <Dialog title={`Refused: ${refusal.reason}`} onClose={onClose}>
-      <dl>
-        {Object.entries(refusal).map(([name, value]) => (
-          <>
-            <dt>{name}</dt>
-            <dd>{name === 'at' ? when(value) : String(value)}</dd>
-          </>
-        ))}
-      </dl>
-      {canExplain ? <Failure error={known.error} /> : null}
-      {known.value === undefined ? null : (
-        <>
-          <h3>As the policy is now, for all it is registered for</h3>
-          <Trace explanation={known.value.explanation} />
-          <Copyable
-            text={`fleetgate policy explain --client-id ${quoted(clientId ?? '')} --scope ${quoted(known.value.scope)} ${explained} ${quoted(topic ?? '')}`}
-          />
-        </>
-      )}
-    </Dialog>
-  );
-}
-
-/** For a shell: a topic may hold anything. */
-const quoted = (text: string) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

@@ -7,7 +7,8 @@ import type { FaultCode, OAuthErrorCode, ReasonCode, TokenErrorCode } from '@fle
 const oauthErrors: Readonly<Record<OAuthErrorCode, string>> = {
   invalid_request:
     'a parameter is missing, given twice, malformed, or two client authentication methods are used',
-  invalid_client: 'the client is unknown or its proof is wrong; both get the same answer',
+  invalid_client:
+    'the client is unknown or its proof is wrong; both get the same answer, and `fleetgate audit list --client ID` says which it was',
   invalid_grant: 'reserved by RFC 6749; not answered for client credentials',
   unauthorized_client: 'the client may not use this grant',
   unsupported_grant_type: 'only `client_credentials` is offered',
@@ -28,7 +29,8 @@ const oauthErrors: Readonly<Record<OAuthErrorCode, string>> = {
 const tokenErrors: Readonly<Record<TokenErrorCode, string>> = {
   token_missing: 'CONNECT has no password; the password is the access token',
   token_too_long: 'over 8,192 characters; ask for fewer scopes',
-  token_malformed: 'not three canonical base64url parts with JSON objects in them',
+  token_malformed:
+    'the password is no access token: not three canonical base64url parts with JSON objects in them. Mostly it is a shared password, or the client secret, which is for the issuer alone: the password is what that answers (`fleetgate token request --credentials FILE`)',
   token_type_refused: '`typ` is not `at+jwt`, or what the issuer is trusted with',
   token_algorithm_refused: '`alg` is not one the issuer is trusted with',
   token_issuer_unknown: '`iss` is not a trusted issuer',
@@ -49,9 +51,11 @@ const tokenErrors: Readonly<Record<TokenErrorCode, string>> = {
 const refusals: Readonly<Record<ReasonCode, string>> = {
   not_authenticated: 'a packet before a verified token',
   session_expired: 'the token has expired',
-  client_id_mismatch: 'the MQTT client id is not the client of the token; CONNACK 2',
+  client_id_mismatch:
+    'the MQTT client id is not the client of the token; CONNACK 2. Set it to that client id (`-i` of mosquitto_pub; `fleetgate token inspect` shows it), or see `client_id_binding`',
   client_id_invalid: 'the MQTT client id is empty or malformed; CONNACK 2',
-  user_name_mismatch: 'the user name is neither empty nor the client id; CONNACK 5',
+  user_name_mismatch:
+    'the user name is neither empty nor the client of the token; CONNACK 5. Leave it empty, or set it to that client id (`-u` of mosquitto_pub)',
   topic_malformed: 'no valid topic name (MQTT 3.1.1 §4.7, §1.5.3)',
   filter_malformed: 'no valid topic filter (MQTT 3.1.1 §4.7, §1.5.3)',
   topic_reserved: '`$SYS`, `$share` or `$fleetgate`',
@@ -73,7 +77,7 @@ const refusals: Readonly<Record<ReasonCode, string>> = {
   too_many_connections: 'over `max_connections` or `max_connections_per_address`; CONNACK 3',
   connect_timeout: 'no accepted CONNECT within `connect_timeout_seconds`',
   login_backoff:
-    'too many refused logins of this client id from this address, or too many in this second from the address; CONNACK 3',
+    'too many refused logins of this client id from this address, or too many in this second from the address; CONNACK 3. `lastReason` of the log line is what to mend',
   tls_refused: 'the TLS handshake failed, or the client certificate is missing or not valid',
   proxy_header_refused: 'no valid PROXY header, or from an address that is not in `proxy_from`',
   keepalive_refused: 'keepalive 0 or over `max_keepalive_seconds`',
@@ -84,7 +88,8 @@ const refusals: Readonly<Record<ReasonCode, string>> = {
   session_moved: 'another connection has taken the session, perhaps on another broker',
   session_cut: '`fleetgate sessions cut`',
   too_many_unreleased: 'more than 1000 QoS 2 messages of the session wait for their PUBREL',
-  protocol_refused: 'not MQTT 3.1.1, or a packet out of order',
+  protocol_refused:
+    'not MQTT 3.1.1, or a packet out of order; a client of MQTT 5 or 3.1 is answered CONNACK 1: set it to 3.1.1 (`-V mqttv311` of mosquitto_pub)',
   internal_error: 'something unexpected; refused to be safe',
 };
 

@@ -2,18 +2,19 @@ import { formatExplanation, policyWarnings, type ScopeFormat } from '@fleetgate/
 import { Argument, type Command, Option } from 'commander';
 import { EXIT_FAILED, UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';
+import { neededWords, scopesNeeded } from '../policy/needed-scopes.ts';
+import { type ConnectionOptions, withConnection } from './connection.ts';
 import { formatOption } from './format-option.ts';
-import { explainAttempt, loadPolicy } from './policy.ts';
+import { attemptOf, explainAttempt, loadPolicy, subjectClaims } from './policy.ts';
 import { addPolicyCompile } from './policy-compile-program.ts';
 import { policyInForce } from './policy-in-force.ts';
 import { addPolicyMatrix } from './policy-matrix-program.ts';
 import { addPolicyTools } from './policy-tools-program.ts';
-import { type SubjectFlags, subjectOf, withSubject } from './subject-option.ts';
+import { explainedSubject } from './registered-subject.ts';
+import { type SubjectFlags, withSubject } from './subject-option.ts';
 
-interface ExplainFlags extends SubjectFlags {
+interface ExplainFlags extends SubjectFlags, ConnectionOptions {
   policy?: string;
-  config?: string;
-  data?: string;
   scopeFormat: ScopeFormat;
   qos: string;
   retain?: boolean;
@@ -61,14 +62,12 @@ Examples:
       process.stdout.write(`${path}: valid\n`);
     });
 
-  withSubject(policy.command('explain'))
+  withConnection(withSubject(policy.command('explain')))
     .addArgument(new Argument('<action>', 'what is tried').choices(['publish', 'subscribe', 'receive']))
     .argument('<topic>', 'topic name, or topic filter of a subscribe')
     .summary('say which rule allows or refuses, and why')
     .description('Say which rule of a policy allows or refuses one attempt, and what the nearest miss was.')
     .option('--policy <file>', 'policy file (default: the one in force)')
-    .option('--config <file>', 'configuration file (FLEETGATE_CONFIG)')
-    .option('--data <dir>', 'data directory (FLEETGATE_DATA_DIR)')
     .addOption(
       new Option('--scope-format <format>', 'how the issuer of the token writes scopes')
         .choices(['named', 'aif'])
@@ -81,26 +80,34 @@ Examples:
     .addHelpText(
       'after',
       `
-The action is publish, subscribe or receive. Exit 0: allowed. Exit 1: refused.
+The action is publish, subscribe or receive. Exit 0: allowed. Exit 1: refused; the last line says which scopes would do.
+
+Without --scope and --token-file a running issuer is asked what the client is registered for. Where none answers it is
+a token without scopes, and stderr says so.
 
 Examples:
   fleetgate policy explain --client-id a --scope telemetry.write publish devices/b/telemetry/t
   fleetgate policy explain --token-file token.jwt subscribe 'devices/#'`,
     )
     .action(async (action: string, topic: string, flags: ExplainFlags) => {
-      const explanation = explainAttempt(
-        loadPolicy(flags.policy ?? policyInForce(flags)),
-        { ...(await subjectOf(flags)), scopeFormat: flags.scopeFormat },
-        {
-          action,
-          topic,
-          qos: wholeNumber('--qos', flags.qos),
-          retain: flags.retain === true,
-          bytes: wholeNumber('--bytes', flags.bytes),
-        },
-      );
+      const loaded = loadPolicy(flags.policy ?? policyInForce(flags));
+      const asked = {
+        action,
+        topic,
+        qos: wholeNumber('--qos', flags.qos),
+        retain: flags.retain === true,
+        bytes: wholeNumber('--bytes', flags.bytes),
+      };
+      const subject = { ...(await explainedSubject(loaded, flags)), scopeFormat: flags.scopeFormat };
+      const explanation = explainAttempt(loaded, subject, asked);
+      // What an issuer of AIF scopes puts into a token is no scope of the policy.
+      const needed =
+        explanation.decision.allowed || flags.scopeFormat === 'aif'
+          ? undefined
+          : scopesNeeded(loaded, subjectClaims(subject), attemptOf(asked));
+      const lines = [formatExplanation(explanation), ...(needed === undefined ? [] : [neededWords(needed)])];
       process.stdout.write(
-        flags.format === 'json' ? formatJson(explanation) : `${formatExplanation(explanation)}\n`,
+        flags.format === 'json' ? formatJson({ ...explanation, ...needed }) : `${lines.join('\n')}\n`,
       );
       if (!explanation.decision.allowed) process.exitCode = EXIT_FAILED;
     });

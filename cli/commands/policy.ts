@@ -141,7 +141,7 @@ function givenClaims({ clientId, group, scope, claim = [] }: ExplainSubject): Gr
 
 const CLIENT_ID_WORDS = '--client-id takes [A-Za-z0-9._-]{1,64}';
 
-function claimPairs(pairs: readonly string[]): Record<string, string> {
+export function claimPairs(pairs: readonly string[]): Record<string, string> {
   const claims = new Map<string, string>();
   for (const pair of pairs) {
     const equals = pair.indexOf('=');

@@ -1,6 +1,7 @@
 import type { Attempt, LiveSession, TokenExplanation } from '@fleetgate/broker';
 import { isIdentifier } from '@fleetgate/shared';
 import { isMatrixTopic, MAX_TOPIC_LENGTH, ownTopic } from '../policy/matrix-topics.ts';
+import { scopesNeeded } from '../policy/needed-scopes.ts';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import { tokenOf } from '../policy/registered-token.ts';
 import { judgeOf, plainPublish } from '../policy/subject.ts';
@@ -47,11 +48,11 @@ export async function decideFor(access: AccessOptions, ask: AskAdmin, question: 
   }
   const { status, body } = await ask(`/v1/clients/${encodeURIComponent(id)}`);
   if (status !== 200) return { status, words: status === 404 ? `no client ${id} is registered` : 'refused' };
-  const judge = judgeOf(
-    inForce.policy,
-    tokenOf([inForce.policy], access.tokenClaims, body as RegisteredClient),
-  );
-  return { answer: judge.explain(attempt) };
+  const { policy } = inForce;
+  const subject = tokenOf([policy], access.tokenClaims, body as RegisteredClient);
+  const explanation = judgeOf(policy, subject).explain(attempt);
+  const needed = explanation.decision.allowed ? {} : scopesNeeded(policy, subject, attempt);
+  return { answer: { ...explanation, ...needed } };
 }
 
 async function decideForToken(

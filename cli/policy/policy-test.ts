@@ -1,6 +1,7 @@
 import { type Attempt, formatExplanation, type Policy } from '@fleetgate/broker';
 import { attemptOf } from '../commands/policy.ts';
 import type { PlacedExpectation } from './expectations.ts';
+import { scopesNeeded } from './needed-scopes.ts';
 import { type RegisteredClient, tokenOf } from './registered-token.ts';
 import { type Judge, judgeOf, type Subject } from './subject.ts';
 
@@ -168,17 +169,7 @@ function failureOf(
     client,
     outcome,
     held,
-    needed: outcome === 'allow' ? [] : scopesNeeded(policy, subject, attempt),
+    needed: outcome === 'allow' ? [] : scopesNeeded(policy, subject, attempt, MAX_NEEDED).needed,
     trace: formatExplanation(judge.explain(attempt)).split('\n'),
   };
-}
-
-function scopesNeeded(policy: Policy, subject: Subject, attempt: Attempt): string[] {
-  const needed: string[] = [];
-  for (const scope of policy.scopes.keys()) {
-    const more = judgeOf(policy, { ...subject, scopes: [...subject.scopes, scope] });
-    if (more.decide(attempt).allowed) needed.push(scope);
-    if (needed.length === MAX_NEEDED) break;
-  }
-  return needed;
 }

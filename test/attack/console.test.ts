@@ -272,6 +272,8 @@ test('what a client may do is decided as the broker does, and nonsense is refuse
   expect(await decide({ client_id: 'press-2', action: 'publish', topic })).toMatchObject({
     decision: { allowed: false, reason: 'no_rule' },
     nearestMiss: expect.stringContaining('`press-1`, not `press-2`'),
+    needed: [],
+    neededMore: 0,
   });
   const who = await call('POST', '/api/who-may', { cookie, body: { action: 'publish', topic } });
   expect(await who.json()).toEqual({ clients: ['press-1'], looked_at: 2, complete: true });

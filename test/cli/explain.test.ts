@@ -26,6 +26,16 @@ describe('fleetgate explain', () => {
     expect(await explain(code)).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(said) });
   });
 
+  test.each([
+    ['token_malformed', 'client secret'],
+    ['client_id_mismatch', '-i of mosquitto_pub'],
+    ['user_name_mismatch', '-u of mosquitto_pub'],
+    ['protocol_refused', '-V mqttv311'],
+    ['invalid_client', 'fleetgate audit list --client ID'],
+  ])('%s says what to do', (code, words) => {
+    expect(explained.find((one) => one.code === code)?.text).toContain(words);
+  });
+
   test('prints no Markdown', () => {
     for (const { code, text } of explained)
       expect([code, text]).toEqual([code, expect.not.stringMatching(/`|\]\(/)]);

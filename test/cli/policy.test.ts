@@ -123,6 +123,49 @@ describe('policy explain', () => {
     expect(ended.stdout).toContain(words);
   });
 
+  test('says which scopes would allow what is refused, ten at most', async () => {
+    const args = (topic: string) => [
+      '--policy',
+      policy,
+      '--client-id',
+      'a',
+      '--scope',
+      'observe',
+      'publish',
+      topic,
+    ];
+    const run = (topic: string, ...more: string[]) =>
+      runFleetgate(['policy', 'explain', ...args(topic), ...more]);
+    expect((await run('devices/a/telemetry/t')).stdout).toMatch(
+      /\nscopes that would allow it: telemetry\.write\n$/,
+    );
+    expect((await run('devices/b/telemetry/t')).stdout).toMatch(/\nno scope of the policy allows it\n$/);
+    const { stdout } = await run('devices/a/telemetry/t', '--format', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({ needed: ['telemetry.write'], neededMore: 0 });
+    const scopes = Array.from({ length: 12 }, (_, at) => `  s${at}: { publish: [ x ] }\n`);
+    const many = file('many.yaml', `version: 1\nscopes:\n${scopes.join('')}`);
+    const of = ['--policy', many, '--client-id', 'a', '--scope', ''];
+    expect((await runFleetgate(['policy', 'explain', ...of, 'publish', 'x'])).stdout).toMatch(
+      /allow it: s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 2 more\n$/,
+    );
+  });
+
+  test('of what is allowed it names no scopes', async () => {
+    const of = ['--policy', policy, '--client-id', 'a', '--scope', 'telemetry.write', '--format', 'json'];
+    const { stdout, stderr } = await runFleetgate(['policy', 'explain', ...of, 'publish', 'devices/a/state']);
+    expect(JSON.parse(stdout)).not.toHaveProperty('needed');
+    expect(stderr).toBe('');
+  });
+
+  test('without a scope and an issuer to ask it says that it looks at a token without scopes', async () => {
+    const of = ['--policy', policy, '--data', join(folder, 'none'), '--client-id', 'a'];
+    expect(await runFleetgate(['policy', 'explain', ...of, 'publish', 'devices/a/state'])).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('scopes that would allow it: telemetry.write'),
+      stderr: 'no --scope given: a token without scopes\n',
+    });
+  });
+
   test('names the rate of a rule', async () => {
     const token = tokenFile('telemetry.jwt', { scope: 'telemetry.write' });
     const { code, stdout } = await runFleetgate(

@@ -98,6 +98,7 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
   await attempt.getByLabel('Action').selectOption('subscribe');
   await attempt.getByRole('button', { name: 'Decide' }).click();
   await attempt.getByText('refused: no_rule').waitFor();
+  await attempt.getByText('Scopes that would allow it: fleet.observe', { exact: true }).waitFor();
   const who = page.getByRole('region', { name: 'Who may' });
   await who.getByLabel('Topic, or filter').fill('devices/sensor-002/telemetry/t');
   await who.getByRole('button', { name: 'Find' }).click();

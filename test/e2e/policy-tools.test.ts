@@ -72,6 +72,27 @@ test('lint looks at an export as at the registry, and at those selected', async 
   expect((await of('--clients', file('wrong.jsonl', 'no client'))).stderr).toContain('wrong.jsonl:1');
 });
 
+test('explain without a scope takes what the client is registered for, and says so', async () => {
+  const explain = (id: string, ...more: string[]) =>
+    policy('explain', '--policy', inWork('policy.yaml'), '--client-id', id, ...more);
+  const own = ['publish', 'devices/a/telemetry/t'];
+  expect(await explain('a', ...own)).toMatchObject({
+    code: 0,
+    stderr: 'no --scope given: a is registered for telemetry.write commands.read\n',
+  });
+  expect((await explain('b', 'subscribe', 'devices/b/commands/#')).stdout).toContain(
+    'scopes that would allow it: commands.read',
+  );
+  expect(await explain('a', '--scope', 'commands.read', ...own)).toMatchObject({ code: 1, stderr: '' });
+  expect(await explain('nobody', ...own)).toMatchObject({
+    code: 1,
+    stderr: 'no --scope given, and no client nobody is registered: a token without scopes\n',
+  });
+  const admin = running.ready['admin'] as string;
+  const named = await explain('a', '--admin-url', admin.replace(/\d+$/, '1'), ...own);
+  expect([named.code, named.stdout]).toEqual([1, '']);
+});
+
 test('diff says who gains and loses, and by its exit code whether anybody does', async () => {
   const next = file('next.yaml', OLD.replace('commands/#', 'commands/+').replace('telemetry/#', '#'));
   const diff = (...args: string[]) => runFleetgate(['policy', 'diff', ...args]);

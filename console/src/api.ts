@@ -130,6 +130,8 @@ export interface Secret {
   readonly state: 'live' | 'ended';
   readonly created_at: string;
   readonly expires_at?: string;
+  /** It ends a minute after the first use of the newer one. */
+  readonly until_new_is_used?: boolean;
   readonly first_used_at?: string;
   readonly last_used_on?: string;
 }

@@ -51,6 +51,8 @@ export function Chart({
         height: 200,
         legend: { live: false },
         cursor: { show: false },
+        // Room for half a mark.
+        padding: [12, 36, 0, 0],
         // As in the tables.
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
         axes: [

@@ -151,6 +151,9 @@ test.skipIf(isChromiumMissing)(
     await page.getByText('seen elsewhere').waitFor();
     expect((await requestToken(fleet.ready['issuer'] as string, 'press-1', next)).status).not.toBe(200);
     await page.getByRole('button', { name: 'Release' }).click();
+    await page.getByText('It is in quarantine because: seen elsewhere').waitFor();
+    expect((await requestToken(fleet.ready['issuer'] as string, 'press-1', next)).status).not.toBe(200);
+    await page.getByRole('dialog').getByRole('button', { name: 'Release' }).click();
     await page.getByRole('button', { name: 'Quarantine' }).waitFor();
     expect((await requestToken(fleet.ready['issuer'] as string, 'press-1', next)).status).toBe(200);
 

@@ -1,13 +1,15 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { type Client, call, get, type Secret, type Session } from '../api.ts';
-import { useLive } from '../live.ts';
+import { type Client, call, get, type Secret, type Session, watching } from '../api.ts';
+import { type Refusal, useLive } from '../live.ts';
 import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
+import { isOf, ofClient, refusalsHash } from '../refusal-filter.ts';
 import { Table } from '../table.tsx';
+import { Why } from '../why.tsx';
+import { Ask, type Asked } from './client-acts.tsx';
+import { ClientSecrets } from './client-secrets.tsx';
 import { State } from './clients.tsx';
 import { ShownOnce } from './shown-once.tsx';
-
-type Asked = 'rotate' | 'quarantine' | 'delete';
 
 /** One client: what it is, its secrets, its last refusals, and what can be done with it. */
 export function ClientPage({ id, session }: { id: string; session: Session }) {
@@ -18,6 +20,7 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
   const [asked, setAsked] = useState<Asked | undefined>();
   const [error, setError] = useState<unknown>();
   const [secret, setSecret] = useState<string | undefined>();
+  const [refusal, setRefusal] = useState<Refusal | undefined>();
   const one = client.value;
   const again = () => {
     client.again();
@@ -30,7 +33,7 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
       const answer = await call<{ client_secret?: string } | undefined>(method, `${path}${suffix}`, body);
       setAsked(undefined);
       setSecret(answer.body?.client_secret);
-      if (method === 'DELETE') location.hash = '#/clients';
+      if (method === 'DELETE' && suffix === '') location.hash = '#/clients';
       else again();
     } catch (failure) {
       setError(failure);
@@ -39,7 +42,8 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
 
   if (client.error !== undefined) return <Failure error={client.error} />;
   if (one === undefined) return <p aria-busy="true">Loading {id}</p>;
-  const mine = refusals.filter(({ clientId }) => clientId === id).slice(0, 20);
+  const mine = refusals.filter((one) => isOf(one, id)).slice(0, 20);
+  const live = (secrets.value ?? []).filter(({ state }) => state === 'live');
   const mayChange = session.role !== 'auditor';
   return (
     <>
@@ -51,19 +55,19 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
       </h1>
       {mayChange ? (
         <div class="row">
-          <button type="button" onClick={() => setAsked('rotate')}>
+          <button type="button" onClick={() => setAsked({ act: 'rotate' })}>
             New secret
           </button>
           {one.state === 'active' ? (
-            <button type="button" class="grave" onClick={() => setAsked('quarantine')}>
+            <button type="button" class="grave" onClick={() => setAsked({ act: 'quarantine' })}>
               Quarantine
             </button>
           ) : (
-            <button type="button" onClick={() => void act('POST', '/release')}>
+            <button type="button" onClick={() => setAsked({ act: 'release' })}>
               Release
             </button>
           )}
-          <button type="button" class="grave" onClick={() => setAsked('delete')}>
+          <button type="button" class="grave" onClick={() => setAsked({ act: 'delete' })}>
             Delete
           </button>
         </div>
@@ -90,58 +94,58 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
         </dl>
       </section>
       {session.roles.includes('broker') ? <LiveSessions id={id} /> : null}
-      <section class="card" aria-label="Secrets">
-        <h2>Secrets</h2>
-        <Failure error={secrets.error} />
-        <div class="scroll">
-          <table>
-            <thead>
-              <tr>
-                {['Secret', 'State', 'Made', 'First used', 'Last used', 'Ends'].map((name) => (
-                  <th scope="col" key={name}>
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {(secrets.value ?? []).map((row) => (
-                <tr key={row.secret_id}>
-                  <td>
-                    <code>{row.secret_id}</code>
-                  </td>
-                  <td>{row.state}</td>
-                  <td class="nowrap">{when(row.created_at)}</td>
-                  <td class="nowrap">
-                    {row.first_used_at === undefined ? 'never' : when(row.first_used_at)}
-                  </td>
-                  <td class="nowrap">{row.last_used_on ?? ''}</td>
-                  <td class="nowrap">{row.expires_at === undefined ? 'no end' : when(row.expires_at)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      </section>
+      <ClientSecrets
+        secrets={secrets.value ?? []}
+        error={secrets.error}
+        onEnd={
+          mayChange
+            ? ({ secret_id: secretId }) => setAsked({ act: 'end', secretId, isLast: live.length === 1 })
+            : undefined
+        }
+      />
       <section class="card" aria-label="Last refusals">
         <h2>Last refusals</h2>
         {mine.length === 0 ? (
           <Empty>None while this page was told.</Empty>
         ) : (
-          <ul>
-            {mine.map(({ at, action, reason, topic }, index) => (
-              <li key={`${at}-${index}`}>
-                {when(at)} {action} <code>{reason}</code> <code>{topic ?? ''}</code>
-              </li>
-            ))}
-          </ul>
+          <>
+            <p>
+              <a href={refusalsHash(ofClient(id))}>All on the Refusals page</a>
+            </p>
+            <Table
+              rows={mine.map((refusal, at) => ({ refusal, key: `${refusal.at}-${at}` }))}
+              keyOf={({ key }) => key}
+              columns={[
+                { name: 'When', cell: ({ refusal }) => when(refusal.at), isShort: true },
+                {
+                  name: 'Action',
+                  cell: ({ refusal: { action, clientId } }) => (
+                    <>
+                      {action} {clientId === undefined ? <span class="who">says it is {id}</span> : null}
+                    </>
+                  ),
+                },
+                { name: 'Reason', cell: ({ refusal }) => <code>{refusal.reason}</code> },
+                { name: 'Topic', cell: ({ refusal }) => <code>{refusal.topic ?? ''}</code> },
+                {
+                  name: 'Detail',
+                  cell: ({ refusal }) => (
+                    <button type="button" class="plain" onClick={() => setRefusal(refusal)}>
+                      Why
+                    </button>
+                  ),
+                },
+              ]}
+            />
+          </>
         )}
+        <h3>What the issuer did for it</h3>
         <Copyable text={`fleetgate audit list --client ${one.client_id}`} />
       </section>
       {asked === undefined ? null : (
         <Ask
           asked={asked}
-          id={id}
+          client={one}
           error={error}
           onClose={() => {
             setAsked(undefined);
@@ -150,6 +154,7 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
           act={act}
         />
       )}
+      {refusal === undefined ? null : <Why refusal={refusal} onClose={() => setRefusal(undefined)} />}
       {secret === undefined ? null : (
         <Dialog title={`New secret of ${id}`} onClose={() => setSecret(undefined)}>
           <ShownOnce clientId={id} secret={secret} />
@@ -181,7 +186,10 @@ interface LiveSession {
 /** Its connections to the broker of this process, looked at again every few seconds. */
 function LiveSessions({ id }: { id: string }) {
   const path = `/sessions/${encodeURIComponent(id)}`;
-  const loaded = useLoaded(path, async () => (await get<{ sessions: LiveSession[] }>(path)).sessions);
+  const loaded = useLoaded(
+    path,
+    async () => (await call<{ sessions: LiveSession[] }>('GET', path, undefined, watching)).body.sessions,
+  );
   const [nowMs, setNowMs] = useState(Date.now());
   const { again } = loaded;
   useEffect(() => {
@@ -226,62 +234,4 @@ function remaining(ms: number): string {
   return minutes >= 60
     ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
     : `${minutes} min ${seconds % 60} s`;
-}
-
-/** Before what cannot be taken back, what will happen. */
-function Ask({
-  asked,
-  id,
-  error,
-  onClose,
-  act,
-}: {
-  asked: Asked;
-  id: string;
-  error: unknown;
-  onClose: () => void;
-  act: (method: string, suffix: string, body?: unknown) => Promise<void>;
-}) {
-  const [text, setText] = useState('');
-  if (asked === 'rotate') {
-    return (
-      <Dialog title={`New secret for ${id}`} onClose={onClose}>
-        <p>The old one goes on for seven days, so that the device can be given the new one.</p>
-        <Failure error={error} />
-        <button type="button" onClick={() => void act('POST', '/secrets', {})}>
-          Make it
-        </button>
-      </Dialog>
-    );
-  }
-  const isDelete = asked === 'delete';
-  return (
-    <Dialog title={isDelete ? `Delete ${id}` : `Quarantine ${id}`} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (isDelete) void act('DELETE', '');
-          else void act('POST', '/quarantine', text === '' ? {} : { reason: text });
-        }}
-      >
-        <p>
-          {isDelete
-            ? 'Its tokens are revoked, its sessions end at once, and its id is free again.'
-            : 'Its tokens are revoked, its sessions end at once, and it gets no new ones until it is released.'}
-        </p>
-        <label>
-          {isDelete ? `Type ${id} to confirm` : 'Reason, for the audit trail'}
-          <input
-            required={isDelete}
-            value={text}
-            onInput={({ currentTarget }) => setText(currentTarget.value)}
-          />
-        </label>
-        <Failure error={error} />
-        <button type="submit" class="grave" disabled={isDelete && text !== id}>
-          {isDelete ? 'Delete' : 'Quarantine'}
-        </button>
-      </form>
-    </Dialog>
-  );
 }

@@ -71,8 +71,9 @@ test.skipIf(isChromiumMissing)(
     const fourth = await newSecret(page, 'the old one ends now, and its tokens are revoked');
     await expect.poll(() => rows.count()).toBe(1);
     expect([await ask('pump', second), await ask('pump', third)]).toEqual([401, 401]);
-    const cut = await rawClient(fleet.ready['mqtt'] as string);
-    await expect.poll(() => connackOf(cut, connectPacket('pump', token))).toBe(4);
+    const connack = async () =>
+      connackOf(await rawClient(fleet.ready['mqtt'] as string), connectPacket('pump', token));
+    await expect.poll(connack).toBe(4);
     expect(await ask('pump', fourth)).toBe(200);
     await rows.getByRole('button', { name: 'End' }).click();
     await dialog.getByText('It is the last live one').waitFor();

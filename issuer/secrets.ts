@@ -55,11 +55,6 @@ export function unusedSecret(
   };
 }
 
-/** Whether a text has the shape of a secret made here: who takes a secret for a client id sends one. */
-export function isSecretShaped(text: string): boolean {
-  return /^[A-Za-z0-9_-]{43}$/.test(text);
-}
-
 /** SHA-256 of a secret. A fast hash is right, since no one can guess 256 random bits. */
 export function hashSecret(secret: string): Uint8Array {
   return createHash('sha256').update(secret).digest();

@@ -262,6 +262,7 @@ test.each([
   ['with other characters', 'device 1\n{"level":40}'],
   ['of 65 characters', 'd'.repeat(65)],
   ['that is the password too', 'x.y.z'],
+  ['of the form of a secret', `sEcReT-${'A'.repeat(36)}`],
 ])('a client id %s is not logged before a token has shown it', async (_what, clientId) => {
   const broker = await startTestBroker();
   expect(await broker.connack(clientId, 'x.y.z')).toBe(4);

@@ -49,14 +49,23 @@ export function Why({ refusal, onClose }: { refusal: Refusal; onClose: () => voi
         <>
           <h3>As the policy is now, for all it is registered for</h3>
           <Trace explanation={known.value.explanation} />
+          <p class="who">It holds: {known.value.scope === '' ? 'no scope' : known.value.scope}</p>
           <Copyable
             text={`fleetgate policy explain --client-id ${quoted(clientId ?? '')} --scope ${quoted(known.value.scope)} ${explained} ${quoted(topic ?? '')}`}
+          />
+          <h3>As a line for fleetgate policy test</h3>
+          <Copyable
+            text={`- ${JSON.stringify({ client: clientId, action: explained, topic, ...expected(known.value.explanation) })}`}
           />
         </>
       )}
     </Dialog>
   );
 }
+
+/** What an expectation says of a decision: JSON, which is YAML too. */
+const expected = ({ decision: { allowed, reason } }: Explanation) =>
+  allowed ? { expect: 'allow' } : { expect: 'deny', reason };
 
 function shownValue(name: string, value: string | number) {
   if (name === 'at') return when(value);

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -10,7 +12,7 @@ import {
   takePictures,
 } from '../support/console-fixture.ts';
 import { enroll, enrollingDevice } from '../support/enrolling-device.ts';
-import { type RunningFleetgate, requestToken } from '../support/fleetgate-process.ts';
+import { type RunningFleetgate, requestToken, runFleetgate } from '../support/fleetgate-process.ts';
 
 const AGENTS = 200;
 
@@ -74,8 +76,15 @@ test.skipIf(isChromiumMissing)('every page works without a fault, and is legible
   const why = page.getByRole('dialog');
   await why.getByText(/^Nearest: .* level 2 is/).waitFor();
   await why.getByText(/fleetgate policy explain --client-id trespasser --scope/).waitFor();
-  await why.getByRole('button', { name: 'Copy' }).click();
+  await why.getByText('It holds: telemetry.write commands.read').waitFor();
+  const copy = why.getByRole('button', { name: 'Copy' });
+  await copy.first().click();
   expect(await page.evaluate('navigator.clipboard.readText()')).toContain('policy explain');
+  await copy.last().click();
+  const expectations = join(fixture.data, 'expectations.yaml');
+  writeFileSync(expectations, `${await page.evaluate('navigator.clipboard.readText()')}\n`);
+  const tested = await runFleetgate(['policy', 'test', expectations, '--data', fixture.data]);
+  expect([tested.code, tested.stdout]).toEqual([0, '1 passed, 0 failed\n']);
   await page.keyboard.press('Escape');
   await why.waitFor({ state: 'detached' });
   expect(await seriousFindings(page)).toEqual([]);

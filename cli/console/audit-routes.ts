@@ -16,12 +16,17 @@ export interface AuditRoutesOptions {
   readonly asker: (request: FastifyRequest) => AskAdmin;
   /** Whether the sign-in of the request has ended since. */
   readonly isOver: (request: FastifyRequest) => boolean;
+  /** How long a walk waits for who reads nothing of it; then the connection ends. Default 60,000. */
+  readonly stallMs?: number | undefined;
 }
 
 type Walk = (ask: AskAdmin, signal: AbortSignal) => AsyncIterable<object>;
 
 /** `/audit/verify` and `/audit/export`: what goes through all of the trail, as lines of JSON that come as it goes. */
-export function auditRoutes(app: FastifyInstance, { asker, isOver }: AuditRoutesOptions): void {
+export function auditRoutes(
+  app: FastifyInstance,
+  { asker, isOver, stallMs = 60_000 }: AuditRoutesOptions,
+): void {
   let walks = 0;
 
   /** @param download name of the file that the answer is to be kept as */
@@ -54,8 +59,12 @@ export function auditRoutes(app: FastifyInstance, { asker, isOver }: AuditRoutes
       const steps = walk(ask, gone.signal)[Symbol.asyncIterator]();
       // What is refused is refused before anything was said.
       const first = await steps.next();
-      const body = Readable.from(asText(first, steps));
-      body.once('close', end);
+      const body = Readable.from(asText(first, steps, () => stalled.refresh()));
+      const stalled = setTimeout(() => body.destroy(new Error('nobody reads it')), stallMs);
+      body.once('close', () => {
+        clearTimeout(stalled);
+        end();
+      });
       if (download !== undefined) {
         reply.header('content-disposition', `attachment; filename="${download}"`);
       }
@@ -93,9 +102,14 @@ export function auditRoutes(app: FastifyInstance, { asker, isOver }: AuditRoutes
 }
 
 /** Lines as they come. What fails on the way breaks the connection off: half a file is not taken for a whole one. */
-async function* asText(first: IteratorResult<object>, rest: AsyncIterator<object>): AsyncGenerator<string> {
+async function* asText(
+  first: IteratorResult<object>,
+  rest: AsyncIterator<object>,
+  wanted: () => void,
+): AsyncGenerator<string> {
   try {
     for (let step = first; step.done !== true; step = await rest.next()) {
+      wanted();
       yield `${JSON.stringify(step.value)}\n`;
     }
   } finally {

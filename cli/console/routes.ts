@@ -48,6 +48,8 @@ export interface ConsoleOptions {
   readonly about: () => object;
   /** Unset: people sign in by a key alone. */
   readonly oidc?: Omit<OidcRoutesOptions, 'signIns'> | undefined;
+  /** See `AuditRoutesOptions.stallMs`. */
+  readonly stallMs?: number | undefined;
 }
 
 declare module 'fastify' {
@@ -205,6 +207,7 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
     auditRoutes(app, {
       asker: (request) => askAdmin(root, (request.signIn as SignIn).apiKey, request.ip),
       isOver: (request) => signIns.isOver(sessionCookieOf(request)),
+      stallMs: options.stallMs,
     });
 
     app.get('/live', async (request, reply) => {

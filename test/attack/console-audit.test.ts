@@ -31,8 +31,8 @@ async function* each(views: readonly unknown[]) {
 const pruning = auditEvent({ atMs: 2_000, actor: 'issuer', action: 'audit.prune' });
 
 /** As another issuer on the database would write them. */
-async function record(count: number): Promise<void> {
-  const registry = await openRegistry(served.fixture.database);
+async function record(count: number, { fixture }: ServedConsole = served): Promise<void> {
+  const registry = await openRegistry(fixture.database);
   const one = auditEvent({ atMs: 1, actor: 'issuer', action: 'token.issue', target: 'x'.repeat(40) });
   for (let done = 0; done < count; done += 5_000) {
     await Promise.all(Array.from({ length: Math.min(5_000, count - done) }, () => registry.recordEvent(one)));
@@ -176,3 +176,16 @@ test('an export ends with the sign-in, and half of it is no whole file', async (
     })(),
   ).rejects.toThrow();
 });
+
+test('who reads nothing of an export makes room for others', async () => {
+  const slow = await serveConsole({ stallMs: 300 });
+  // More than what is under way takes in.
+  await record(60_000, slow);
+  const cookie = await slow.signIn();
+  const headers = { cookie, 'sec-fetch-site': 'same-origin' };
+  const ask = () => fetch(`${slow.url}/console/api/audit/export`, { headers });
+  const unread = [await ask(), await ask()];
+  expect((await ask()).status).toBe(429);
+  await expect.poll(async () => (await ask()).status, { timeout: 20_000 }).toBe(200);
+  for (const answer of unread) await expect(answer.text()).rejects.toThrow();
+}, 60_000);

@@ -151,8 +151,5 @@ describe('one question does not hold up the process', () => {
   });
 });
 
-// Both walks are held by one sign-in that reads nothing; others are told `busy` until the connection ends.
-test.todo('who does not read an export makes room for others');
-
 // 10,000 ways to the provider begun by somebody without a role push out those of others.
 test.todo('nobody who is not signed in ends the way of another to the provider');

@@ -48,12 +48,15 @@ export interface ServeOptions extends Partial<AccessOptions> {
   readonly text?: string;
   /** What is to differ of a sign-in with OpenID Connect; unset: there is none. */
   readonly oidc?: Partial<OidcOptions>;
+  /** How long a walk through the trail waits for its reader. */
+  readonly stallMs?: number;
 }
 
 /** Serves until the test ends, with what stands in place of a broker. */
 export async function serveConsole({
   text = policyText,
   oidc,
+  stallMs,
   ...access
 }: ServeOptions = {}): Promise<ServedConsole> {
   const fixture = await issuerFixture();
@@ -79,6 +82,7 @@ export async function serveConsole({
       },
       work,
       signIns,
+      stallMs,
       oidc: oidc && {
         consoleUrl: CONSOLE_URL,
         issuer: 'http://127.0.0.1:1',

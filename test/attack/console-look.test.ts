@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { lookAtClients } from '../../cli/console/looked-at.ts';
+import { createAttempts } from '../../cli/console/oidc/attempts.ts';
 import { createSignIns, MAX_SIGN_INS_OF_ONE, STEP_UP_MS } from '../../cli/console/sign-ins.ts';
 import { openIssuer } from '../../issuer/open-issuer.ts';
 import { resolveOptions } from '../../issuer/options.ts';
@@ -151,5 +152,31 @@ describe('one question does not hold up the process', () => {
   });
 });
 
-// 10,000 ways to the provider begun by somebody without a role push out those of others.
-test.todo('nobody who is not signed in ends the way of another to the provider');
+describe('a way to the provider', () => {
+  const secrets = { state: 's', nonce: 'n', codeVerifier: 'v' };
+
+  test('is not ended by those that others begin, or come back from', () => {
+    const attempts = createAttempts(() => 0);
+    const cookie = attempts.begin(secrets);
+    for (let n = 0; n < 12_000; n += 1) attempts.take(attempts.begin(secrets));
+    expect(attempts.take(cookie)).toEqual({ ...secrets, startedAtMs: 0 });
+    expect(attempts.take(cookie)).toBeUndefined();
+  });
+
+  test('is none where its cookie was changed, spelt otherwise, or made elsewhere', () => {
+    const attempts = createAttempts(() => 0);
+    const cookie = attempts.begin(secrets);
+    const bytes = Buffer.from(cookie, 'base64url');
+    for (const at of [0, 15, 30]) {
+      const changed = Buffer.from(bytes);
+      changed[at] = (changed[at] as number) ^ 1;
+      expect(attempts.take(changed.toString('base64url'))).toBeUndefined();
+    }
+    for (const other of ['', 'x', `${cookie}=`, bytes.toString('base64'), cookie.slice(0, 20)]) {
+      if (other !== cookie) expect(attempts.take(other), other).toBeUndefined();
+    }
+    expect(createAttempts(() => 0).take(cookie)).toBeUndefined();
+    expect(cookie).not.toContain(Buffer.from('"codeVerifier"').toString('base64url').slice(0, 12));
+    expect(attempts.take(cookie)).toBeDefined();
+  });
+});

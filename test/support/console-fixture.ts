@@ -47,7 +47,14 @@ export async function startConsoleFixture(
   const origin = fleet.ready['admin'] as string;
   const adminKey = readFileSync(join(data.path, 'admin.key'), 'utf8').trim();
   const browser = await startBrowser();
-  const running = agents === 0 ? undefined : await startAgentFleet(data.path, agents);
+  const running =
+    agents === 0
+      ? undefined
+      : await startAgentFleet(data.path, agents).catch(async (error) => {
+          await browser.close();
+          await fleet.stop();
+          throw error;
+        });
 
   const admin: ConsoleFixture['admin'] = (method, path, body) =>
     fetch(`${origin}/v1${path}`, {

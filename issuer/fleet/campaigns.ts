@@ -90,8 +90,11 @@ export interface Campaigns {
       readonly after?: string | undefined;
       readonly limit: number;
     },
-  ): Promise<CampaignDevice[]>;
+  ): Promise<(CampaignDevice & { readonly state: CampaignDeviceState })[]>;
 }
+
+/** Failed is who could not be rotated, and who has not used its new secret in time; such a one may still come to use it. */
+export type CampaignDeviceState = 'confirmed' | 'waiting' | 'failed';
 
 export function openCampaigns(registry: Registry, now: () => number, contexts: ContextVault): Campaigns {
   const { event, recorded } = administrativeActs(registry, now);
@@ -321,8 +324,15 @@ export function openCampaigns(registry: Registry, now: () => number, contexts: C
         change(id, ['running', 'paused'], { state: 'cancelled' }, event(by, 'campaign.cancel', id)),
       ),
     async devices(id, page) {
-      await findRecord(id);
-      return registry.listCampaignDevices(id, page);
+      const { batch, batchAtMs = 0, confirmSeconds } = await findRecord(id);
+      const isOver = now() >= batchAtMs + confirmSeconds * 1000;
+      const stateOf = (device: CampaignDevice): CampaignDeviceState => {
+        if (device.failure !== undefined) return 'failed';
+        if (device.isConfirmed) return 'confirmed';
+        return isOver || device.batch < batch ? 'failed' : 'waiting';
+      };
+      const devices = await registry.listCampaignDevices(id, page);
+      return devices.map((device) => ({ ...device, state: stateOf(device) }));
     },
   };
 }

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import type { Administrator } from '../clients.ts';
-import { type Campaign, MAX_BATCH_SIZE, type RotatedDevice } from '../fleet/campaigns.ts';
+import { type Campaign, type Campaigns, MAX_BATCH_SIZE, type RotatedDevice } from '../fleet/campaigns.ts';
 import type { Issuer } from '../open-issuer.ts';
-import type { CampaignDevice, CampaignPlan, CampaignRecord } from '../registry/campaign-registry.ts';
+import type { CampaignPlan, CampaignRecord } from '../registry/campaign-registry.ts';
 import { administratorOf } from './admin-access.ts';
 import { Credential, credentialView } from './credential-wire.ts';
 import { answer, refusal } from './openapi.ts';
@@ -385,8 +385,9 @@ function rotatedView(
   };
 }
 
-function deviceView({ clientId, batch, secretId, failure, isConfirmed }: CampaignDevice) {
-  const state = failure !== undefined ? 'failed' : isConfirmed ? 'confirmed' : 'waiting';
+type ListedDevice = Awaited<ReturnType<Campaigns['devices']>>[number];
+
+function deviceView({ clientId, batch, secretId, failure, state }: ListedDevice) {
   return {
     client_id: clientId,
     batch,

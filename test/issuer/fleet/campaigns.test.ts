@@ -89,11 +89,13 @@ test('a batch that is asked for again is answered with the same secrets', async 
 });
 
 test('a campaign pauses by itself when too many of a batch do not use their new secret in time', async () => {
-  const { begin, rotate, show, act, use, secrets, call } = await fleet(4);
+  const { begin, rotate, show, act, use, devices, secrets, call } = await fleet(4);
   const campaign = await begin({ confirm_within_seconds: 60, pause_at: 0.5 });
   const [one, two] = (await rotate(campaign, 1)).devices as [Device, Device];
   await use(one);
+  expect(await devices(campaign)).toMatchObject([{ state: 'confirmed' }, { state: 'waiting' }]);
   nowMs += 61_000;
+  expect(await devices(campaign)).toMatchObject([{ state: 'confirmed' }, { state: 'failed' }]);
   expect(await show(campaign)).toMatchObject({
     state: 'paused',
     reason: '1 of 2 in batch 1 failed',

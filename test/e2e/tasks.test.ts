@@ -23,11 +23,11 @@ const seen: Readonly<Record<string, RegExp>> = {
   'people.md': /admin:line-2 {2}client\.create {2}pump-3 {2}ok/,
   'policy.md': /gains {3}publish {2}alarms\/pump-1\/#/,
   'refused.md': /^allowed: [\s\S]*^refused \(no_rule\): /m,
-  'replace.md': /^labels {7}\{"hw":"rev-b"\}$/m,
-  'secrets.md': /^state {19}done\n[\s\S]*^confirmed {15}2$/m,
-  'signing-key.md': /^kind {8}issued_before$/m,
+  'replace.md': /^labels +\{"hw":"rev-b"\}$/m,
+  'secrets.md': /^state +done\n[\s\S]*^confirmed +2$/m,
+  'signing-key.md': /^kind +issued_before$/m,
   'stolen.md': /client:pump-1 {2}token\.issue .* client_quarantined/,
-  'tls.md': /^client_id {4}pump-9$/m,
+  'tls.md': /^client_id +pump-9$/m,
 };
 
 test('each page is in the list, with its name', () => {

@@ -234,6 +234,7 @@ describe('on the wire', () => {
       client.send(publishPacket(topic, payload, { qos: 1 }));
       await client.next('puback');
     }
+    await expect.poll(() => payloads(client.received)).toEqual(['1', '2']);
     await client.settle();
     expect(payloads(client.received)).toEqual(['1', '2']);
     expect(await broker.refusal({ action: 'publish' })).toMatchObject({ reason: 'rate_exceeded' });

@@ -1,21 +1,14 @@
 import { TokenError } from '@fleetgate/shared';
+import type { VerifiedToken } from '@fleetgate/verifier';
 import type { Attempt } from './authorization/decide.ts';
 import { type Explanation, explain } from './authorization/explain.ts';
 import { type ConnectRefusal, refusalOfError } from './connect.ts';
 import type { Core } from './core.ts';
 
-/** What a token would be told: of an attempt, or already of a CONNECT. Holds no token. */
+/** What a token would be told: of an attempt, or already of a CONNECT. Holds what the token says, not the token. */
 export type TokenExplanation =
   | { readonly refused: ConnectRefusal; readonly because: string }
-  | {
-      readonly clientId: string;
-      readonly issuer: string;
-      readonly scopes: readonly string[];
-      readonly expiresAtSeconds: number;
-      /** Whether a CONNECT wants the certificate it is bound to (RFC 8705 §3.1). */
-      readonly isBound: boolean;
-      readonly explanation: Explanation;
-    };
+  | { readonly token: VerifiedToken; readonly explanation: Explanation };
 
 /**
  * What is decided of an attempt of whoever holds that token, after it was verified as at a CONNECT: signature, claims, time
@@ -27,15 +20,7 @@ export async function explainToken(core: Core, token: string, attempt: Attempt):
     const { token: verified, principal } = await authority.admit(Buffer.from(token, 'latin1'), {
       certificateThumbprint: claimedThumbprint(token),
     });
-    const { clientId, issuer, scopes, expiresAtSeconds, certificateThumbprint } = verified;
-    return {
-      clientId,
-      issuer,
-      scopes,
-      expiresAtSeconds,
-      isBound: certificateThumbprint !== undefined,
-      explanation: explain(principal, attempt, settings.now()),
-    };
+    return { token: verified, explanation: explain(principal, attempt, settings.now()) };
   } catch (error) {
     if (!(error instanceof TokenError)) throw error;
     return { refused: refusalOfError(error), because: error.message };

@@ -1,10 +1,10 @@
-import type { Attempt, LiveSession, TokenExplanation } from '@fleetgate/broker';
+import type { Attempt, Explanation, LiveSession, Policy, TokenExplanation } from '@fleetgate/broker';
 import { isIdentifier } from '@fleetgate/shared';
 import { isMatrixTopic, MAX_TOPIC_LENGTH, ownTopic } from '../policy/matrix-topics.ts';
-import { scopesNeeded } from '../policy/needed-scopes.ts';
+import { type NeededScopes, scopesNeededInTurns } from '../policy/needed-scopes.ts';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import { tokenOf } from '../policy/registered-token.ts';
-import { judgeOf, plainPublish } from '../policy/subject.ts';
+import { judgeOf, plainPublish, type Subject } from '../policy/subject.ts';
 import type { PolicyFile } from '../policy-file.ts';
 import type { AskAdmin } from './ask-admin.ts';
 import { type Asked, detailOf, lookAtClients } from './looked-at.ts';
@@ -40,7 +40,7 @@ export async function decideFor(access: AccessOptions, ask: AskAdmin, question: 
     // A token is no word of who asks: that is for the sign-in to say.
     const { status, body } = await ask('/v1/clients?limit=1');
     if (status !== 200) return { status, words: detailOf(body) };
-    return decideForToken(access, token.trim(), attempt);
+    return decideForToken(access, inForce.policy, token.trim(), attempt);
   }
   if (attempt === undefined || typeof id !== 'string' || id === '' || token !== undefined) {
     const words = 'client_id or token, action (publish, subscribe or receive) and topic are wanted';
@@ -51,16 +51,26 @@ export async function decideFor(access: AccessOptions, ask: AskAdmin, question: 
   const { policy } = inForce;
   const subject = tokenOf([policy], access.tokenClaims, body as RegisteredClient);
   const explanation = judgeOf(policy, subject).explain(attempt);
-  const needed = explanation.decision.allowed ? {} : scopesNeeded(policy, subject, attempt);
-  return { answer: { ...explanation, ...needed } };
+  return { answer: { ...explanation, ...(await whatWouldDo(policy, subject, attempt, explanation)) } };
+}
+
+/** Scopes that would allow what is refused. */
+async function whatWouldDo(
+  policy: Policy,
+  subject: Subject,
+  attempt: Attempt,
+  { decision }: Explanation,
+): Promise<NeededScopes | undefined> {
+  return decision.allowed ? undefined : scopesNeededInTurns(policy, subject, attempt);
 }
 
 async function decideForToken(
   { explainToken }: AccessOptions,
-  token: string,
+  policy: Policy,
+  presented: string,
   attempt: Attempt,
 ): Promise<Asked> {
-  const told = await explainToken(token, attempt);
+  const told = await explainToken(presented, attempt);
   if (told === undefined) return noPolicy;
   if ('refused' in told) {
     const { reason, returnCode } = told.refused;
@@ -68,11 +78,22 @@ async function decideForToken(
     const because = `CONNECT is refused with code ${returnCode}: ${told.because}`;
     return { answer: { decision, attempt, because, notes: [] } };
   }
-  const { clientId, issuer, scopes, expiresAtSeconds, isBound, explanation } = told;
+  const { token, explanation } = told;
+  // An AIF scope has no name that one of the policy could stand beside.
+  const needed =
+    token.scopeFormat === 'aif' ? undefined : await whatWouldDo(policy, token, attempt, explanation);
   return {
     answer: {
       ...explanation,
-      token: { client_id: clientId, issuer, scopes, expires_at: expiresAtSeconds, is_bound: isBound },
+      ...needed,
+      token: {
+        client_id: token.clientId,
+        issuer: token.issuer,
+        scopes: token.scopes,
+        expires_at: token.expiresAtSeconds,
+        // Whether a CONNECT wants the certificate it is bound to (RFC 8705 §3.1).
+        is_bound: token.certificateThumbprint !== undefined,
+      },
     },
   };
 }

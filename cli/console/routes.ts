@@ -1,5 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Role } from '@fleetgate/issuer';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { explained } from '../explained.ts';
@@ -9,9 +7,11 @@ import { auditRoutes } from './audit-routes.ts';
 import { differenceFor, matrixFor } from './comparisons.ts';
 import { sessionCookieOf, setSessionCookie } from './cookies.ts';
 import type { LiveEvents } from './live-events.ts';
+import { liveRoute } from './live-route.ts';
 import type { Asked } from './looked-at.ts';
 import { type OidcRoutesOptions, oidcRoutes } from './oidc/routes.ts';
 import { pageHeaders } from './page-headers.ts';
+import { pageRoutes } from './page-routes.ts';
 import type { PolicyWork } from './policy-work.ts';
 import { refuse } from './refuse.ts';
 import { isSameOrigin } from './same-origin.ts';
@@ -33,9 +33,6 @@ const BASE = '/console/api';
 
 /** What each code means. */
 const texts = Object.fromEntries(explained.map(({ code, text }) => [code, text]));
-
-/** An idle connection is told something, so that what is between keeps it open. */
-const KEEP_ALIVE_MS = 15_000;
 
 export interface ConsoleOptions {
   /** Where the built page is. */
@@ -65,43 +62,10 @@ declare module 'fastify' {
 export function consoleRoutes(options: ConsoleOptions): FastifyPluginAsync {
   return async (app) => {
     app.get('/console', async (_request, reply) => reply.redirect('/console/', 308));
-    await app.register(pages(options.assets), { prefix: '/console' });
+    await app.register(pageRoutes(options.assets), { prefix: '/console' });
     await app.register(api(app, options), { prefix: BASE });
     const { oidc, signIns } = options;
     if (oidc !== undefined) await app.register(oidcPages({ ...oidc, signIns }), { prefix: '/console/oidc' });
-  };
-}
-
-const types: ReadonlyMap<string, string> = new Map([
-  ['html', 'text/html; charset=utf-8'],
-  ['js', 'text/javascript; charset=utf-8'],
-  ['css', 'text/css; charset=utf-8'],
-  ['svg', 'image/svg+xml'],
-]);
-
-function pages(folder: string): FastifyPluginAsync {
-  return async (app) => {
-    const index = readFileSync(join(folder, 'index.html'));
-    // All in memory: some hundred kilobytes, and no name of a request ever comes to a path.
-    const assets = new Map(
-      readdirSync(join(folder, 'assets')).map((name) => [name, readFileSync(join(folder, 'assets', name))]),
-    );
-    app.addHook('onSend', async (_request, reply) => {
-      reply.headers(pageHeaders);
-    });
-    app.get('/', { prefixTrailingSlash: 'slash' }, async (_request, reply) =>
-      reply.type('text/html; charset=utf-8').header('cache-control', 'no-cache').send(index),
-    );
-    // Their names hold a hash of what is in them, so they are what they were.
-    app.get<{ Params: { file: string } }>('/assets/:file', async (request, reply) => {
-      const { file } = request.params;
-      const content = assets.get(file);
-      const type = types.get(file.slice(file.lastIndexOf('.') + 1));
-      if (content === undefined || type === undefined) {
-        return reply.code(404).type('text/plain').send('not found');
-      }
-      return reply.type(type).header('cache-control', 'public, max-age=31536000, immutable').send(content);
-    });
   };
 }
 
@@ -210,11 +174,10 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       stallMs: options.stallMs,
     });
 
-    app.get('/live', async (request, reply) => {
-      if (await isKeyGone(request)) return signedOut(reply);
-      const isOver = async () => signIns.isOver(sessionCookieOf(request)) || isKeyGone(request);
-      stream(live, isOver, request, reply);
-      return reply;
+    liveRoute(app, {
+      live,
+      signInOf: (request) => request.signIn as SignIn,
+      isOver: async (request) => signIns.isOver(sessionCookieOf(request)) || isKeyGone(request),
     });
 
     app.route<{ Params: { '*': string } }>({
@@ -272,45 +235,6 @@ const signedOut = (reply: FastifyReply) => refuse(reply, 401, 'signed_out', 'sig
 function isResolved(url: string): boolean {
   const [path] = url.split(/[?#]/);
   return new URL(url, 'http://x').pathname === path;
-}
-
-/** Server-sent events; `Last-Event-ID` goes on behind that one. Ends with the sign-in, and with its key. */
-function stream(
-  live: LiveEvents,
-  isOver: () => Promise<boolean>,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): void {
-  const last = Number(request.headers['last-event-id']);
-  const gone = new AbortController();
-  reply.hijack();
-  const { raw } = reply;
-  raw.writeHead(200, {
-    ...pageHeaders,
-    'content-type': 'text/event-stream',
-    'cache-control': 'no-store',
-    'x-accel-buffering': 'no',
-  });
-  const beat = setInterval(() => {
-    // Watching is no sign of life: who only watches is signed out like who does nothing.
-    isOver().then(
-      (over) => (over ? raw.end() : raw.write(': \n\n')),
-      () => raw.destroy(),
-    );
-  }, KEEP_ALIVE_MS);
-  raw.once('close', () => {
-    clearInterval(beat);
-    gone.abort();
-  });
-  live.follow(
-    Number.isSafeInteger(last) && last > 0 ? last : undefined,
-    ({ id, type, data }) => {
-      // Who does not read is cut off, and goes on from where it was.
-      if (raw.writableLength > 1_048_576) raw.destroy();
-      else raw.write(`id: ${id}\nevent: ${type}\ndata: ${data}\n\n`);
-    },
-    gone.signal,
-  );
 }
 
 function keyIn(body: unknown): string | undefined {

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Attempt, Policy } from '@fleetgate/broker';
 import { judgeOf, type Subject } from './subject.ts';
 
@@ -12,6 +13,9 @@ export interface NeededScopes {
   readonly neededMore: number;
 }
 
+/** Scopes that are tried in one turn of the event loop: with as many denies as a policy may have, some milliseconds. */
+const TRIED_PER_TURN = 32;
+
 /** Each scope of the policy is tried as the broker decides, beside what the subject holds; `max`: 10 by default. */
 export function scopesNeeded(
   policy: Policy,
@@ -19,12 +23,34 @@ export function scopesNeeded(
   attempt: Attempt,
   max: number = MAX_NAMED,
 ): NeededScopes {
+  const would = wouldAllow(policy, subject, attempt);
+  return named(Array.from(policy.scopes.keys()).filter(would), max);
+}
+
+/** The same, where others wait for the event loop. */
+export async function scopesNeededInTurns(
+  policy: Policy,
+  subject: Subject,
+  attempt: Attempt,
+): Promise<NeededScopes> {
+  const would = wouldAllow(policy, subject, attempt);
+  const scopes = Array.from(policy.scopes.keys());
+  const all: string[] = [];
+  for (let from = 0; from < scopes.length; from += TRIED_PER_TURN) {
+    if (from > 0) await turn();
+    all.push(...scopes.slice(from, from + TRIED_PER_TURN).filter(would));
+  }
+  return named(all, MAX_NAMED);
+}
+
+function wouldAllow(policy: Policy, subject: Subject, attempt: Attempt): (scope: string) => boolean {
   const held = new Set(subject.scopes);
-  const all = Array.from(policy.scopes.keys()).filter(
-    (scope) =>
-      !held.has(scope) &&
-      judgeOf(policy, { ...subject, scopes: [...subject.scopes, scope] }).decide(attempt).allowed,
-  );
+  return (scope) =>
+    !held.has(scope) &&
+    judgeOf(policy, { ...subject, scopes: [...subject.scopes, scope] }).decide(attempt).allowed;
+}
+
+function named(all: readonly string[], max: number): NeededScopes {
   return { needed: all.slice(0, max), neededMore: Math.max(0, all.length - max) };
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MAX_STREAMS_OF_ONE } from '../../cli/console/live-route.ts';
 import { MAX_AGE_MS, MAX_IDLE_MS, STEP_UP_MS } from '../../cli/console/sign-ins.ts';
 import { codeOf, serveConsole as serve } from '../support/console-server.ts';
 import { adminKey } from '../support/issuer-fixture.ts';
@@ -224,6 +225,21 @@ describe('what touches many at once wants the key once more', () => {
   });
 });
 
+test('one sign-in has no more streams than tabs, and a stream that ends makes room', async () => {
+  const { call, signIn } = await serve();
+  const cookie = await signIn();
+  const open = await Promise.all(
+    Array.from({ length: MAX_STREAMS_OF_ONE }, () => call('GET', '/api/live', { cookie })),
+  );
+  expect(open.map(({ status }) => status)).toEqual(open.map(() => 200));
+  expect((await call('GET', '/api/live', { cookie })).status).toBe(429);
+  const other = await call('GET', '/api/live', { cookie: await signIn() });
+  expect(other.status).toBe(200);
+  await open[0]?.body?.cancel();
+  await expect.poll(async () => (await call('GET', '/api/live', { cookie })).status).toBe(200);
+  for (const { body } of [...open.slice(1), other]) await body?.cancel();
+});
+
 test('what is live goes on behind the last event that was seen, and ends with the sign-in', async () => {
   const { call, live, signIn } = await serve();
   const cookie = await signIn();
@@ -291,7 +307,3 @@ test('what a client may do is decided as the broker does, and nonsense is refuse
   expect((await call('POST', '/api/who-may', { cookie, body: selector })).status).toBe(400);
   expect((await decide({ client_id: '../keys', action: 'publish', topic })).status).toBe(404);
 });
-
-test.todo(
-  'the scopes that would allow an attempt are found in turns: of 1,000 scopes and 256 denies it takes 130 ms',
-);

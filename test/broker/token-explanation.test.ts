@@ -7,9 +7,7 @@ test('a token is verified as at a CONNECT, and then its grants decide', async ()
   const { auth, token, issuer } = await startTestBroker();
   const good = token('a');
   expect(await auth.explainToken(good, publish('devices/a/x'))).toMatchObject({
-    clientId: 'a',
-    issuer: issuer.name,
-    isBound: false,
+    token: { clientId: 'a', issuer: issuer.name },
     explanation: { decision: { allowed: true } },
   });
   expect(await auth.explainToken(good, publish('devices/b/x'))).toMatchObject({
@@ -56,7 +54,7 @@ test('one that is bound to a certificate is decided of as if that was shown, and
   });
   expect(await connack('a', bound)).toBe(4);
   expect(await auth.explainToken(bound, publish('devices/a/x'))).toMatchObject({
-    isBound: true,
+    token: { certificateThumbprint: 'A'.repeat(43) },
     explanation: { decision: { allowed: true } },
   });
 });

@@ -19,7 +19,7 @@ import type { ClusterSettings } from './options.ts';
 import { createOutbox, MAX_PACKET_ID, type Outbox, openOutbox } from './outbox.ts';
 import { createPersistence } from './persistence.ts';
 import { type LeftWill, type Outgoing, publish } from './publisher.ts';
-import { CONNECTED_FACTOR } from './scripts.ts';
+import { CONNECTED_FACTOR } from './scripts/publish.ts';
 import { type BusMessage, decodeBus, decodeMessage } from './wire.ts';
 
 /** Connections ended in one turn of the event loop. */

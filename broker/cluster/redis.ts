@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import type { ClusterSettings } from './options.ts';
-import { scripts } from './scripts.ts';
+import { scripts } from './scripts/index.ts';
 
 export type Value = string | number | Uint8Array;
 

@@ -1,5 +1,5 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Attempt, Policy } from '@fleetgate/broker';
+import { ownTurn } from '@fleetgate/shared';
 import { judgeOf, type Subject } from './subject.ts';
 
 /** Scopes that are named; of more there is the number. */
@@ -37,7 +37,7 @@ export async function scopesNeededInTurns(
   const scopes = Array.from(policy.scopes.keys());
   const all: string[] = [];
   for (let from = 0; from < scopes.length; from += TRIED_PER_TURN) {
-    if (from > 0) await turn();
+    if (from > 0) await ownTurn();
     all.push(...scopes.slice(from, from + TRIED_PER_TURN).filter(would));
   }
   return named(all, MAX_NAMED);

@@ -7,7 +7,7 @@ export interface Column<Row> {
   readonly isShort?: boolean;
 }
 
-/** Rows under their columns; what is too wide scrolls by itself. */
+/** Rows under their columns; what is too wide scrolls by itself. On a phone each row is a card, its columns one below the other. */
 export function Table<Row>({
   columns,
   rows,
@@ -15,11 +15,11 @@ export function Table<Row>({
 }: {
   columns: readonly Column<Row>[];
   rows: readonly Row[];
-  keyOf: (row: Row) => string | number;
+  keyOf: (row: Row, at: number) => string | number;
 }) {
   return (
     <div class="scroll">
-      <table>
+      <table class="cards">
         <thead>
           <tr>
             {columns.map(({ name }) => (
@@ -30,10 +30,10 @@ export function Table<Row>({
           </tr>
         </thead>
         <tbody>
-          {rows.map((row) => (
-            <tr key={keyOf(row)}>
+          {rows.map((row, at) => (
+            <tr key={keyOf(row, at)}>
               {columns.map(({ name, cell, isShort }) => (
-                <td key={name} class={isShort === true ? 'nowrap' : undefined}>
+                <td key={name} class={isShort === true ? 'nowrap' : undefined} data-column={name}>
                   {cell(row)}
                 </td>
               ))}

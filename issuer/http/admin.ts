@@ -10,6 +10,7 @@ import { appRoutes } from './app-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { campaignRoutes } from './campaign-routes.ts';
 import { clientRoutes } from './client-routes.ts';
+import { enrollmentRequestRoutes } from './enrollment-request-routes.ts';
 import { enrollmentRoutes } from './enrollment-routes.ts';
 import { jobRoutes } from './job-routes.ts';
 import type { KeyHolder } from './key-holder.ts';
@@ -65,6 +66,7 @@ function v1(issuer: Issuer, adminKey: string, { apps, keyHolder }: AdminRoutesOp
     jobRoutes(app, issuer);
     campaignRoutes(app, issuer);
     enrollmentRoutes(app, issuer);
+    enrollmentRequestRoutes(app, issuer);
     secretRoutes(app, issuer);
     keyRoutes(app, issuer);
     revocationRoutes(app, issuer);

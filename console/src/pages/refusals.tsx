@@ -3,7 +3,11 @@ import { HeatMap } from '../heat-map.tsx';
 import { type Refusal, useLive } from '../live.ts';
 import { Empty, when } from '../parts.tsx';
 import { findInAddress, fits, refusalsHash } from '../refusal-filter.ts';
+import { Table } from '../table.tsx';
 import { Why } from '../why.tsx';
+
+/** Refusals that are listed, the latest first. */
+const MAX_SHOWN = 200;
 
 /** What was refused, why, and how to see it again at the command line. */
 export function Refusals() {
@@ -62,44 +66,25 @@ export function Refusals() {
       <ByTopic refusals={shown} />
       <section class="card" aria-label="Latest">
         <h2>Latest</h2>
-        <div class="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">When</th>
-                <th scope="col">Action</th>
-                <th scope="col">Reason</th>
-                <th scope="col">Client</th>
-                <th scope="col">Topic</th>
-                <th scope="col">
-                  <span class="who">Detail</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {shown.slice(0, 200).map((one, at) => (
-                <tr key={`${one.at}-${at}`}>
-                  <td class="nowrap">{when(one.at)}</td>
-                  <td>{one.action}</td>
-                  <td>
-                    <code>{one.reason}</code>
-                  </td>
-                  <td>
-                    <Who refusal={one} />
-                  </td>
-                  <td>
-                    <code>{one.topic ?? ''}</code>
-                  </td>
-                  <td>
-                    <button type="button" class="plain" onClick={() => setOpen(one)}>
-                      Why
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          rows={shown.slice(0, MAX_SHOWN)}
+          keyOf={({ at }, row) => `${at}-${row}`}
+          columns={[
+            { name: 'When', cell: ({ at }) => when(at), isShort: true },
+            { name: 'Action', cell: ({ action }) => action },
+            { name: 'Reason', cell: ({ reason }) => <code>{reason}</code> },
+            { name: 'Client', cell: (one) => <Who refusal={one} /> },
+            { name: 'Topic', cell: ({ topic = '' }) => <code>{topic}</code> },
+            {
+              name: 'Detail',
+              cell: (one) => (
+                <button type="button" class="plain" onClick={() => setOpen(one)}>
+                  Why
+                </button>
+              ),
+            },
+          ]}
+        />
       </section>
       {open === undefined ? null : <Why refusal={open} onClose={() => setOpen(undefined)} />}
     </>

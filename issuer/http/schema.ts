@@ -1,18 +1,28 @@
 import { nearest, OAuthError } from '@fleetgate/shared';
 import type { FastifySchemaCompiler } from 'fastify';
 import type { Static, TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
+import { Compile, type Validator } from 'typebox/compile';
 
 /** Validates what a route's schema describes. What is wrong is refused naming the field, never quoting a value. */
 export const schemaCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  const compiled = Compile(schema);
+  const compiled = atFirstUse(schema);
   return (input: unknown) => {
     const value = httpPart === 'body' ? input : fromText(schema, input);
-    return compiled.Check(value)
+    const validator = compiled();
+    return validator.Check(value)
       ? { value }
-      : { error: new OAuthError('invalid_request', problem(schema, compiled.Errors(value))) };
+      : { error: new OAuthError('invalid_request', problem(schema, validator.Errors(value))) };
   };
 };
+
+/** Compiles a schema when it is asked for first: most processes never serve most routes. */
+export function atFirstUse(schema: TSchema): () => Validator {
+  let validator: Validator | undefined;
+  return () => {
+    validator ??= Compile(schema) as Validator;
+    return validator;
+  };
+}
 
 /**
  * Reads a body without a route's schema.

@@ -1,7 +1,7 @@
 import { OAuthError } from '@fleetgate/shared';
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
+import { atFirstUse } from './schema.ts';
 import { MAX_BODY_BYTES } from './server.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -23,11 +23,12 @@ export function readRecipeInput(app: FastifyInstance): void {
 }
 
 const recipeSchemaCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  const compiled = Compile(schema);
+  const compiled = atFirstUse(schema);
   return (input: unknown) => {
-    if (compiled.Check(input)) return { value: input };
+    const validator = compiled();
+    if (validator.Check(input)) return { value: input };
     if (typeof input !== 'object' || input === null || Array.isArray(input)) return { error: invalidJson() };
-    const [first] = compiled.Errors(input);
+    const [first] = validator.Errors(input);
     // The instance path of a field that is missing is that of the object it is missing from.
     const [missing] =
       (first?.params as { requiredProperties?: string[] } | undefined)?.requiredProperties ?? [];

@@ -1,10 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { IssuerOptions } from '@fleetgate/issuer';
 import { type RunningIssuer, startIssuer } from '@fleetgate/issuer';
 import { type FastifyBaseLogger, fastify, LogController, type RouteOptions } from 'fastify';
 import { inject, onTestFinished } from 'vitest';
+import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 
 /** An admin key as the issuer would make one. */
 export const adminKey = 'test-admin-key-0123456789-0123456789-0123456';
@@ -67,10 +69,26 @@ export function issuerOptions(
   };
 }
 
+let migrated: Promise<string> | undefined;
+
+/** An empty registry of the newest version: to copy it is faster than to migrate one for each test. */
+async function migrateOne(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'fleetgate-issuer-'));
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  const file = join(directory, 'fleetgate.db');
+  const registry = await openSqliteRegistry(file);
+  await registry.close();
+  return file;
+}
+
 /** A real issuer and admin listener on free ports, closed when the test ends. */
 export async function issuerFixture(options: Partial<IssuerOptions> = {}): Promise<IssuerFixture> {
   const directory = await temporaryDirectory();
   const resolved = issuerOptions(directory, options);
+  if (resolved.database === join(directory, 'fleetgate.db')) {
+    migrated ??= migrateOne();
+    await copyFile(await migrated, resolved.database);
+  }
   const issuer = await startIssuer(resolved);
   const app = fastify({
     logController: new LogController({ disableRequestLogging: true }),

@@ -28,6 +28,11 @@ export interface DataDirectory {
 /** Directory used when neither `--data` nor FLEETGATE_DATA_DIR names one. */
 export const DEFAULT_DATA_DIRECTORY = 'fleetgate-data';
 
+/** The path of the data directory that `--data` names, else FLEETGATE_DATA_DIR, else the default. */
+export function dataPathOf(options: { readonly data?: string }, environment = process.env): string {
+  return resolve(options.data ?? environment['FLEETGATE_DATA_DIR'] ?? DEFAULT_DATA_DIRECTORY);
+}
+
 /** The files of the data directory at `path`, existing or not. */
 export function dataDirectory(path: string): DataDirectory {
   const root = resolve(path);

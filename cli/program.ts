@@ -1,23 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { addApiKeyCommands } from './commands/api-key-program.ts';
-import { addAppCommands } from './commands/app-program.ts';
-import { addAuditCommands } from './commands/audit-program.ts';
-import { addBackupCommands } from './commands/backup-program.ts';
-import { addCampaignCommands } from './commands/campaign-program.ts';
-import { addClientCommands } from './commands/client-program.ts';
-import { addCompletionCommand } from './commands/completion.ts';
-import { addEnrollmentCommands } from './commands/enrollment-program.ts';
-import { addExplainCommand } from './commands/explain-program.ts';
-import { addFleetCommands } from './commands/fleet-program.ts';
-import { addKeysCommands } from './commands/keys-program.ts';
-import { addMigrateCommand } from './commands/migrate-program.ts';
-import { addPolicyCommands } from './commands/policy-program.ts';
-import { addRevokeCommands } from './commands/revoke-program.ts';
-import { addServeCommands } from './commands/serve.ts';
-import { addSessionsCommands } from './commands/sessions-program.ts';
-import { addTemplateCommands } from './commands/template-program.ts';
-import { addTokenCommands } from './commands/token-program.ts';
 
 const { version } = JSON.parse(
   readFileSync(
@@ -26,8 +8,58 @@ const { version } = JSON.parse(
   ),
 ) as { version: string };
 
-/** The `fleetgate` command, its subcommands and their help. */
-export function createProgram(): Command {
+type Add = (program: Command) => void;
+
+/** What adds each command, in the order of `--help`; some add several. */
+const parts: readonly { readonly names: readonly string[]; readonly load: () => Promise<Add> }[] = [
+  {
+    names: ['up', 'issuer', 'broker', 'demo'],
+    load: async () => (await import('./commands/serve.ts')).addServeCommands,
+  },
+  { names: ['client'], load: async () => (await import('./commands/client-program.ts')).addClientCommands },
+  {
+    names: ['template'],
+    load: async () => (await import('./commands/template-program.ts')).addTemplateCommands,
+  },
+  { names: ['fleet'], load: async () => (await import('./commands/fleet-program.ts')).addFleetCommands },
+  {
+    names: ['enrollment'],
+    load: async () => (await import('./commands/enrollment-program.ts')).addEnrollmentCommands,
+  },
+  {
+    names: ['campaign'],
+    load: async () => (await import('./commands/campaign-program.ts')).addCampaignCommands,
+  },
+  { names: ['app'], load: async () => (await import('./commands/app-program.ts')).addAppCommands },
+  { names: ['api-key'], load: async () => (await import('./commands/api-key-program.ts')).addApiKeyCommands },
+  { names: ['token'], load: async () => (await import('./commands/token-program.ts')).addTokenCommands },
+  { names: ['revoke'], load: async () => (await import('./commands/revoke-program.ts')).addRevokeCommands },
+  {
+    names: ['sessions'],
+    load: async () => (await import('./commands/sessions-program.ts')).addSessionsCommands,
+  },
+  { names: ['keys'], load: async () => (await import('./commands/keys-program.ts')).addKeysCommands },
+  { names: ['audit'], load: async () => (await import('./commands/audit-program.ts')).addAuditCommands },
+  {
+    names: ['backup', 'restore'],
+    load: async () => (await import('./commands/backup-program.ts')).addBackupCommands,
+  },
+  { names: ['migrate'], load: async () => (await import('./commands/migrate-program.ts')).addMigrateCommand },
+  { names: ['policy'], load: async () => (await import('./commands/policy-program.ts')).addPolicyCommands },
+  { names: ['explain'], load: async () => (await import('./commands/explain-program.ts')).addExplainCommand },
+  {
+    names: ['completion'],
+    load: async () => (await import('./commands/completion.ts')).addCompletionCommand,
+  },
+];
+
+/**
+ * The `fleetgate` command, its subcommands and their help.
+ *
+ * @param name of the one command that will run: only what it needs is loaded. Default, and for a name that is none: all.
+ */
+export async function createProgram(name?: string): Promise<Command> {
+  const adders = await Promise.all(partsFor(name).map(({ load }) => load()));
   const program = new Command('fleetgate')
     .description('OAuth 2.0 access control for MQTT fleets.')
     .version(version, '-V, --version', 'print the version')
@@ -51,26 +83,16 @@ Examples:
 Exit codes: 0 done (also when nothing was to do), 1 failed, 2 bad usage or configuration, 3 partly done.
 Data goes to stdout, all else to stderr. NO_COLOR is honoured.`,
     );
-  addServeCommands(program);
-  addClientCommands(program);
-  addTemplateCommands(program);
-  addFleetCommands(program);
-  addEnrollmentCommands(program);
-  addCampaignCommands(program);
-  addAppCommands(program);
-  addApiKeyCommands(program);
-  addTokenCommands(program);
-  addRevokeCommands(program);
-  addSessionsCommands(program);
-  addKeysCommands(program);
-  addAuditCommands(program);
-  addBackupCommands(program);
-  addMigrateCommand(program);
-  addPolicyCommands(program);
-  addExplainCommand(program);
-  addCompletionCommand(program);
+  for (const add of adders) add(program);
   inheritSettings(program);
   return program;
+}
+
+function partsFor(name: string | undefined): typeof parts {
+  if (name === '--version' || name === '-V') return [];
+  // A script that completes the commands is made of all of them.
+  const own = name === 'completion' ? undefined : parts.find(({ names }) => names.includes(name ?? ''));
+  return own === undefined ? parts : [own];
 }
 
 /** Subcommands made after their parent's settings do not have them; each gets them here. */

@@ -60,7 +60,9 @@ Examples:
     .action(async (name: string, flags: MakeFlags & { role: string }) => {
       const { role, out } = flags;
       const key = { name, role, ...expiry(flags) };
-      process.stdout.write(formatApiKey(await createApiKey(connect(flags).admin, key, out), flags.format));
+      process.stdout.write(
+        formatApiKey(await createApiKey((await connect(flags)).admin, key, out), flags.format),
+      );
       if (out !== undefined) process.stderr.write(`key written to ${out}\n`);
     });
 
@@ -76,7 +78,7 @@ Examples:
       '\nExamples:\n  fleetgate api-key list\n  fleetgate api-key list --format json | jq -r ".[] | select(.last_used_at == null).name"',
     )
     .action(async (flags: KeyFlags & { quiet?: boolean }) => {
-      const keys = await connect(flags).admin.listApiKeys();
+      const keys = await (await connect(flags)).admin.listApiKeys();
       process.stdout.write(
         flags.quiet ? keys.map(({ name }) => `${name}\n`).join('') : formatApiKeys(keys, flags.format),
       );
@@ -107,7 +109,7 @@ Examples:
         ...expiry(flags),
         ...(overlap === undefined ? {} : { overlap_seconds: parseDuration('--overlap', overlap) }),
       };
-      const rotated = await rotateApiKey(connect(flags).admin, name, rotation, out);
+      const rotated = await rotateApiKey((await connect(flags)).admin, name, rotation, out);
       process.stdout.write(formatApiKey(rotated, flags.format));
       if (out !== undefined) process.stderr.write(`key written to ${out}\n`);
       if (rotated.previous_until !== undefined) {
@@ -120,7 +122,7 @@ Examples:
     .description('Delete API keys, which are refused at once.')
     .addHelpText('after', '\nExample:\n  fleetgate api-key delete ci')
     .action(async (names: string[], flags: ConnectionOptions) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       for (const name of names) {
         if (await admin.deleteApiKey(name)) process.stdout.write(`${name}\n`);
         else process.stderr.write(`there is no API key '${name}'; nothing to delete\n`);

@@ -42,7 +42,7 @@ Examples:
   fleetgate app create plant-1 --out plant-1.key`,
     )
     .action(async (appId: string, flags: AppFlags & { out?: string }) => {
-      const created = await createApp(connect(flags).admin, appId, flags.out);
+      const created = await createApp((await connect(flags)).admin, appId, flags.out);
       process.stdout.write(formatApp(created, flags.format));
       if (flags.out !== undefined) process.stderr.write(`admin key written to ${flags.out}\n`);
     });
@@ -54,7 +54,7 @@ Examples:
     .addOption(rowFormatOption())
     .addHelpText('after', '\nExamples:\n  fleetgate app list\n  fleetgate app list -q')
     .action(async (flags: ConnectionOptions & { format: RowFormat; quiet?: boolean }) => {
-      const apps = await connect(flags).admin.listApps();
+      const apps = await (await connect(flags)).admin.listApps();
       process.stdout.write(
         flags.quiet ? apps.map(({ app_id }) => `${app_id}\n`).join('') : formatApps(apps, flags.format),
       );
@@ -76,7 +76,7 @@ Examples:
   fleetgate app delete plant-1`,
     )
     .action(async (appId: string, flags: ConnectionOptions) => {
-      const deleted = await connect(flags).admin.deleteApp(appId);
+      const deleted = await (await connect(flags)).admin.deleteApp(appId);
       if (deleted) process.stdout.write(`${appId}\n`);
       else process.stderr.write(`there is no app '${appId}'; nothing to delete\n`);
     });

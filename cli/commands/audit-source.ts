@@ -55,8 +55,8 @@ export async function openAuditSource(options: ConnectionOptions): Promise<Audit
   return databaseSource(database);
 }
 
-function apiSource(options: ConnectionOptions): AuditSource {
-  const { admin } = connect(options);
+async function apiSource(options: ConnectionOptions): Promise<AuditSource> {
+  const { admin } = await connect(options);
   return {
     async *events({ fromMs, untilMs, ...filter }, after) {
       let cursor = after === undefined ? undefined : String(after);

@@ -83,7 +83,7 @@ Examples:
   fleetgate campaign start --selector group=plant-7 --dir credentials --deliver 'rsync --files-from=- / plant-7:/'`,
     )
     .action(async (flags: StartFlags) => {
-      const { admin, brokerUrl, url } = connect(flags);
+      const { admin, brokerUrl, url } = await connect(flags);
       const done = await startCampaign(
         admin,
         {
@@ -107,7 +107,7 @@ Examples:
       '\nExamples:\n  fleetgate campaign status\n  fleetgate campaign status 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f --format json',
     )
     .action(async (campaignId: string | undefined, flags: CampaignFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       process.stdout.write(
         campaignId === undefined
           ? formatCampaigns((await admin.listCampaigns({ limit: 1000 })).campaigns, flags.format)
@@ -133,7 +133,10 @@ Example:
       const devices: CampaignDeviceView[] = [];
       let cursor: string | undefined;
       do {
-        const page = await connect(flags).admin.listCampaignDevices(campaignId, { limit: 1000, cursor });
+        const page = await (await connect(flags)).admin.listCampaignDevices(campaignId, {
+          limit: 1000,
+          cursor,
+        });
         devices.push(
           ...page.devices.filter(({ state }) => flags.state === undefined || state === flags.state),
         );
@@ -156,7 +159,7 @@ Example:
     .action(async (flags: CampaignFlags & { dir: string }) => {
       const state = readCampaignFile(flags.dir);
       const isNamed = [flags.adminUrl, flags.data, flags.config].some((option) => option !== undefined);
-      const { admin } = connect({ ...flags, ...(!isNamed && { adminUrl: state.admin_url }) });
+      const { admin } = await connect({ ...flags, ...(!isNamed && { adminUrl: state.admin_url }) });
       report(await resumeCampaign(admin, state, watch()), flags.dir, flags.format);
     });
 
@@ -170,7 +173,7 @@ Example:
       '\nExample:\n  fleetgate campaign pause 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f --reason "night shift"',
     )
     .action(async (campaignId: string, flags: CampaignFlags & { reason: string }) => {
-      const paused = await connect(flags).admin.pauseCampaign(campaignId, flags.reason);
+      const paused = await (await connect(flags)).admin.pauseCampaign(campaignId, flags.reason);
       process.stdout.write(formatOne(paused, flags.format));
     });
 
@@ -182,7 +185,9 @@ Example:
     .addOption(rowFormatOption())
     .addHelpText('after', '\nExample:\n  fleetgate campaign cancel 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f')
     .action(async (campaignId: string, flags: CampaignFlags) => {
-      process.stdout.write(formatOne(await connect(flags).admin.cancelCampaign(campaignId), flags.format));
+      process.stdout.write(
+        formatOne(await (await connect(flags)).admin.cancelCampaign(campaignId), flags.format),
+      );
     });
 }
 

@@ -62,7 +62,7 @@ Examples:
     )
     .action(async (clientId: string, flags: UpdateFlags) => {
       const patch = clientPatch(flags);
-      const updated = await connect(flags).admin.updateClient(clientId, patch, {
+      const updated = await (await connect(flags)).admin.updateClient(clientId, patch, {
         revokeTokens: flags.revokeTokens === true,
       });
       process.stdout.write(formatClient(updated, flags.format));
@@ -89,7 +89,7 @@ Examples:
   fleetgate client quarantine --selector batch=7 --reason "recall of batch 7"`,
     )
     .action(async (clientIds: string[], flags: StateFlags & SelectedFlags & { reason: string }) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const { reason } = flags;
       const quarantine = (step: SelectionStep) => admin.quarantineSelected({ ...step, reason });
       if (await didSelected(clientIds, flags, admin, 'take out of service', quarantine)) return;
@@ -110,7 +110,7 @@ Examples:
   fleetgate client release --selector state=quarantined,batch=7`,
     )
     .action(async (clientIds: string[], flags: StateFlags & SelectedFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       if (await didSelected(clientIds, flags, admin, 'put back into service', admin.releaseSelected)) return;
       await changeState(clientIds, flags, (clientId) => admin.releaseClient(clientId));
     });

@@ -11,7 +11,6 @@ import { lifetimeSeconds } from './client-changes.ts';
 import { addClientChangeCommands } from './client-changes-program.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { rowFormatOption } from './format-option.ts';
-import { scopeNotesInForce } from './scope-notes.ts';
 import { addSecretCommands } from './secret-program.ts';
 import { didSelected, withSelector } from './selected-option.ts';
 
@@ -85,7 +84,7 @@ Examples:
     )
     .action(async (flags: CreateFlags) => {
       const { registered, credentials } = planClientAuth(flags);
-      const { admin, brokerUrl } = connect(flags);
+      const { admin, brokerUrl } = await connect(flags);
       const url = flags.brokerUrl ?? brokerUrl;
       const created = await createClient(admin, {
         client: { ...newClient(flags), ...registered },
@@ -95,7 +94,7 @@ Examples:
       });
       process.stdout.write(formatClient(created, flags.format));
       if (flags.out !== undefined) process.stderr.write(`credentials written to ${flags.out}\n`);
-      for (const note of createNotes(flags, url)) process.stderr.write(`note: ${note}\n`);
+      for (const note of await createNotes(flags, url)) process.stderr.write(`note: ${note}\n`);
     });
 
   withConnection(client.command('list'))
@@ -112,7 +111,7 @@ Examples:
       '\nExamples:\n  fleetgate client list\n  fleetgate client list --state quarantined\n  fleetgate client list --selector "last_seen>30d"    # no token for a month\n  fleetgate client list --selector "expires<7d,group=plant-7"\n  fleetgate client list --format csv > fleet.csv',
     )
     .action(async (flags: ListFlags & FilterFlags) => {
-      const clients = await Array.fromAsync(listClients(connect(flags).admin, filterOf(flags)));
+      const clients = await Array.fromAsync(listClients((await connect(flags)).admin, filterOf(flags)));
       if (flags.quiet) process.stdout.write(clients.map(({ client_id }) => `${client_id}\n`).join(''));
       else process.stdout.write(formatClients(clients, flags.format));
     });
@@ -126,7 +125,9 @@ Examples:
       '\nExamples:\n  fleetgate client show sensor-1\n  fleetgate client show sensor-1 --format json | jq -r .scope',
     )
     .action(async (clientId: string, flags: ListFlags) => {
-      process.stdout.write(formatClient(await connect(flags).admin.getClient(clientId), flags.format));
+      process.stdout.write(
+        formatClient(await (await connect(flags)).admin.getClient(clientId), flags.format),
+      );
     });
 
   withSelector(withConnection(client.command('delete [client-id...]')))
@@ -140,7 +141,7 @@ Examples:
       '\nExamples:\n  fleetgate client delete sensor-1\n  fleetgate client delete --selector "client_id=test-*" --yes',
     )
     .action(async (clientIds: string[], flags: ListFlags & SelectedFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       if (await didSelected(clientIds, flags, admin, 'delete', admin.deleteSelected)) return;
       const results = [];
       for (const clientId of clientIds) {
@@ -172,7 +173,7 @@ function filterOf({ group, label, state, selector }: FilterFlags): ClientFilter 
 }
 
 /** What is legal and probably not meant. */
-function createNotes(flags: CreateFlags, brokerUrl: string | undefined): string[] {
+async function createNotes(flags: CreateFlags, brokerUrl: string | undefined): Promise<string[]> {
   const notes: string[] = [];
   if (flags.out !== undefined && brokerUrl === undefined) {
     notes.push(`no broker is known here, so ${flags.out} names none; --broker-url writes one into it`);
@@ -180,6 +181,8 @@ function createNotes(flags: CreateFlags, brokerUrl: string | undefined): string[
   if (flags.scope === undefined) {
     notes.push('without --scope its tokens allow nothing');
   } else {
+    // Loaded here: the other commands know of no policy.
+    const { scopeNotesInForce } = await import('./scope-notes.ts');
     notes.push(...scopeNotesInForce({ ...flags, scope: flags.scope }, flags));
   }
   return notes;

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { FleetgateError, privateFileProblem } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { type AdminClient, adminClient } from '../admin-client.ts';
-import { loadConfig } from '../config/load.ts';
-import { type DataDirectory, dataDirectory, readRuntime } from '../data-directory.ts';
+import { DEFAULT_ADMIN } from '../config/default-admin.ts';
+import { type DataDirectory, dataDirectory, dataPathOf, readRuntime } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 
 /** Options by which a command finds the admin API. */
@@ -46,9 +46,9 @@ export function withServer(command: Command, withoutUrl = 'the running one of th
  * The admin API named by the options, else by the data directory's running process, else by the configuration.
  * @throws UsageError; FleetgateError `key_file_invalid`
  */
-export function connect(options: ConnectionOptions): Connection {
-  const { config, dataPath } = loadConfig(options);
-  const directory = dataDirectory(dataPath);
+export async function connect(options: ConnectionOptions): Promise<Connection> {
+  const listener = await configuredAdmin(options);
+  const directory = dataDirectory(dataPathOf(options));
   const running = readRuntime(directory);
   const runningUrl = (key: string) =>
     typeof running?.[key] === 'string' ? (running[key] as string) : undefined;
@@ -57,7 +57,7 @@ export function connect(options: ConnectionOptions): Connection {
       `--admin-url takes an http:// or https:// address, as http://127.0.0.1:8081, not '${options.adminUrl}'`,
     );
   }
-  const url = options.adminUrl ?? runningUrl('admin') ?? `http://${config.admin.host}:${config.admin.port}`;
+  const url = options.adminUrl ?? runningUrl('admin') ?? `http://${listener.host}:${listener.port}`;
   const { app } = options;
   // A broker trusts an app only where its configuration says so.
   const brokerUrl =
@@ -76,6 +76,13 @@ export function connect(options: ConnectionOptions): Connection {
     keyHint(options, directory, running !== undefined),
   );
   return { admin, url, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
+}
+
+/** Most commands are told nothing by a configuration: what reads one is loaded for the others alone. */
+async function configuredAdmin(options: ConnectionOptions): Promise<typeof DEFAULT_ADMIN> {
+  if (options.config === undefined && process.env['FLEETGATE_CONFIG'] === undefined) return DEFAULT_ADMIN;
+  const { loadConfig } = await import('../config/load.ts');
+  return loadConfig(options).config.admin;
 }
 
 /** A listener on every address of the machine has none to tell a device: it is the machine that the issuer is on. */

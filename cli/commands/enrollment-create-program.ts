@@ -54,7 +54,7 @@ Examples:
     )
     .action(async (flags: CreateFlags) => {
       const plan = planOf(flags);
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       for (const note of await slips(admin, plan, flags)) process.stderr.write(`note: ${note}\n`);
       if (flags.out === undefined) {
         process.stdout.write(formatMade(await make(admin, plan, flags), flags));

@@ -24,7 +24,7 @@ export function addEnrollmentKeys(enrollment: Command): void {
       '\nExample:\n  fleetgate enrollment roll-key 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f --key secondary --out secondary.key',
     )
     .action(async (id: string, flags: ConnectionOptions & { key: 'primary' | 'secondary'; out?: string }) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const roll = async () => `${(await admin.rollGroupKey(id, flags.key))[`${flags.key}_key`]}\n`;
       if (flags.out === undefined) process.stdout.write(await roll());
       else await intoNewFile(flags.out, async () => ({ content: await roll(), answer: undefined }));

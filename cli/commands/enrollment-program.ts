@@ -54,7 +54,7 @@ function addLists(enrollment: Command): void {
       '\nExamples:\n  fleetgate enrollment list\n  fleetgate enrollment list --format json',
     )
     .action(async (flags: EnrollmentFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const all = await everyPage(async (cursor) => {
         const { enrollments, next_cursor } = await admin.listEnrollments({ limit: 1000, cursor });
         return { items: enrollments, next_cursor };
@@ -68,7 +68,7 @@ function addLists(enrollment: Command): void {
     .addOption(rowFormatOption())
     .addHelpText('after', '\nExample:\n  fleetgate enrollment show 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f')
     .action(async (id: string, flags: EnrollmentFlags) => {
-      process.stdout.write(formatOne(await connect(flags).admin.getEnrollment(id), flags.format));
+      process.stdout.write(formatOne(await (await connect(flags)).admin.getEnrollment(id), flags.format));
     });
 
   withConnection(enrollment.command('requests'))
@@ -97,7 +97,7 @@ function addLists(enrollment: Command): void {
         format,
         ...flags
       }: EnrollmentFlags & { state?: string; enrollment?: string; quiet?: boolean }) => {
-        const { admin } = connect(flags);
+        const { admin } = await connect(flags);
         const all = await everyPage(async (cursor) => {
           const query = { limit: 1000, cursor, state, enrollment: of };
           const { requests, next_cursor } = await admin.listEnrollmentRequests(query);
@@ -118,7 +118,7 @@ function addDecisions(enrollment: Command): void {
     .addOption(rowFormatOption())
     .addHelpText('after', '\nExample:\n  fleetgate enrollment approve 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f')
     .action(async (ids: string[], flags: EnrollmentFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const decided: EnrollmentRequestView[] = [];
       for (const id of ids) decided.push(await admin.approveEnrollment(id));
       process.stdout.write(formatRequests(decided, flags.format));
@@ -134,7 +134,7 @@ function addDecisions(enrollment: Command): void {
       '\nExample:\n  fleetgate enrollment reject 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f --reason "not ours"',
     )
     .action(async (ids: string[], flags: EnrollmentFlags & { reason: string }) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const decided: EnrollmentRequestView[] = [];
       for (const id of ids) decided.push(await admin.rejectEnrollment(id, flags.reason));
       process.stdout.write(formatRequests(decided, flags.format));
@@ -157,7 +157,7 @@ Examples:
       if (wrong !== undefined)
         throw new UsageError(`a client id matches [A-Za-z0-9._-]{1,64}, and '${wrong}' does not`);
       if (clientIds.length === 0) throw new UsageError('name client ids, or a file of them with --from');
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       for (let i = 0; i < clientIds.length; i += ALLOWED_AT_ONCE) {
         await admin.allowClients(id, clientIds.slice(i, i + ALLOWED_AT_ONCE));
       }
@@ -172,7 +172,7 @@ Examples:
     .addOption(rowFormatOption())
     .addHelpText('after', '\nExample:\n  fleetgate enrollment revoke 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f')
     .action(async (ids: string[], flags: EnrollmentFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const revoked: EnrollmentView[] = [];
       for (const id of ids) revoked.push(await admin.revokeEnrollment(id));
       process.stdout.write(formatEnrollments(revoked, flags.format));

@@ -28,7 +28,7 @@ Examples:
   fleetgate fleet export --selector group=plant-7 --format csv > plant-7.csv`,
     )
     .action(async ({ selector, format, ...flags }: ExportFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const write = format === 'csv' ? csvOf : jsonOf;
       if (format === 'csv') await print(csvLine(clientFields));
       for await (const client of listClients(admin, selector === undefined ? {} : { selector })) {

@@ -85,7 +85,7 @@ Examples:
     )
     .action(async (flags: ProvisionFlags) => {
       const source = sourceOf(flags);
-      const { admin, brokerUrl, url } = connect(flags);
+      const { admin, brokerUrl, url } = await connect(flags);
       const start = flags.start === undefined ? undefined : wholeNumber('--start', flags.start, 0);
       if (flags.dryRun === true) {
         const preview = await previewAll(admin, { template: flags.template, source, start }, showDevices);
@@ -119,7 +119,7 @@ Examples:
       '\nExamples:\n  fleetgate fleet status\n  fleetgate fleet status 0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f --format json',
     )
     .action(async (jobId: string | undefined, flags: JobFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       if (jobId !== undefined) {
         process.stdout.write(formatOne(await admin.getJob(jobId), flags.format));
         return;
@@ -143,7 +143,7 @@ Examples:
     )
     .action(async (jobId: string | undefined, flags: JobFlags & { out?: string }) => {
       const state = findJobFile({ out: flags.out, jobId });
-      const { admin } = connect({
+      const { admin } = await connect({
         ...flags,
         ...(flags.adminUrl === undefined && flags.data === undefined && flags.config === undefined
           ? { adminUrl: state.admin_url }
@@ -167,7 +167,7 @@ Examples:
   fleetgate client delete --selector job=0b7e2f6e-8d0c-4d5f-9a39-3a6f2c1d4e5f`,
     )
     .action(async (jobId: string, flags: JobFlags) => {
-      process.stdout.write(formatOne(await connect(flags).admin.cancelJob(jobId), flags.format));
+      process.stdout.write(formatOne(await (await connect(flags)).admin.cancelJob(jobId), flags.format));
     });
 
   addExportCommand(fleet);

@@ -48,7 +48,7 @@ Examples:
       '\nExamples:\n  fleetgate keys list\n  fleetgate keys list --format json | jq -r .[0].kid',
     )
     .action(async (flags: KeysFlags) => {
-      process.stdout.write(formatKeys(await connect(flags).admin.listKeys(), flags.format));
+      process.stdout.write(formatKeys(await (await connect(flags)).admin.listKeys(), flags.format));
     });
 
   withConnection(keys.command('rotate'))
@@ -58,7 +58,7 @@ Examples:
     .addOption(formatOption())
     .addHelpText('after', '\nExamples:\n  fleetgate keys rotate\n  fleetgate keys rotate --now')
     .action(async (flags: KeysFlags & { now?: boolean }) => {
-      const { keys: after, isDone } = await connect(flags).admin.rotateKeys(flags.now === true);
+      const { keys: after, isDone } = await (await connect(flags)).admin.rotateKeys(flags.now === true);
       process.stderr.write(`${describeRotation(after, isDone)}\n`);
       process.stdout.write(formatKeys(after, flags.format));
     });
@@ -78,7 +78,7 @@ Examples:
   fleetgate keys retire 2q7Vd9rXbB1oLxkTtqk0yqHq3o8gk0m3kq1bQvS9a4E --compromised`,
     )
     .action(async (kid: string, flags: KeysFlags & { compromised?: boolean }) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const { keys: after, isRepeated } = await admin.retireKey(kid, flags.compromised === true);
       process.stderr.write(`${describeRetirement(kid, after, { isRepeated, ...flags })}\n`);
       process.stdout.write(formatKeys(after, flags.format));

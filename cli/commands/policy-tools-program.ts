@@ -188,11 +188,11 @@ Example:
 const isNamed = ({ client, scopes }: PlacedExpectation) => client !== undefined || scopes !== undefined;
 
 /** Those that expectations name, one by one: a registry of a million need not be read for a few. */
-function namedClients(
+async function* namedClients(
   expectations: readonly PlacedExpectation[],
   flags: RegistryFlags,
-): AsyncIterable<RegisteredClient> {
-  if (flags.clients !== undefined || flags.selector !== undefined) return clientsOf(flags)();
+): AsyncGenerator<RegisteredClient> {
+  if (flags.clients !== undefined || flags.selector !== undefined) return yield* clientsOf(flags)();
   const ids = expectations.flatMap(({ client, scopes }) => (scopes === undefined ? (client ?? []) : []));
-  return clientsById(connect(flags).admin, new Set(ids));
+  yield* clientsById((await connect(flags)).admin, new Set(ids));
 }

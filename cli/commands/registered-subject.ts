@@ -38,7 +38,7 @@ async function registeredSubject(
   clientId: string,
   flags: SubjectFlags & ConnectionOptions,
 ): Promise<ExplainSubject> {
-  const client = await connect(flags).admin.getClient(clientId);
+  const client = await (await connect(flags)).admin.getClient(clientId);
   const { token_claims: tokenClaims } = loadConfig(flags).config.issuer;
   const { scopes, claims, group } = tokenOf([policy], tokenClaims, client);
   process.stderr.write(`no --scope given: ${clientId} is registered for ${scopes.join(' ') || 'no scope'}\n`);

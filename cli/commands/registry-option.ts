@@ -37,4 +37,4 @@ export function collect(value: string, previous: string[] = []): string[] {
 }
 
 export const clientsOf = (flags: RegistryFlags) =>
-  registeredClients(flags.clients, () => connect(flags).admin, flags.selector);
+  registeredClients(flags.clients, async () => (await connect(flags)).admin, flags.selector);

@@ -64,7 +64,7 @@ Examples:
       if ((jti === undefined) === (tokenFile === undefined)) {
         throw new UsageError('name the token with either --jti or --token-file');
       }
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       await revokeOne(flags, { kind: 'token', jti: jti ?? (await tokenIdIn(tokenFile as string, admin)) });
     });
 
@@ -82,7 +82,7 @@ Examples:
   fleetgate revoke client --selector group=plant-7 --yes`,
     )
     .action(async (clientIds: string[], flags: RevokeFlags & SelectedFlags) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       if (await didSelected(clientIds, flags, admin, 'revoke the tokens of', admin.revokeSelected)) return;
       const { revoked, exitCode } = await revokeClients(admin, clientIds, note);
       for (const one of revoked) noteRepeated(one);
@@ -136,13 +136,13 @@ Examples:
       '\nExamples:\n  fleetgate revoke list\n  fleetgate revoke list --format json | jq length',
     )
     .action(async (flags: RevokeFlags) => {
-      const revocations = await Array.fromAsync(listRevocations(connect(flags).admin));
+      const revocations = await Array.fromAsync(listRevocations((await connect(flags)).admin));
       process.stdout.write(formatRevocations(revocations, flags.format));
     });
 }
 
 async function revokeOne(flags: RevokeFlags, revocation: NewRevocation): Promise<void> {
-  const revoked = await connect(flags).admin.revoke(revocation);
+  const revoked = await (await connect(flags)).admin.revoke(revocation);
   noteRepeated(revoked);
   process.stdout.write(formatRevoked(revoked, flags.format));
 }

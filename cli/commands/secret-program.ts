@@ -48,7 +48,7 @@ Examples:
     )
     .action(async (clientId: string, flags: RotateFlags) => {
       const rotation = rotationOf(flags);
-      const { admin, brokerUrl } = connect(flags);
+      const { admin, brokerUrl } = await connect(flags);
       const url = flags.brokerUrl ?? brokerUrl;
       const rotated = await rotateSecret(admin, {
         clientId,
@@ -85,7 +85,7 @@ Examples:
       if ((clientId === undefined) === (query === undefined)) {
         throw new UsageError('name one machine, or ask for --never-used or --expiring of all');
       }
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const secrets =
         query === undefined
           ? await admin.secretsOf(clientId as string)
@@ -100,7 +100,7 @@ Examples:
     )
     .addHelpText('after', '\nExamples:\n  fleetgate client end-secret sensor-1 0f3a55c1d2e4b697')
     .action(async (clientId: string, secretId: string, flags: ConnectionOptions) => {
-      await connect(flags).admin.endSecret(clientId, secretId);
+      await (await connect(flags)).admin.endSecret(clientId, secretId);
       process.stdout.write(`${secretId}\n`);
     });
 }

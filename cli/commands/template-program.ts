@@ -1,12 +1,10 @@
 import { FleetgateError } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { UsageError } from '../exit.ts';
-import { readTemplateFile } from '../fleet/template-file.ts';
 import type { TemplateView } from '../fleet-client.ts';
 import { formatJson, formatRecord, formatRows, type RowFormat, toRow } from '../output.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 import { rowFormatOption } from './format-option.ts';
-import { scopeNotesInForce } from './scope-notes.ts';
 
 interface TemplateFlags extends ConnectionOptions {
   format: RowFormat;
@@ -49,9 +47,12 @@ Examples:
       '\nExamples:\n  fleetgate template apply sensor.yaml\n  fleetgate template apply templates/*.yaml',
     )
     .action(async (files: string[], flags: TemplateFlags) => {
+      // Loaded here: the other commands read neither a file nor a policy.
+      const { readTemplateFile } = await import('../fleet/template-file.ts');
+      const { scopeNotesInForce } = await import('./scope-notes.ts');
       // All are read before one is kept.
       const read = files.map((file) => ({ file, ...readTemplateFile(file) }));
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const kept: TemplateView[] = [];
       for (const { file, name, template } of read) {
         kept.push(await admin.putTemplate(name, template).catch((error: unknown) => inFile(file, error)));
@@ -71,7 +72,7 @@ Examples:
     .addOption(rowFormatOption())
     .addHelpText('after', '\nExamples:\n  fleetgate template list\n  fleetgate template list --format json')
     .action(async (flags: TemplateFlags) => {
-      process.stdout.write(formatTemplates(await connect(flags).admin.listTemplates(), flags.format));
+      process.stdout.write(formatTemplates(await (await connect(flags)).admin.listTemplates(), flags.format));
     });
 
   withConnection(template.command('show <name> [version]'))
@@ -87,7 +88,7 @@ Examples:
         throw new UsageError(`a version is a whole number from 1, not '${version}'`);
       }
       const number = version === undefined ? undefined : Number(version);
-      const found = await connect(flags).admin.getTemplate(name, number);
+      const found = await (await connect(flags)).admin.getTemplate(name, number);
       process.stdout.write(formatTemplate(found, flags.format));
     });
 
@@ -96,7 +97,7 @@ Examples:
     .description('Forget all versions of a template. What it made stays.')
     .addHelpText('after', '\nExample:\n  fleetgate template delete sensor')
     .action(async (name: string, flags: ConnectionOptions) => {
-      const { admin } = connect(flags);
+      const { admin } = await connect(flags);
       const isThere = (await admin.listTemplates()).some((one) => one.name === name);
       if (isThere) await admin.deleteTemplate(name);
       else process.stderr.write(`there is no template '${name}'; nothing to delete\n`);

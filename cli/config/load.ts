@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { readDocument, schemaProblems } from '@fleetgate/broker';
 import { FleetgateError } from '@fleetgate/shared';
 import { parse } from 'yaml';
-import { DEFAULT_DATA_DIRECTORY } from '../data-directory.ts';
+import { dataPathOf } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import type { Role } from '../up.ts';
 import { clusterProblems } from './cluster.ts';
@@ -55,7 +55,7 @@ export function loadConfig(
   }
   return {
     config,
-    dataPath: resolve(options.data ?? environment['FLEETGATE_DATA_DIR'] ?? DEFAULT_DATA_DIRECTORY),
+    dataPath: dataPathOf(options, environment),
   };
 }
 

@@ -1,4 +1,5 @@
 import Type, { type Static } from 'typebox';
+import { DEFAULT_ADMIN } from './default-admin.ts';
 import { broker } from './schema-broker.ts';
 import { webConsole } from './schema-console.ts';
 import { issuer } from './schema-issuer.ts';
@@ -13,7 +14,10 @@ import { closed, host, port } from './schema-parts.ts';
 export const configSchema = Type.Object(
   {
     issuer,
-    admin: Type.Object({ host: host('127.0.0.1'), port: port(8081) }, { ...closed, default: {} }),
+    admin: Type.Object(
+      { host: host(DEFAULT_ADMIN.host), port: port(DEFAULT_ADMIN.port) },
+      { ...closed, default: {} },
+    ),
     console: webConsole,
     broker,
     log: Type.Object(

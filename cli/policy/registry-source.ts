@@ -11,12 +11,13 @@ export type ClientSource = () => AsyncIterable<RegisteredClient>;
 /** Those registered, or those of a file that `fleet export` wrote. */
 export function registeredClients(
   file: string | undefined,
-  connect: () => AdminClient,
+  connect: () => Promise<AdminClient>,
   selector: string | undefined,
 ): ClientSource {
   if (file === undefined) {
-    const admin = connect();
-    return () => listClients(admin, selector === undefined ? {} : { selector });
+    return async function* registered() {
+      yield* listClients(await connect(), selector === undefined ? {} : { selector });
+    };
   }
   if (selector !== undefined)
     throw new UsageError('--selector asks the registry; select when you export instead');

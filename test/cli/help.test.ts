@@ -16,7 +16,8 @@ function helpOf(command: Command): string {
   return text;
 }
 
-const commands = commandsOf(createProgram(), 'fleetgate').filter(([name]) => !name.endsWith(' help'));
+const program = await createProgram();
+const commands = commandsOf(program, 'fleetgate').filter(([name]) => !name.endsWith(' help'));
 
 test.each(commands)('%s --help says what it is for and has an example', (name, command) => {
   expect(command.summary()).not.toBe('');
@@ -24,7 +25,18 @@ test.each(commands)('%s --help says what it is for and has an example', (name, c
   expect([name, helpOf(command)]).toEqual([name, expect.stringMatching(/Examples?:\n {2}\S/)]);
 });
 
-const programOptions = createProgram().options.flatMap(({ short, long }) => [short, long]);
+test.each(program.commands.map((command) => command.name()))(
+  'fleetgate %s, loaded without the others, is the same',
+  async (name) => {
+    const alone = (await createProgram(name)).commands.filter((command) => command.name() === name);
+    const among = program.commands.filter((command) => command.name() === name);
+    const helps = (found: readonly Command[]) =>
+      found.flatMap((command) => [command, ...commandsOf(command, name).map(([, one]) => one)]).map(helpOf);
+    expect(helps(alone)).toEqual(helps(among));
+  },
+);
+
+const programOptions = program.options.flatMap(({ short, long }) => [short, long]);
 
 test.each(commands)('no option of %s is one of the program, which would get it', (_name, command) => {
   const own = command.options

@@ -15,7 +15,7 @@ export async function referencePages(root: string): Promise<Map<string, string>>
     [file, replaceTables(readFileSync(join(root, file), 'utf8'), tables, file)] as const;
   return new Map([
     ['docs/http-api.md', apiPage(await apiDocument())],
-    ['docs/cli.md', commandPage([createProgram(), createAgentProgram()])],
+    ['docs/cli.md', commandPage([await createProgram(), createAgentProgram()])],
     withTables('docs/configuration.md', { keys: configTable() }),
     withTables('docs/error-codes.md', codeTables()),
     withTables('docs/observability.md', { metrics: await metricTable() }),

@@ -130,7 +130,7 @@ function Shell({ session, onOut }: { session: Session; onOut: () => void }) {
         {current.path === 'refusals' ? <Refusals /> : null}
         {current.path === 'keys' ? <Keys session={session} /> : null}
         {current.path === 'provisioning' ? <Provisioning session={session} /> : null}
-        {current.path === 'audit' ? <Audit /> : null}
+        {current.path === 'audit' ? <Audit query={query} /> : null}
         {current.path === 'topics' ? <Topics session={session} /> : null}
       </main>
       {ask === undefined ? null : <StepUp way={session.way} answer={ask.answer} />}

@@ -37,6 +37,12 @@ test.skipIf(isChromiumMissing)('what differs between two versions of a client is
   await page.getByRole('button', { name: 'Find' }).click();
   const updates = page.getByRole('region', { name: 'Events' }).getByRole('row', { name: /client\.update/ });
   await expect.poll(() => updates.count(), { timeout: 10_000 }).toBe(3);
+  // What it is narrowed by is a link, which the page of the client has too.
+  expect(new URL(page.url()).hash).toBe('#/audit?target=press-1');
+  await page.goto(`${origin}/console/#/clients/press-1`);
+  await page.getByRole('link', { name: /on the Audit page/ }).click();
+  await expect.poll(() => updates.count(), { timeout: 10_000 }).toBe(3);
+  expect(await page.getByLabel('Target').inputValue()).toBe('press-1');
 
   // One act: the newest is above.
   await updates.nth(1).getByRole('button').click();

@@ -7,7 +7,7 @@ import {
   startConsoleFixture,
   takePictures,
 } from '../support/console-fixture.ts';
-import { enroll, enrollingDevice } from '../support/enrolling-device.ts';
+import { derivedKey, enroll, enrollingDevice, groupProof } from '../support/enrolling-device.ts';
 
 let console: ConsoleFixture;
 
@@ -133,6 +133,51 @@ test.skipIf(isChromiumMissing)(
   },
 );
 
+test.skipIf(isChromiumMissing)(
+  'a group key is made in the page, and devices come in by keys of it',
+  async () => {
+    const { admin, browser, fleet, origin, signIn } = console;
+    await admin('PUT', '/templates/line-box', { id: 'line-{registration_id}', scope: 'telemetry.write' });
+    const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
+    const { page, faults } = await watchedPage(context, origin, signedOut);
+    await signIn(page);
+    await page.getByRole('link', { name: 'Provisioning' }).click();
+    await page.getByRole('button', { name: 'Make a group key' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Template').selectOption('line-box');
+    await dialog.getByLabel(/^Devices that it lets in/).fill('2');
+    expect(await seriousFindings(page)).toEqual([]);
+    await takePictures(page, 'group-key-form');
+    await dialog.getByRole('button', { name: 'Make', exact: true }).click();
+    await dialog.getByText('These keys are shown once.').waitFor();
+    const waiting = page.waitForEvent('download');
+    await dialog.getByRole('button', { name: 'Download' }).click();
+    const file = await waiting;
+    expect(file.suggestedFilename()).toBe('group.json');
+    const made = JSON.parse(readFileSync(await file.path(), 'utf8')) as Record<string, string>;
+    const { enrollment_id: enrollment, primary_key: primary = '', secondary_key: secondary = '' } = made;
+    await dialog.getByRole('button', { name: 'Copy the secondary key' }).click();
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(secondary);
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    const row = page.getByRole('row', { name: new RegExp(enrollment as string) });
+    await row.getByText('0 of 2').waitFor();
+    expect(await page.content()).not.toContain(primary);
+
+    const issuer = fleet.ready['issuer'] as string;
+    for (const [id, key] of [
+      ['A1', primary],
+      ['A2', secondary],
+    ] as const) {
+      const proof = groupProof(derivedKey(key, id), id, issuer);
+      const { body } = await enroll(issuer, { enrollment, proof, nonce: enrollingDevice().nonce });
+      expect(body).toMatchObject({ status: 'enrolled', credentials: { client_id: `line-${id}` } });
+    }
+    expect(faults).toEqual([]);
+    await context.close();
+  },
+);
+
 test.skipIf(isChromiumMissing)('a job is seen to go on without anybody touching the page', async () => {
   const { admin, browser, origin, signIn } = console;
   await admin('PUT', '/templates/line', { id: 'line-{n}', scope: 'telemetry.write' });
@@ -172,7 +217,14 @@ test.skipIf(isChromiumMissing)('an auditor sees templates and codes, and makes n
     .getByRole('region', { name: /^Claim codes/ })
     .getByRole('cell', { name: 'seen' })
     .waitFor();
-  for (const name of ['Make a template', 'Make claim codes', 'Edit', 'Delete', 'Revoke']) {
+  for (const name of [
+    'Make a template',
+    'Make claim codes',
+    'Make a group key',
+    'Edit',
+    'Delete',
+    'Revoke',
+  ]) {
     expect(await page.getByRole('button', { name }).count(), name).toBe(0);
   }
   expect(faults).toEqual([]);

@@ -1,7 +1,8 @@
 import { Fragment } from 'preact';
-import { useState } from 'preact/hooks';
+import { useMemo, useState } from 'preact/hooks';
 import { get } from '../api.ts';
 import { type AuditEvent, differenceOf } from '../audit-event.ts';
+import { type AuditState, auditHash, fields, readAuditState } from '../audit-filter.ts';
 import { Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
 import { Pager, Table } from '../table.tsx';
 import { AuditChain } from './audit-chain.tsx';
@@ -13,19 +14,9 @@ interface Page {
   readonly next_cursor?: string;
 }
 
-const fields = [
-  { name: 'actor', label: 'Actor, as admin:NAME or client:ID' },
-  { name: 'action', label: 'Action, as client.create' },
-  { name: 'target', label: 'Target' },
-  { name: 'result', label: 'Result: ok, or a code' },
-  { name: 'since', label: 'Since, as 2026-01-31T12:00:00Z' },
-  { name: 'until', label: 'Until' },
-] as const;
-
-/** Who did what, and what was refused; the newest first. */
-export function Audit() {
-  const [filter, setFilter] = useState<Record<string, string>>({});
-  const [cursors, setCursors] = useState<readonly string[]>([]);
+/** Who did what, and what was refused, of what the address asks for; the newest first. */
+export function Audit({ query: asked }: { query: string }) {
+  const { filter, cursors } = useMemo(() => readAuditState(asked), [asked]);
   const [open, setOpen] = useState<AuditEvent | undefined>();
   const cursor = cursors.at(-1);
   const query = new URLSearchParams({
@@ -37,7 +28,12 @@ export function Audit() {
   const page = useLoaded(`${query}`, () => get<Page>(`/v1/audit?${query}`));
   const events = page.value?.events ?? [];
   const [error, setError] = useState<unknown>();
-  const target = filter['target'];
+  const { target } = filter;
+  const go = (to: AuditState) => {
+    const hash = auditHash(to);
+    if (hash === location.hash) page.again();
+    else location.hash = hash;
+  };
 
   async function show(sequence: number): Promise<void> {
     setError(undefined);
@@ -54,17 +50,17 @@ export function Audit() {
       <h1>Audit</h1>
       <form
         class="filter"
+        key={auditHash({ filter, cursors: [] })}
         onSubmit={(event) => {
           event.preventDefault();
-          const given = [...new FormData(event.currentTarget)].filter(([, value]) => value !== '');
-          setCursors([]);
-          setFilter(Object.fromEntries(given) as Record<string, string>);
+          const given = [...new FormData(event.currentTarget)] as [string, string][];
+          go(readAuditState(`${new URLSearchParams(given)}`));
         }}
       >
         {fields.map(({ name, label }) => (
           <label key={name}>
             {label}
-            <input name={name} spellcheck={false} />
+            <input name={name} defaultValue={filter[name] ?? ''} spellcheck={false} />
           </label>
         ))}
         <button type="submit">Find</button>
@@ -101,7 +97,11 @@ export function Audit() {
             ]}
           />
         )}
-        <Pager cursors={cursors} next={page.value?.next_cursor} onChange={setCursors} />
+        <Pager
+          cursors={cursors}
+          next={page.value?.next_cursor}
+          onChange={(reached) => go({ filter, cursors: reached })}
+        />
       </section>
       <ClientVersions clientId={target} />
       <AuditChain filter={`${new URLSearchParams(filter)}`} onShow={(sequence) => void show(sequence)} />

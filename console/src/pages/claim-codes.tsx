@@ -3,6 +3,7 @@ import { call, get } from '../api.ts';
 import { Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
 import { Pager, Table } from '../table.tsx';
 import { MakeClaimCodes } from './make-claim-codes.tsx';
+import { MakeGroupKey } from './make-group-key.tsx';
 import type { Template } from './templates.tsx';
 
 interface Enrollment {
@@ -28,7 +29,8 @@ export function ClaimCodes({ templates, mayChange }: { templates: readonly Templ
   const cursor = cursors.at(-1);
   const query = new URLSearchParams({ limit: '50', ...(cursor === undefined ? {} : { cursor }) });
   const page = useLoaded(`${query}`, () => get<Page>(`/v1/enrollments?${query}`));
-  const [isMaking, setMaking] = useState(false);
+  const [making, setMaking] = useState<'codes' | 'key' | undefined>();
+  const Make = making === 'key' ? MakeGroupKey : MakeClaimCodes;
   const [revoked, setRevoked] = useState<Enrollment | undefined>();
   return (
     <section class="card" aria-label="Claim codes and group keys">
@@ -36,8 +38,11 @@ export function ClaimCodes({ templates, mayChange }: { templates: readonly Templ
       <Failure error={page.error} />
       {mayChange && templates.length > 0 ? (
         <p>
-          <button type="button" onClick={() => setMaking(true)}>
+          <button type="button" onClick={() => setMaking('codes')}>
             Make claim codes
+          </button>{' '}
+          <button type="button" class="plain" onClick={() => setMaking('key')}>
+            Make a group key
           </button>
         </p>
       ) : null}
@@ -87,15 +92,15 @@ export function ClaimCodes({ templates, mayChange }: { templates: readonly Templ
           <Pager cursors={cursors} next={page.value?.next_cursor} onChange={setCursors} />
         </>
       )}
-      {isMaking ? (
-        <MakeClaimCodes
+      {making === undefined ? null : (
+        <Make
           templates={templates}
           onClose={() => {
-            setMaking(false);
+            setMaking(undefined);
             page.again();
           }}
         />
-      ) : null}
+      )}
       {revoked === undefined ? null : (
         <Revoke
           enrollment={revoked}

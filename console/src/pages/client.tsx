@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { type Client, call, get, type Secret, type Session, watching } from '../api.ts';
+import { auditHash } from '../audit-filter.ts';
 import { type Refusal, useLive } from '../live.ts';
 import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
 import { isOf, ofClient, refusalsHash } from '../refusal-filter.ts';
@@ -113,23 +114,23 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
               <a href={refusalsHash(ofClient(id))}>All on the Refusals page</a>
             </p>
             <Table
-              rows={mine.map((refusal, at) => ({ refusal, key: `${refusal.at}-${at}` }))}
-              keyOf={({ key }) => key}
+              rows={mine}
+              keyOf={({ at }, row) => `${at}-${row}`}
               columns={[
-                { name: 'When', cell: ({ refusal }) => when(refusal.at), isShort: true },
+                { name: 'When', cell: ({ at }) => when(at), isShort: true },
                 {
                   name: 'Action',
-                  cell: ({ refusal: { action, clientId } }) => (
+                  cell: ({ action, clientId }) => (
                     <>
                       {action} {clientId === undefined ? <span class="who">says it is {id}</span> : null}
                     </>
                   ),
                 },
-                { name: 'Reason', cell: ({ refusal }) => <code>{refusal.reason}</code> },
-                { name: 'Topic', cell: ({ refusal }) => <code>{refusal.topic ?? ''}</code> },
+                { name: 'Reason', cell: ({ reason }) => <code>{reason}</code> },
+                { name: 'Topic', cell: ({ topic = '' }) => <code>{topic}</code> },
                 {
                   name: 'Detail',
-                  cell: ({ refusal }) => (
+                  cell: (refusal) => (
                     <button type="button" class="plain" onClick={() => setRefusal(refusal)}>
                       Why
                     </button>
@@ -140,6 +141,11 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
           </>
         )}
         <h3>What the issuer did for it</h3>
+        <p>
+          <a href={auditHash({ filter: { target: id }, cursors: [] })}>
+            What was done to it, on the Audit page
+          </a>
+        </p>
         <Copyable text={`fleetgate audit list --client ${one.client_id}`} />
       </section>
       {asked === undefined ? null : (

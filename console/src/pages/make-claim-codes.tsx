@@ -4,6 +4,7 @@ import { csv } from '../csv.ts';
 import { download } from '../download.ts';
 import { Copyable, CopyButton, Dialog, Failure, when } from '../parts.tsx';
 import { Table } from '../table.tsx';
+import { EnrollmentFields, enrollmentIn, TemplateField } from './enrollment-fields.tsx';
 import type { Template } from './templates.tsx';
 
 /** Codes of one go. Of more, `fleetgate enrollment create --count` writes a file as it goes. */
@@ -11,17 +12,6 @@ const MAX_CODES = 500;
 
 /** Asked for at once. */
 const CONCURRENT = 8;
-
-const DAY_SECONDS = 86_400;
-
-const DEFAULT_DAYS = 7;
-
-const lifetimes = [
-  { name: 'a day', days: 1 },
-  { name: '7 days', days: 7 },
-  { name: '30 days', days: 30 },
-  { name: 'a year', days: 365 },
-] as const;
 
 interface Made {
   readonly enrollment_id: string;
@@ -68,16 +58,7 @@ export function MakeClaimCodes({
           }
         }}
       >
-        <label>
-          Template
-          <select name="template">
-            {templates.map(({ name, template }) => (
-              <option key={name} value={name}>
-                {name} ({template.id})
-              </option>
-            ))}
-          </select>
-        </label>
+        <TemplateField templates={templates} />
         <label>
           How many
           <input name="count" type="number" min={1} max={MAX_CODES} defaultValue="1" />
@@ -90,22 +71,7 @@ export function MakeClaimCodes({
           Devices that each lets in
           <input name="uses" type="number" min={1} defaultValue="1" required />
         </label>
-        <label>
-          Good for
-          <select name="days">
-            {lifetimes.map(({ name, days }) => (
-              <option key={days} value={days} selected={days === DEFAULT_DAYS}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label class="check">
-          <input name="approval" type="checkbox" /> Devices wait until they are let in by hand
-        </label>
-        <label class="check">
-          <input name="replace" type="checkbox" /> A device that is registered gets new credentials
-        </label>
+        <EnrollmentFields defaultDays={7} />
         <Failure error={error} />
         <button type="submit">Make</button>
       </form>
@@ -122,13 +88,7 @@ function plansIn(given: FormData): object[] {
       `from 1 to ${MAX_CODES} at once; of more: fleetgate enrollment create --from serials.csv`,
     );
   }
-  const plan = {
-    template: given.get('template'),
-    max_uses: Number(given.get('uses')),
-    expires_at: Math.floor(Date.now() / 1000) + Number(given.get('days')) * DAY_SECONDS,
-    approval: given.get('approval') !== null,
-    replace: given.get('replace') !== null,
-  };
+  const plan = { ...enrollmentIn(given), max_uses: Number(given.get('uses')) };
   return Array.from({ length: count }, (_, i) =>
     serials.length === 0 ? plan : { ...plan, device: { serial: serials[i] } },
   );

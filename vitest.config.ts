@@ -11,6 +11,36 @@ const ofFiles = [
   'test/issuer/{registry-sqlite,database-faults,backup,apps,group-commit,secret-registry,revocations.model}.test.ts',
 ];
 
+// What holds to a time, or has thousands of devices: each has the machine to itself.
+const alone = [
+  `test/e2e/{${[
+    'canary',
+    'cluster',
+    'cluster-faults',
+    'console',
+    'fleet-provision',
+    'fleet-quarantine',
+    'key-rotation',
+    'kill-rounds',
+    'many-sessions',
+    'postgres-issuers',
+    'quarantine',
+    'rabbitmq',
+    'remote-feed',
+    'renewal',
+    'revocation',
+    'revocation-across',
+    'rotation-campaign',
+  ].join(',')}}.test.ts`,
+];
+
+/** `groupOrder`: when they run, among the projects. */
+const endToEnd = (
+  name: string,
+  groupOrder: number,
+  files: { include: string[]; exclude?: string[]; fileParallelism?: boolean },
+) => ({ ssr, test: { name, sequence: { groupOrder }, testTimeout: 60_000, hookTimeout: 60_000, ...files } });
+
 // What is about the host's own persistence, or about no broker.
 const ofMemory: string[] = [];
 
@@ -68,16 +98,8 @@ export default defineConfig({
               },
             },
           ]),
-      {
-        ssr,
-        test: {
-          name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
-          fileParallelism: false,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-        },
-      },
+      endToEnd('e2e', 1, { include: ['test/e2e/**/*.test.ts'], exclude: alone }),
+      endToEnd('e2e-alone', 2, { include: alone, fileParallelism: false }),
     ],
   },
 });

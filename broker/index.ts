@@ -1,40 +1,9 @@
 export type { ClaimNames, ClaimProfile, TrustedKeys, VerifierStats } from '@fleetgate/verifier';
 export type { AuditEvent, AuditEventName } from './audit.ts';
-export { compileGrants } from './authorization/compile.ts';
-export type { Attempt, Decision, Principal, PublishAttempt } from './authorization/decide.ts';
-export { decide, nextRate } from './authorization/decide.ts';
-export { examplePolicy } from './authorization/example-policy.ts';
-export type { Explanation } from './authorization/explain.ts';
-export { explain, formatExplanation } from './authorization/explain.ts';
-export type { GrantClaims, Grants, ScopeFormat } from './authorization/grants.ts';
-export { listGrants } from './authorization/grants.ts';
-export type {
-  MatrixDeny,
-  MatrixRule,
-  MatrixScope,
-  MatrixValues,
-  PolicyMatrix,
-} from './authorization/matrix.ts';
-export { policyMatrix, writtenOptions } from './authorization/matrix.ts';
-export type { Policy } from './authorization/policy.ts';
-export { parsePolicy } from './authorization/policy.ts';
-export type { PolicyWarning } from './authorization/policy-warnings.ts';
-export { policyWarnings } from './authorization/policy-warnings.ts';
 export type { ClusterOptions } from './cluster/options.ts';
 export { databaseProblem } from './cluster/options.ts';
 export type { ClusterSession, ClusterSessionDetail, ClusterSessions } from './cluster/session-list.ts';
 export { openClusterSessions } from './cluster/session-list.ts';
-export type { DocumentProblem } from './document.ts';
-export { DocumentError, readDocument } from './document.ts';
-export { checkForEngine } from './engines/check.ts';
-export type { EmqxOptions, EmqxRule } from './engines/emqx.ts';
-export { emqx } from './engines/emqx.ts';
-export type { Engine, EngineName, EngineNote, RuleOption } from './engines/engine.ts';
-export { formatEngineNote, ruleOptions } from './engines/engine.ts';
-export type { RabbitmqOptions } from './engines/rabbitmq.ts';
-export { rabbitmq } from './engines/rabbitmq.ts';
-export type { EngineClaim } from './engines/translate.ts';
-export { engineClaim } from './engines/translate.ts';
 export type { AedesHooks } from './hooks.ts';
 export type { IntrospectionSettings } from './introspection/introspection.ts';
 export { addressRangeProblem } from './listener/address-ranges.ts';
@@ -47,6 +16,7 @@ export type { ClientIdBinding, Limits, Logger, PluginOptions } from './options.t
 export { defaultLimits } from './options.ts';
 export type { Fleetgate } from './plugin.ts';
 export { fleetgate } from './plugin.ts';
+export * from './policy.ts';
 export type { Protocol } from './protocol.ts';
 export type { Refusal, RefusalReason } from './refusal.ts';
 export type { RemoteRevocationsOptions } from './remote-revocations.ts';
@@ -54,7 +24,6 @@ export { remoteRevocations } from './remote-revocations.ts';
 export type { DecisionEvent } from './reports.ts';
 export type { Revocation } from './revocation.ts';
 export type { RevocationFeedOptions, RevocationListener, RevocationSource } from './revocation-source.ts';
-export { schemaProblems } from './schema-problems.ts';
 export type { BrokerOptions, RunningBroker } from './server.ts';
 export { startBroker } from './server.ts';
 export type { TokenExplanation } from './token-explanation.ts';

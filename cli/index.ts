@@ -8,8 +8,9 @@ export type {
   RevocationView,
 } from './admin-client.ts';
 export { adminClient } from './admin-client.ts';
-export type { ConfigOptions, LoadedConfig } from './config/load.ts';
 export { loadConfig } from './config/load.ts';
+export type { ConfigOptions, LoadedConfig } from './config/read.ts';
+export { readConfig } from './config/read.ts';
 export type { Config } from './config/schema.ts';
 export { configSchema } from './config/schema.ts';
 export type { DataDirectory } from './data-directory.ts';

@@ -1,6 +1,6 @@
 import { readFileSync, type Stats, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { examplePolicy, type Policy, parsePolicy } from '@fleetgate/broker';
+import { examplePolicy, type Policy, parsePolicy } from '@fleetgate/broker/policy';
 import { FleetgateError } from '@fleetgate/shared';
 import type { Config } from './config/schema.ts';
 import { type DataDirectory, writeOnce } from './data-directory.ts';

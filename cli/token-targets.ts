@@ -5,7 +5,7 @@ import {
   engineClaim,
   formatEngineNote,
   type Policy,
-} from '@fleetgate/broker';
+} from '@fleetgate/broker/policy';
 import type { TokenTarget } from '@fleetgate/issuer';
 import { type AccessTokenClaims, FleetgateError } from '@fleetgate/shared';
 import type { Config } from './config/schema.ts';

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
 import type { Command } from 'commander';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { refuseSecondProcess } from '../data-directory.ts';
 import { type Format, formatJson, formatRecord } from '../output.ts';
 import type { ConnectionOptions } from './connection.ts';
@@ -85,7 +85,7 @@ Example:
       process.stdout.write(flags.format === 'json' ? formatJson(view) : formatRecord(flat(view)));
       for (const line of restoreNotes(report)) note(line);
       const { keyEncryptionKey } = await import('../key-encryption-key.ts');
-      const key = keyEncryptionKey(loadConfig(flags).config, directory);
+      const key = keyEncryptionKey(readConfig(flags).config, directory);
       if ('keyEncryptionKeyFile' in key && !existsSync(key.keyEncryptionKeyFile)) {
         note(`${key.keyEncryptionKeyFile} is missing: put the copy that belongs to the backup there`);
       }

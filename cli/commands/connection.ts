@@ -81,8 +81,8 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
 /** Most commands are told nothing by a configuration: what reads one is loaded for the others alone. */
 async function configuredAdmin(options: ConnectionOptions): Promise<typeof DEFAULT_ADMIN> {
   if (options.config === undefined && process.env['FLEETGATE_CONFIG'] === undefined) return DEFAULT_ADMIN;
-  const { loadConfig } = await import('../config/load.ts');
-  return loadConfig(options).config.admin;
+  const { readConfig } = await import('../config/read.ts');
+  return readConfig(options).config.admin;
 }
 
 /** A listener on every address of the machine has none to tell a device: it is the machine that the issuer is on. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { FleetgateError } from '@fleetgate/shared';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { configuredDatabase, type DataDirectory, dataDirectory } from '../data-directory.ts';
 import { type ConnectionOptions, checkAppId } from './connection.ts';
 
@@ -19,7 +19,7 @@ type Place = Pick<ConnectionOptions, 'config' | 'data' | 'app'>;
  * @throws UsageError; FleetgateError `config_invalid`
  */
 export function databaseOf(options: Place): OwnDatabase {
-  const { config, dataPath } = loadConfig(options);
+  const { config, dataPath } = readConfig(options);
   const directory = dataDirectory(dataPath);
   const { app } = options;
   if (app === undefined) {

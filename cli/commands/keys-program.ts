@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { UsageError } from '../exit.ts';
 import type { Format } from '../output.ts';
@@ -105,7 +105,7 @@ Example:
     .action(async (flags: ReencryptFlags) => {
       if (flags.newKeyFile === undefined)
         throw new UsageError('name the file of the new key with --new-key-file');
-      const { config, dataPath } = loadConfig(flags);
+      const { config, dataPath } = readConfig(flags);
       const { reencrypt } = await import('../reencrypt.ts');
       const count = await reencrypt(config, dataDirectory(dataPath), resolve(flags.newKeyFile));
       process.stderr.write(

@@ -8,9 +8,9 @@ import {
   type Policy,
   type RuleOption,
   ruleOptions,
-} from '@fleetgate/broker';
+} from '@fleetgate/broker/policy';
 import { type Command, Option } from 'commander';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { type ConfiguredTarget, engineOf } from '../config/token-targets.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { EXIT_FAILED, UsageError } from '../exit.ts';
@@ -113,7 +113,7 @@ async function compile(engine: Engine, policy: Policy, flags: CompileFlags): Pro
 
 /** The target that the flags name, and what the configuration says of it. */
 function targetOf(flags: CompileFlags): { engine: Engine; policyFile: string } {
-  const { config, dataPath } = loadConfig(flags);
+  const { config, dataPath } = readConfig(flags);
   const configured = config.issuer.token_targets.find(
     ({ target, audience }) =>
       target === flags.target && (flags.audience === undefined || audience === flags.audience),

@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { type Command, Option } from 'commander';
 import { csvLine } from '../csv.ts';
 import { UsageError } from '../exit.ts';

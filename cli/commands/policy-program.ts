@@ -1,4 +1,4 @@
-import { formatExplanation, policyWarnings, type ScopeFormat } from '@fleetgate/broker';
+import { formatExplanation, policyWarnings, type ScopeFormat } from '@fleetgate/broker/policy';
 import { Argument, type Command, Option } from 'commander';
 import { EXIT_FAILED, UsageError } from '../exit.ts';
 import { type Format, formatJson } from '../output.ts';

@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { type Command, Option } from 'commander';
 import { EXIT_FAILED, EXIT_USAGE, UsageError } from '../exit.ts';
 import { type Format, formatJson, formatRows, type RowFormat, toRow } from '../output.ts';

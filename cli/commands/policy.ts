@@ -11,7 +11,7 @@ import {
   parsePolicy,
   policyMatrix,
   type ScopeFormat,
-} from '@fleetgate/broker';
+} from '@fleetgate/broker/policy';
 import { isIdentifier, parseScope } from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
 import { formatRows, type Row, type RowFormat } from '../output.ts';

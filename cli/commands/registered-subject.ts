@@ -1,6 +1,6 @@
-import type { Policy, ScopeFormat } from '@fleetgate/broker';
+import type { Policy, ScopeFormat } from '@fleetgate/broker/policy';
 import { FleetgateError } from '@fleetgate/shared';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { UsageError } from '../exit.ts';
 import { tokenOf } from '../policy/registered-token.ts';
 import { type ConnectionOptions, connect } from './connection.ts';
@@ -39,7 +39,7 @@ async function registeredSubject(
   flags: SubjectFlags & ConnectionOptions,
 ): Promise<ExplainSubject> {
   const client = await (await connect(flags)).admin.getClient(clientId);
-  const { token_claims: tokenClaims } = loadConfig(flags).config.issuer;
+  const { token_claims: tokenClaims } = readConfig(flags).config.issuer;
   const { scopes, claims, group } = tokenOf([policy], tokenClaims, client);
   process.stderr.write(`no --scope given: ${clientId} is registered for ${scopes.join(' ') || 'no scope'}\n`);
   return {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { registeredClients } from '../policy/registry-source.ts';
 import { type ConnectionOptions, connect, withConnection } from './connection.ts';
 
@@ -29,7 +29,7 @@ export function withClients(command: Command): Command {
 
 /** The fields of metadata that tokens have as claims. */
 export function tokenClaimsOf(flags: RegistryFlags): readonly string[] {
-  return flags.tokenClaim ?? loadConfig(flags).config.issuer.token_claims;
+  return flags.tokenClaim ?? readConfig(flags).config.issuer.token_claims;
 }
 
 export function collect(value: string, previous: string[] = []): string[] {

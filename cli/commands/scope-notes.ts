@@ -1,6 +1,6 @@
-import { engineClaim, formatEngineNote, type Policy } from '@fleetgate/broker';
+import { engineClaim, formatEngineNote, type Policy } from '@fleetgate/broker/policy';
 import { nearest, parseScope } from '@fleetgate/shared';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { type ConfiguredTarget, engineOf } from '../config/token-targets.ts';
 import { dataDirectory } from '../data-directory.ts';
 import { policyPath } from '../policy-file.ts';
@@ -37,7 +37,7 @@ export function scopeNotesInForce(
   flags: { readonly adminUrl?: string; readonly config?: string; readonly data?: string },
 ): string[] {
   if (flags.adminUrl !== undefined) return [];
-  const { config, dataPath } = loadConfig(flags);
+  const { config, dataPath } = readConfig(flags);
   const audience = client.audience ?? config.issuer.default_audience;
   const inForce = policyPath(config, dataDirectory(dataPath));
   const targets = config.issuer.token_targets.filter((target) => audience.includes(target.audience));

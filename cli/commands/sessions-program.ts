@@ -2,7 +2,7 @@ import type { ClusterSession, ClusterSessions } from '@fleetgate/broker';
 import { FleetgateError } from '@fleetgate/shared';
 import type { Command } from 'commander';
 import { clusterOptions, clusterProblems } from '../config/cluster.ts';
-import { loadConfig } from '../config/load.ts';
+import { readConfig } from '../config/read.ts';
 import { EXIT_PARTLY_DONE, UsageError } from '../exit.ts';
 import { type Format, formatJson, formatRecord, formatRows, type Row, type RowFormat } from '../output.ts';
 import { formatOption, rowFormatOption } from './format-option.ts';
@@ -200,7 +200,7 @@ function withPlace(command: Command): Command {
 }
 
 async function using(flags: PlaceFlags, act: (all: ClusterSessions) => Promise<void>): Promise<void> {
-  const { cluster } = loadConfig(flags).config.broker;
+  const { cluster } = readConfig(flags).config.broker;
   const problems = clusterProblems(cluster);
   if (problems.length > 0) throw new FleetgateError('config_invalid', problems.join('\n'));
   if (cluster === undefined) {

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
 import { MAX_TOKEN_LENGTH } from '@fleetgate/shared';
-import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { decodeProtectedHeader } from 'jose/decode/protected_header';
+import { decodeJwt } from 'jose/jwt/decode';
 import { UsageError } from '../exit.ts';
 import { type Format, formatJson, formatRecord } from '../output.ts';
 

@@ -1,4 +1,4 @@
-import { ruleOptions } from '@fleetgate/broker';
+import { ruleOptions } from '@fleetgate/broker/policy';
 import Type from 'typebox';
 import { closed, file, host, limit, port, url } from './schema-parts.ts';
 

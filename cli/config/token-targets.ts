@@ -1,4 +1,4 @@
-import { type Engine, emqx, rabbitmq } from '@fleetgate/broker';
+import { type Engine, emqx, rabbitmq } from '@fleetgate/broker/policy';
 import type { Config } from './schema.ts';
 
 export type ConfiguredTarget = Config['issuer']['token_targets'][number];

@@ -1,7 +1,7 @@
 /** Runs in a thread of its own: compares and decides for many clients without holding up the broker. */
 import { createHash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
-import { parsePolicy } from '@fleetgate/broker';
+import { parsePolicy } from '@fleetgate/broker/policy';
 import { FleetgateError } from '@fleetgate/shared';
 import { accessMatrix } from '../policy/access-matrix.ts';
 import { differenceOfClients, differenceOfEach, differenceOfTokens } from '../policy/difference-report.ts';

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { privateJwkMembers } from '@fleetgate/shared';
-import { CompactEncrypt } from 'jose';
+import { CompactEncrypt } from 'jose/jwe/compact/encrypt';
 import { UsageError } from '../exit.ts';
 
 /** Turns a text into one that the holder of a private key alone can read: a JWE, compact (RFC 7516 §7.1). */

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { readDocument } from '@fleetgate/broker';
+import { readDocument } from '@fleetgate/broker/policy';
 import { UsageError } from '../exit.ts';
 
 const text = { type: 'string' };

@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { UsageError } from '../exit.ts';
 import { isMatrixTopic, ownTopic, writtenTopics } from './matrix-topics.ts';
 import { directFilters, namedWords, writtenFilters } from './named-words.ts';

@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { type PolicyChange, policyDifference } from './difference.ts';
 import { directFilters, writtenFilters } from './named-words.ts';
 import type { Principals, RegistryPrincipal } from './principals.ts';

@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { covers, overlaps } from '@fleetgate/shared';
 import { optionWords, type PublishOption, publishOptions } from './publish-options.ts';
 import { broadest, MAX_EXAMPLES, type Region, regionsOf } from './region.ts';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Attempt, readDocument } from '@fleetgate/broker';
+import { type Attempt, readDocument } from '@fleetgate/broker/policy';
 import { isIdentifier, parseScopeTokens, type ReasonCode, reasonCodes } from '@fleetgate/shared';
 import { UsageError } from '../exit.ts';
 

@@ -1,4 +1,4 @@
-import { type Policy, policyWarnings } from '@fleetgate/broker';
+import { type Policy, policyWarnings } from '@fleetgate/broker/policy';
 import type { Finding } from './finding.ts';
 import type { Principals } from './principals.ts';
 import { broadRules, registeredScopes, unknownScopes } from './scope-findings.ts';

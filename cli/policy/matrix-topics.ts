@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { isTopicFilter, MAX_TOPIC_BYTES, overlaps } from '@fleetgate/shared';
 import { directFilters } from './named-words.ts';
 import { shapeScope } from './principals.ts';

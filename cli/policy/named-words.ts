@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { parseScope } from '@fleetgate/shared';
 
 /** Each filter of a policy as it is written. */

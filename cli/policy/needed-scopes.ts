@@ -1,4 +1,4 @@
-import type { Attempt, Policy } from '@fleetgate/broker';
+import type { Attempt, Policy } from '@fleetgate/broker/policy';
 import { ownTurn } from '@fleetgate/shared';
 import { judgeOf, type Subject } from './subject.ts';
 

@@ -1,4 +1,4 @@
-import { type Attempt, formatExplanation, type Policy } from '@fleetgate/broker';
+import { type Attempt, formatExplanation, type Policy } from '@fleetgate/broker/policy';
 import { attemptOf } from '../commands/policy.ts';
 import type { PlacedExpectation } from './expectations.ts';
 import { scopesNeeded } from './needed-scopes.ts';

@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { directFilters, namedWords, placeholdersOf, writtenFilters } from './named-words.ts';
 import { type RegisteredClient, tokenOf } from './registered-token.ts';
 import type { Subject } from './subject.ts';

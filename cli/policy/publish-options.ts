@@ -1,4 +1,4 @@
-import type { PublishAttempt } from '@fleetgate/broker';
+import type { PublishAttempt } from '@fleetgate/broker/policy';
 
 /** How a message may be sent: one for all that no rule tells apart. */
 export interface PublishOption {

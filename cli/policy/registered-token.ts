@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { isIdentifier, parseScope } from '@fleetgate/shared';
 import type { ClientView } from '../admin-client.ts';
 import type { Subject } from './subject.ts';

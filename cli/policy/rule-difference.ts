@@ -1,4 +1,4 @@
-import { type Policy, writtenOptions } from '@fleetgate/broker';
+import { type Policy, writtenOptions } from '@fleetgate/broker/policy';
 
 /** A rule or a deny whose text differs; who gains and loses by it is another question. */
 export interface RuleChange {

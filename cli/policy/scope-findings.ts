@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { type Finding, type Judged, someClients } from './finding.ts';
 
 const FIX_BROAD = 'name the levels that are meant, as devices/{client_id}/#';

@@ -9,7 +9,7 @@ import {
   nextRate,
   type Policy,
   type PublishAttempt,
-} from '@fleetgate/broker';
+} from '@fleetgate/broker/policy';
 
 /** Whose attempts are looked at: what a token of theirs says. */
 export interface Subject {

@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { directScopeToken, isIdentifier, overlaps } from '@fleetgate/shared';
 import { placeholdersOf, wordsBeside } from './named-words.ts';
 import type { Subject } from './subject.ts';

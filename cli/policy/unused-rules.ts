@@ -1,4 +1,4 @@
-import type { Policy } from '@fleetgate/broker';
+import type { Policy } from '@fleetgate/broker/policy';
 import { overlaps } from '@fleetgate/shared';
 import { type Finding, type Judged, someClients } from './finding.ts';
 import { type Judge, judgeOf } from './subject.ts';

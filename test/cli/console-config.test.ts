@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { consoleOidc } from '../../cli/config/console.ts';
-import { type LoadedConfig, loadConfig } from '../../cli/config/load.ts';
+import { loadConfig } from '../../cli/config/load.ts';
+import type { LoadedConfig } from '../../cli/config/read.ts';
 
 function load(yaml: string): LoadedConfig {
   const directory = mkdtempSync(join(tmpdir(), 'fleetgate-console-'));

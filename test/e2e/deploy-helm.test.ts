@@ -9,7 +9,7 @@ import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { isPostgresMissing, startPostgres } from '../../bench/postgres.ts';
 import { isRedisMissing, startRedis } from '../../bench/redis.ts';
-import { loadConfig } from '../../cli/config/load.ts';
+import { readConfig } from '../../cli/config/read.ts';
 import { agentPublish } from '../support/agent-publish.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { chart, find, helm, isHelmMissing, type Manifest, notes, render } from '../support/chart.ts';
@@ -166,7 +166,7 @@ describe.skipIf(isHelmMissing)('deploy/helm/fleetgate (go install helm.sh/helm/v
       const map = find(manifests, 'ConfigMap', `fleet-fleetgate-${role}`).data?.['fleetgate.yaml'] ?? '';
       writeFileSync(file, map);
       // Of what only several keys show, and of the files named, the runs below tell.
-      const { config } = loadConfig({ config: file });
+      const { config } = readConfig({ config: file });
       const { ports } = deployment.spec.template.spec.containers[0] ?? { ports: [] };
       const wanted =
         role === 'issuer'

@@ -1,3 +1,5 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { isPostgresMissing } from './bench/postgres.ts';
@@ -46,6 +48,11 @@ const ofMemory: string[] = [];
 
 // Some thousand processes are started, from the sources: what each would strip and compile anew is kept between them.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules', '.cache', 'compile');
+
+// For what several tests of a file share: a worker is ended without a word, and could not remove it.
+const scratch = mkdtempSync(join(tmpdir(), 'fleetgate-tests-'));
+process.env['FLEETGATE_TESTS_SCRATCH'] = scratch;
+process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
 export default defineConfig({
   test: {

@@ -1,15 +1,20 @@
-import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MAX_SEQUENCE_NUMBER } from '@fleetgate/shared';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { openSequenceNumbers } from '../../agent/sequence-numbers.ts';
 
 const BEGIN_MS = Date.UTC(2020, 0, 1);
 const clock = () => BEGIN_MS + 1000;
 
 const placeIn = (directory: string) => join(directory, 'device.sequence');
-const newDirectory = () => mkdtempSync(join(tmpdir(), 'fleetgate-sequence-'));
+
+function newDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'fleetgate-sequence-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
 
 test('a block that others took and left behind between two looks is not taken again', async () => {
   const directory = newDirectory();

@@ -1,12 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { scratchDirectory } from '../support/scratch.ts';
 
 const deploy = resolve(import.meta.dirname, '../../deploy');
-const scratch = mkdtempSync(join(tmpdir(), 'fleetgate-lint-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+const scratch = scratchDirectory('lint');
 
 const run = (command: string, ...args: readonly string[]) => spawnSync(command, args, { encoding: 'utf8' });
 const isInstalled = (command: string) => run(command, '--help').error === undefined;

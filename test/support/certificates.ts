@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generate } from 'selfsigned';
+import { scratchDirectory } from './scratch.ts';
 
 export interface Pair {
   /** PEM */
@@ -90,8 +91,7 @@ export interface CertificateFolder {
   remove(): void;
 }
 
-export function certificateFolder(): CertificateFolder {
-  const path = mkdtempSync(join(tmpdir(), 'fleetgate-tls-'));
+export function certificateFolder(path = mkdtempSync(join(tmpdir(), 'fleetgate-tls-'))): CertificateFolder {
   return {
     path,
     write(name, text, mode = 0o600) {
@@ -114,13 +114,12 @@ export interface TestTls {
 
 let shared: Promise<TestTls> | undefined;
 
-/** A server certificate for 127.0.0.1, made once in a process; its files are gone when that ends. */
+/** A server certificate for 127.0.0.1, made once in a process; its files are gone when the run ends. */
 export function testTls(): Promise<TestTls> {
   shared ??= (async () => {
     const authority = await createAuthority();
     const server = await authority.issue('broker');
-    const folder = certificateFolder();
-    process.once('exit', folder.remove);
+    const folder = certificateFolder(scratchDirectory('tls'));
     return {
       authority,
       folder,

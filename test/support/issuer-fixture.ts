@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -7,6 +6,7 @@ import { type RunningIssuer, startIssuer } from '@fleetgate/issuer';
 import { type FastifyBaseLogger, fastify, LogController, type RouteOptions } from 'fastify';
 import { inject, onTestFinished } from 'vitest';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
+import { scratchDirectory } from './scratch.ts';
 
 /** An admin key as the issuer would make one. */
 export const adminKey = 'test-admin-key-0123456789-0123456789-0123456';
@@ -73,9 +73,7 @@ let migrated: Promise<string> | undefined;
 
 /** An empty registry of the newest version: to copy it is faster than to migrate one for each test. */
 async function migrateOne(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'fleetgate-issuer-'));
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
-  const file = join(directory, 'fleetgate.db');
+  const file = join(scratchDirectory('issuer'), 'fleetgate.db');
   const registry = await openSqliteRegistry(file);
   await registry.close();
   return file;

@@ -62,7 +62,9 @@ export async function startTestCluster(
   };
 }
 
-const ofAllBrokers: ReadonlySet<string> = new Set(['seq', 'brokers', 'changes', 'changed']);
+const ofAllBrokers: ReadonlySet<string> = new Set([
+  ...['seq', 'brokers', 'changes', 'changed', 'changes-bytes', 'changes-gone'],
+]);
 
 /** A Redis of the test's own, gone when it is over. */
 export async function ownRedis(settings: Record<string, string> = {}): Promise<Redis> {

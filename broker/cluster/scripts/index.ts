@@ -24,6 +24,7 @@ import {
  * | `brokers` | brokers by when they last said that they live |
  * | `subs:ID` | filters of a session that is kept, with their QoS |
  * | `changes`, `changed` | filters added lately, and the number of the last of them |
+ * | `changes-bytes`, `changes-gone` | how long they are, and the number of the last that is there no more |
  * | `queue:ID`, `queued` | messages for a session, by number, and their bytes by client id |
  * | `sent:ID` | packet identifiers under way to a client, with the number of the message, after `r` once it was received |
  * | `in:ID` | packet identifiers of QoS 2 messages that wait for their PUBREL |

@@ -1,4 +1,4 @@
-import { MAX_CHANGES, script } from './script.ts';
+import { script } from './script.ts';
 
 /** Packet identifiers of QoS 2 messages of one session that may wait for their PUBREL. */
 const MAX_INBOUND = 1_000;
@@ -53,10 +53,8 @@ if qos > 0 then
       return at == #levels
     end
     local log = p .. 'changes'
-    local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-    if not first or (redis.call('XLEN', log) >= ${MAX_CHANGES} and applied < tonumber(string.match(first[1], '^%d+'))) then
-      return { 'stale' }
-    end
+    local gone = tonumber(redis.call('GET', p .. 'changes-gone') or '0')
+    if applied < gone or redis.call('EXISTS', log) == 0 then return { 'stale' } end
     for _, entry in ipairs(redis.call('XRANGE', log, '(' .. text(applied) .. '-18446744073709551615', '+')) do
       local change = entry[2]
       if matches(change[4]) then targets[change[2]] = true end

@@ -7,6 +7,9 @@ export interface Script {
 /** Filters that were added lately and are remembered, for publishers that have not heard of them. */
 export const MAX_CHANGES = 10_000;
 
+/** Bytes of those filters and of their client ids: a filter may be of 65,535, and all of them belong to nobody's limits. */
+export const MAX_CHANGE_BYTES = 8_388_608;
+
 const prelude = `
 local p = KEYS[1]
 local function text(number) return string.format('%.0f', number) end

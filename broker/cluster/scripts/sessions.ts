@@ -1,4 +1,4 @@
-import { freeing, MAX_CHANGES, script } from './script.ts';
+import { freeing, MAX_CHANGE_BYTES, MAX_CHANGES, script } from './script.ts';
 
 /**
  * Gives a connection its session, whoever had it before; from now on what that one does is refused.
@@ -80,11 +80,25 @@ for i = 3, #ARGV, 2 do
 end
 if #new == 0 then return 1 end
 local seq = say('s', cjson.encode({ id, new }))
+local log, held = p .. 'changes', p .. 'changes-bytes'
+-- Of a version that did not count them.
+if redis.call('EXISTS', held) == 0 and redis.call('DEL', log) == 1 then
+  redis.call('SET', p .. 'changes-gone', redis.call('GET', p .. 'changed'))
+end
+local bytes = 0
 for at, change in ipairs(new) do
   if change[2] > 0 then
-    redis.call('XADD', p .. 'changes', 'MAXLEN', '~', ${MAX_CHANGES}, text(seq) .. '-' .. at, 'i', id, 'f', change[1])
+    redis.call('XADD', log, text(seq) .. '-' .. at, 'i', id, 'f', change[1])
+    bytes = redis.call('INCRBY', held, #id + #change[1])
     redis.call('SET', p .. 'changed', text(seq))
   end
+end
+local many = redis.call('XLEN', log)
+while many > ${MAX_CHANGES} or (many > 0 and bytes > ${MAX_CHANGE_BYTES}) do
+  local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+  many = many - redis.call('XDEL', log, oldest[1])
+  bytes = redis.call('INCRBY', held, -(#oldest[2][2] + #oldest[2][4]))
+  redis.call('SET', p .. 'changes-gone', string.match(oldest[1], '^%d+'))
 end
 return text(seq)
 `);

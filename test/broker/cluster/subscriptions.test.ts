@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest';
 import { payloads, publishPacket, subscribe, until } from '../../support/broker-fixture.ts';
-import { admin, ownRedis, publishAll, startTestCluster, take } from '../../support/cluster-fixture.ts';
+import {
+  admin,
+  numbered,
+  ownRedis,
+  publishAll,
+  startTestCluster,
+  take,
+} from '../../support/cluster-fixture.ts';
 
 test.each([1, 2, 3, 20])('a SUBSCRIBE of %i filters on a persistent session is answered', async (count) => {
   const cluster = await startTestCluster();
@@ -96,6 +103,32 @@ test('a publisher that more changes passed by than are remembered waits until it
   expect(await store.xlen(`${prefix}queue:device-1`)).toBe(1);
   const again = await other.session('device-1', { clean: false }, other.token('device-1', { scope }));
   expect(await take(again, 1)).toEqual(['late']);
+});
+
+test('filters that are long are remembered up to a limit of bytes, and none of them is missed', async () => {
+  const cluster = await startTestCluster();
+  const link = await cluster.link();
+  const behind = await cluster.start({ via: link });
+  const publisher = await admin(behind, 'publisher');
+  const { store, prefix } = cluster;
+  const roomy = await cluster.start({ limits: { maxSubscriptionsPerClient: 200 } });
+  const client = await roomy.session('device-1', { clean: false });
+  link.hold('bus');
+  expect(await subscribe(client, ['devices/device-1/first'])).toEqual([1]);
+  const long = (n: number) => `devices/device-1/${n}/${'x'.repeat(65_000)}`;
+  for (let from = 0; from < 150; from += 15) {
+    await subscribe(
+      client,
+      numbered(15, from).map((n) => long(Number(n))),
+    );
+  }
+  await client.end();
+  expect(await store.memory('USAGE', `${prefix}changes`, 'SAMPLES', 0)).toBeLessThan(9_000_000);
+  expect(await store.xlen(`${prefix}changes`)).toBeGreaterThan(100);
+  publisher.send(publishPacket('devices/device-1/first', 'late', { qos: 1 }));
+  link.release('bus');
+  await publisher.next('puback');
+  expect(await store.xlen(`${prefix}queue:device-1`)).toBe(1);
 });
 
 test('what is published while a SUBSCRIBE is answered reaches the session that is connected, once', async () => {

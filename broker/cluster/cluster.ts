@@ -330,6 +330,7 @@ export function createCluster(clusterSettings: ClusterSettings, settings: Settin
         prefix,
         link,
         directory,
+        busWindow,
         outboxes,
         maxUnderWay: Math.min(MAX_PACKET_ID, limits.maxQueuedMessagesPerClient * CONNECTED_FACTOR),
         full(client) {

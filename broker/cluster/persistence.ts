@@ -3,6 +3,7 @@ import { matches } from '@fleetgate/shared';
 import type { Subscription } from 'aedes';
 import { grantedOf } from '../guard/granted-qos.ts';
 import type { HostClient, HostPersistence, QueuedPacket } from '../guard/host.ts';
+import type { BusWindow } from './bus-window.ts';
 import type { Directory } from './directory.ts';
 import { CLUSTER_ID, isNumbered } from './emitter.ts';
 import type { Link } from './link.ts';
@@ -20,6 +21,7 @@ interface Context {
   readonly prefix: string;
   readonly link: Link;
   readonly directory: Directory;
+  readonly busWindow: BusWindow;
   /** Of the connections that have claimed their session. */
   readonly outboxes: WeakMap<object, Outbox>;
   /** Packet identifiers under way to one session: of what is queued, and of QoS 2 messages without a PUBCOMP. */
@@ -33,7 +35,7 @@ interface Context {
  * one step; what the host asks afterwards for each of them has been done by then. Wills are in the claim of a session.
  */
 export function createPersistence(context: Context) {
-  const { prefix, link, directory, outboxes, maxUnderWay, full } = context;
+  const { prefix, link, directory, busWindow, outboxes, maxUnderWay, full } = context;
   const boxOf = (client: object): Outbox => {
     const box = outboxes.get(client);
     if (box === undefined) throw new SessionMoved('this connection has no session');
@@ -41,6 +43,22 @@ export function createPersistence(context: Context) {
   };
   async function own(done: Promise<unknown>): Promise<void> {
     if ((await done) !== 1) throw new SessionMoved('another connection has the session');
+  }
+
+  /** Changes filters, which all brokers are told: who changes long ones again and again waits until they are read. */
+  async function change(filters: readonly string[], act: () => Promise<unknown>): Promise<unknown> {
+    // As JSON a character may be two.
+    const bytes = 2 * filters.reduce((sum, filter) => sum + Buffer.byteLength(filter), 0);
+    await busWindow.enter(bytes);
+    let seq: number | undefined;
+    try {
+      const answer = await act();
+      if (answer === 0) throw new SessionMoved('another connection has the session');
+      if (answer !== 1) seq = Number(answer);
+      return answer;
+    } finally {
+      busWindow.published(bytes, seq, directory.applied);
+    }
   }
 
   /** The packet identifier of each message, noted in one step for all; none where there are too few. */
@@ -133,8 +151,10 @@ export function createPersistence(context: Context) {
       if (subscriptions.length === 0) return;
       const box = boxOf(client);
       const pairs = subscriptions.flatMap(({ topic, qos }) => [topic, qos]);
-      const answer = await link.store().addFilters(prefix, box.id, box.owner, ...pairs);
-      if (answer === 0) throw new SessionMoved('another connection has the session');
+      const filters = subscriptions.map(({ topic }) => topic);
+      const answer = await change(filters, () =>
+        link.store().addFilters(prefix, box.id, box.owner, ...pairs),
+      );
       // The host listens once this resolves, and what came over the bus by now is in the queue alone.
       const from = Number(answer);
       const { applied } = directory;
@@ -145,7 +165,7 @@ export function createPersistence(context: Context) {
     async removeSubscriptions(client: object, topics: readonly string[]) {
       if (topics.length === 0) return;
       const { id, owner } = boxOf(client);
-      await own(link.store().removeFilters(prefix, id, owner, ...topics) as Promise<unknown>);
+      await change(topics, () => link.store().removeFilters(prefix, id, owner, ...topics));
     },
     async subscriptionsByClient({ id }: { readonly id: string }): Promise<Subscription[]> {
       const filters = await link.store().hgetall(`${prefix}subs:${id}`);

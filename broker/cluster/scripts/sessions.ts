@@ -103,7 +103,7 @@ end
 return text(seq)
 `);
 
-/** ARGV: client id · connection · filters. */
+/** ARGV: client id · connection · filters. Answers as `addFilters`, 1 when there was none of them. */
 export const removeFilters = freeing(`
 local id, owner = ARGV[1], ARGV[2]
 if not owns(id, owner) then return 0 end
@@ -111,8 +111,8 @@ local gone = {}
 for i = 3, #ARGV do
   if redis.call('HDEL', p .. 'subs:' .. id, ARGV[i]) == 1 then gone[#gone + 1] = { ARGV[i], -1 } end
 end
-if #gone > 0 then say('s', cjson.encode({ id, gone })) end
-return 1
+if #gone == 0 then return 1 end
+return text(say('s', cjson.encode({ id, gone })))
 `);
 
 /** Ends a session from outside. ARGV: client id · `1` to forget what is kept of it too. Answers 1 when there was one. */

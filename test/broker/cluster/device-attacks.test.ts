@@ -180,6 +180,25 @@ describe('a flood', () => {
     await expectUnharmed(one, other);
   });
 
+  test('of long filters taken and given up is held to what brokers read of it', async () => {
+    const redis = await ownRedis({ appendfsync: 'no' });
+    const cluster = await startTestCluster({ on: redis });
+    // Redis cuts off a broker that leaves more unread; one more device, and its own 32 MiB would be reached too.
+    await cluster.store.config('SET', 'client-output-buffer-limit', 'pubsub 12mb 0 0');
+    const [one, other] = [await cluster.start(), await cluster.start()];
+    const client = await one.session('device-1', { clean: false });
+    const filters = numbered(15).map((n) => `devices/device-1/${n}/${'"'.repeat(65_000)}`);
+    const subscriptions = filters.map((topic) => ({ topic, qos: 1 as const }));
+    for (let round = 0; round < 8; round += 1) {
+      client.send(
+        { cmd: 'subscribe', messageId: messageId(), subscriptions },
+        { cmd: 'unsubscribe', messageId: messageId(), unsubscriptions: filters },
+      );
+    }
+    await client.settle();
+    await expectUnharmed(one, other);
+  });
+
   test.each([0, 1] as const)(
     'of large messages at QoS %i is held to what brokers read of it',
     async (qos) => {

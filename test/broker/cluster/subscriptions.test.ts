@@ -106,7 +106,7 @@ test('a publisher that more changes passed by than are remembered waits until it
 });
 
 test('filters that are long are remembered up to a limit of bytes, and none of them is missed', async () => {
-  const cluster = await startTestCluster();
+  const cluster = await startTestCluster({ frozenAfterSeconds: 30, deadAfterSeconds: 60 });
   const link = await cluster.link();
   const behind = await cluster.start({ via: link });
   const publisher = await admin(behind, 'publisher');

@@ -8,6 +8,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+/** Time for what was written to be read. */
+const LAST_WORDS_MS = 2_000;
+
 try {
   const program = await createProgram(process.argv[2]);
   await program.parseAsync(process.argv);
@@ -19,4 +22,6 @@ try {
     process.stderr.write(`${describeError(error)}\n`);
     process.exitCode = exitCodeOf(error);
   }
+  // What still holds the process then, as a connection that was never let in, has nobody to tell.
+  setTimeout(() => process.exit(), LAST_WORDS_MS).unref();
 }

@@ -12,6 +12,7 @@ export {
   type GroupKeyName,
 } from './enrollment-context.ts';
 export * from './errors.ts';
+export * from './group-key.ts';
 export * from './identifier.ts';
 export * from './nearest.ts';
 export * from './option-names.ts';

@@ -2,7 +2,13 @@ import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FleetgateError, formatCredentials, isIdentifier, OAuthError } from '@fleetgate/shared';
+import {
+  FleetgateError,
+  formatCredentials,
+  groupKeyProblem,
+  isIdentifier,
+  OAuthError,
+} from '@fleetgate/shared';
 import {
   askToEnroll,
   type DeviceSeed,
@@ -120,9 +126,16 @@ async function keyOf(flags: EnrollFlags): Promise<EnrollmentKey> {
   }
   const deviceKey =
     deviceKeyFile === undefined
-      ? deriveDeviceKey(await secretIn(groupKeyFile as string), registrationId)
-      : await secretIn(deviceKeyFile);
+      ? deriveDeviceKey(await keyIn(groupKeyFile as string), registrationId)
+      : await keyIn(deviceKeyFile);
   return { enrollmentId: enrollment, registrationId, deviceKey };
+}
+
+async function keyIn(file: string): Promise<string> {
+  const key = await secretIn(file);
+  const problem = groupKeyProblem(key);
+  if (problem !== undefined) throw new UsageError(`${file}: ${problem}`);
+  return key;
 }
 
 async function secretIn(file: string): Promise<string> {

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { isIdentifier, privateFileProblem } from '@fleetgate/shared';
+import { groupKeyProblem, isIdentifier, privateFileProblem } from '@fleetgate/shared';
 import { type Command, Option } from 'commander';
 import { UsageError } from '../exit.ts';
 import { intoNewFile } from '../new-file.ts';
@@ -43,7 +43,10 @@ export function addEnrollmentKeys(enrollment: Command): void {
       '\nExample:\n  fleetgate enrollment derive-key A1 A2 --group-key-file primary.key --format csv',
     )
     .action((ids: string[], flags: { groupKeyFile: string; format: RowFormat }) => {
-      const key = Buffer.from(readSecret(flags.groupKeyFile), 'base64');
+      const text = readSecret(flags.groupKeyFile);
+      const problem = groupKeyProblem(text);
+      if (problem !== undefined) throw new UsageError(`${flags.groupKeyFile}: ${problem}`);
+      const key = Buffer.from(text, 'base64');
       const rows = ids.map((registration_id) => {
         if (!isIdentifier(registration_id as unknown)) {
           throw new UsageError(

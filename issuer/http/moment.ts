@@ -1,11 +1,11 @@
 import { OAuthError } from '@fleetgate/shared';
 
-// RFC 3339 §5.6, with seconds and an offset.
-const momentPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/i;
+// RFC 3339 §5.6, with seconds and an offset; a blank may stand for the T, as where people read it.
+const momentPattern = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/i;
 
 /** Milliseconds since 1970 of an RFC 3339 time; unset when it is none. */
 export function parseMoment(text: string): number | undefined {
-  const ms = momentPattern.test(text) ? Date.parse(text) : Number.NaN;
+  const ms = momentPattern.test(text) ? Date.parse(text.replace(' ', 'T')) : Number.NaN;
   return Number.isNaN(ms) ? undefined : ms;
 }
 

@@ -14,6 +14,11 @@ describe('fleetgate explain', () => {
     );
   });
 
+  test('says what a CONNACK means', async () => {
+    expect((await explain('5')).stdout).toContain('this is not allowed');
+    expect((await explain('6')).code).toBe(2);
+  });
+
   test('lists them all as JSON', async () => {
     const { code, stdout } = await explain('--format', 'json');
     expect([code, JSON.parse(stdout)]).toEqual([0, explained]);

@@ -162,6 +162,15 @@ test.skipIf(isChromiumMissing)(
     await dialog.waitFor({ state: 'detached' });
     const row = page.getByRole('row', { name: new RegExp(enrollment as string) });
     await row.getByText('0 of 2').waitFor();
+    // On a phone rows are cards, and nothing lies beside the page.
+    await page.setViewportSize({ width: 390, height: 844 });
+    const sideways = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
+    for (const name of ['Clients', 'Refusals', 'Keys', 'Audit', 'Provisioning']) {
+      await page.getByRole('link', { name, exact: true }).click();
+      await page.getByRole('heading', { level: 1, name }).waitFor();
+      if (name !== 'Refusals') await page.locator('td[data-column]').first().waitFor();
+      expect([name, await page.evaluate(sideways)]).toEqual([name, 0]);
+    }
     expect(await page.content()).not.toContain(primary);
 
     const issuer = fleet.ready['issuer'] as string;

@@ -144,6 +144,16 @@ test('the agent enrolls by a key of its group, waits for approval, and is the sa
     ],
   );
   const { enrollment_id, primary_key } = JSON.parse(readFileSync(group, 'utf8')) as Record<string, string>;
+  // The whole answer is no key, and neither is what a slip of the hand leaves of one.
+  for (const file of [group, secretFile('part.key', (primary_key ?? '').slice(1))]) {
+    const refused = await runFleetgate(['enrollment', 'derive-key', 'B7', '--group-key-file', file]);
+    expect([refused.code, refused.stdout]).toEqual([2, '']);
+    const device = await agent(
+      ...['enroll', '--issuer', issuer, '--enrollment', enrollment_id as string, '--registration-id', 'B7'],
+      ...['--group-key-file', file, '--out', inWork('never.json')],
+    );
+    expect([device.code, device.stderr]).toEqual([2, expect.stringMatching(/primary_key|32 bytes/)]);
+  }
   const derived = await runFleetgate([
     'enrollment',
     'derive-key',

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isPostgresMissing, type Postgres, startPostgres } from '../../bench/postgres.ts';
@@ -129,6 +129,19 @@ async function rowsIn(table: string): Promise<number> {
   if (found.rows[0].name === null) return 0;
   return (await postgres.query(`SELECT count(*)::int AS rows FROM killed.${table}`)).rows[0].rows;
 }
+
+test.skipIf(isPostgresMissing)('a server that wants a password is told of, and left', async () => {
+  await postgres.query("CREATE ROLE guarded LOGIN PASSWORD 'x'");
+  const hba = (await postgres.query('SHOW hba_file')).rows[0].hba_file as string;
+  writeFileSync(hba, `host all guarded all scram-sha-256\n${readFileSync(hba, 'utf8')}`);
+  await postgres.query('SELECT pg_reload_conf()');
+  const beganMs = performance.now();
+  const url = postgres.url('guarded').replace('fleetgate@', 'guarded@');
+  const refused = await fleetgate('migrate', '--to', url);
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('PGPASSWORD_FILE')]);
+  // The server itself would hold the connection for a minute.
+  expect(performance.now() - beganMs).toBeLessThan(30_000);
+});
 
 test.each([
   'postgres://fleetgate:hunter2@127.0.0.1:1/x',

@@ -100,6 +100,8 @@ while many > ${MAX_CHANGES} or (many > 0 and bytes > ${MAX_CHANGE_BYTES}) do
   bytes = redis.call('INCRBY', held, -(#oldest[2][2] + #oldest[2][4]))
   redis.call('SET', p .. 'changes-gone', string.match(oldest[1], '^%d+'))
 end
+-- What a broker of another version took out of it was not counted.
+if many <= 0 then redis.call('DEL', log, held) end
 return text(seq)
 `);
 

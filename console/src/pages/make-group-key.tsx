@@ -19,6 +19,8 @@ export function MakeGroupKey({
   templates: readonly Template[];
   onClose: () => void;
 }) {
+  // What tells its devices apart is what the key of each is derived by.
+  const fitting = templates.filter(({ template }) => template.id.includes('{registration_id}'));
   const [made, setMade] = useState<Made | undefined>();
   const [error, setError] = useState<unknown>();
   if (made !== undefined) {
@@ -43,14 +45,21 @@ export function MakeGroupKey({
         <p>
           Each device gets a key of its own, derived from it offline: none can come in the name of another.
         </p>
-        <TemplateField templates={templates} />
+        <TemplateField templates={fitting} />
+        {fitting.length === 0 ? (
+          <p class="failure">
+            No template has <code>{'{registration_id}'}</code> in its client ids; make one.
+          </p>
+        ) : null}
         <label>
           Devices that it lets in; empty for any number
           <input name="uses" type="number" min={1} />
         </label>
         <EnrollmentFields defaultDays={365} />
         <Failure error={error} />
-        <button type="submit">Make</button>
+        <button type="submit" disabled={fitting.length === 0}>
+          Make
+        </button>
       </form>
     </Dialog>
   );
@@ -85,8 +94,12 @@ function Keys({ made }: { made: Made }) {
           Download
         </button>
       </p>
-      <p>The keys of its devices, with a key of the group in a file of mode 0600:</p>
+      <p>The keys of its devices, and what a device does with its own:</p>
+      <Copyable text="(umask 077; jq -r .primary_key group.json > primary.key)" />
       <Copyable text="fleetgate enrollment derive-key A1 A2 --group-key-file primary.key --format csv" />
+      <Copyable
+        text={`fleetgate-agent enroll --issuer ISSUER --enrollment ${made.enrollment_id} --registration-id A1 --device-key-file device.key --out device.json`}
+      />
     </>
   );
 }

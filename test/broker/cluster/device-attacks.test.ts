@@ -183,7 +183,7 @@ describe('a flood', () => {
   test('of long filters taken and given up is held to what brokers read of it', async () => {
     const redis = await ownRedis({ appendfsync: 'no' });
     const cluster = await startTestCluster({ on: redis });
-    // Redis cuts off a broker that leaves more unread; one more device, and its own 32 MiB would be reached too.
+    // Redis cuts off a broker that leaves more unread; by default it is 32 MiB.
     await cluster.store.config('SET', 'client-output-buffer-limit', 'pubsub 12mb 0 0');
     const [one, other] = [await cluster.start(), await cluster.start()];
     const client = await one.session('device-1', { clean: false });

@@ -4,7 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { end, freePort, untilListening } from './listening.ts';
+import { freePort } from '../free-port.ts';
+import { end, untilListening } from './listening.ts';
 
 /** Debian's; the one on PATH changes to a user of its own, who may not read our folder. */
 const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';

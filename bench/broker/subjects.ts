@@ -4,7 +4,8 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { end, freePort, untilListening } from './listening.ts';
+import { freePort } from '../free-port.ts';
+import { end, untilListening } from './listening.ts';
 import { isRabbitmqInstalled, startRabbitmq } from './rabbitmq.ts';
 import { AUDIENCE, type TokenMaker } from './tokens.ts';
 import type { Login } from './wire.ts';

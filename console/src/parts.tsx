@@ -13,16 +13,32 @@ export function Empty({ children, command }: { children: ComponentChildren; comm
 }
 
 /** Text to take along. */
-export function Copyable({ text, name = 'Copy' }: { text: string; name?: string }) {
+export function Copyable({
+  text,
+  name = 'Copy',
+  onCopied,
+}: {
+  text: string;
+  name?: string;
+  onCopied?: (() => void) | undefined;
+}) {
   return (
     <div class="copyable">
       <code>{text}</code>
-      <CopyButton text={text} name={name} />
+      <CopyButton text={text} name={name} onCopied={onCopied} />
     </div>
   );
 }
 
-export function CopyButton({ text, name }: { text: string; name: string }) {
+export function CopyButton({
+  text,
+  name,
+  onCopied,
+}: {
+  text: string;
+  name: string;
+  onCopied?: (() => void) | undefined;
+}) {
   const [isCopied, setCopied] = useState(false);
   return (
     <button
@@ -30,6 +46,7 @@ export function CopyButton({ text, name }: { text: string; name: string }) {
       onClick={async () => {
         await navigator.clipboard.writeText(text);
         setCopied(true);
+        onCopied?.();
         setTimeout(() => setCopied(false), 2_000);
       }}
     >
@@ -50,30 +67,52 @@ export function Failure({ error }: { error: unknown }) {
   );
 }
 
-/** A dialog that takes the keyboard, and gives it back. Escape closes it. */
+/** Said by a dialog whose content nobody has taken along yet. */
+export const NOT_TAKEN =
+  'It was neither copied nor downloaded, and nobody can show it again. Close once more to lose it.';
+
+/** A dialog that takes the keyboard, and gives it back. Escape closes it; with a `warning` the second time alone. */
 export function Dialog({
   title,
+  warning,
   onClose,
   children,
 }: {
   title: string;
+  warning?: string | undefined;
   onClose: () => void;
   children: ComponentChildren;
 }) {
   const element = useRef<HTMLDialogElement>(null);
+  const [isWarned, setWarned] = useState(false);
+  const isGone = useRef(false);
+  const leave = (event: Event) => {
+    if (warning === undefined || isWarned) return onClose();
+    event.preventDefault();
+    setWarned(true);
+  };
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
-    return () => dialog?.close();
+    return () => {
+      // Taken out of the page it is closed by nobody: that it then says so is no wish of anybody.
+      isGone.current = true;
+      dialog?.close();
+    };
   }, []);
   return (
-    <dialog ref={element} aria-label={title} onCancel={onClose} onClose={onClose}>
+    <dialog ref={element} aria-label={title} onCancel={leave} onClose={() => isGone.current || onClose()}>
       <header>
         <h2>{title}</h2>
-        <button type="button" class="plain" aria-label="Close" onClick={onClose}>
+        <button type="button" class="plain" aria-label="Close" onClick={leave}>
           ×
         </button>
       </header>
+      {isWarned && warning !== undefined ? (
+        <p class="failure" role="alert">
+          {warning}
+        </p>
+      ) : null}
       {children}
     </dialog>
   );

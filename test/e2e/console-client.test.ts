@@ -29,7 +29,11 @@ async function newSecret(page: Page, overlap: string): Promise<string> {
   await page.getByRole('button', { name: 'Make it' }).click();
   await page.getByText('This secret is shown once.').waitFor();
   const secret = (await page.getByRole('dialog').locator('code').textContent()) ?? '';
+  // Of what nobody has taken along a first Escape warns.
   await page.keyboard.press('Escape');
+  await page.getByText('Close once more to lose it.').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
   return secret;
 }
 

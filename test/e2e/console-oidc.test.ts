@@ -2,10 +2,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from '../../bench/free-port.ts';
 import { isChromiumMissing, seriousFindings } from '../support/browser.ts';
 import { type ConsoleFixture, startConsoleFixture, takePictures } from '../support/console-fixture.ts';
 import { temporaryDirectory } from '../support/fleetgate-process.ts';
-import { freePort } from '../support/free-port.ts';
 import { type RunningOidcProvider, startOidcProvider } from '../support/oidc-provider.ts';
 
 const clientSecret = 'secret-of-the-console-0123456789';
@@ -110,6 +110,7 @@ test.skipIf(isChromiumMissing)(
     await page.getByRole('dialog').getByRole('button', { name: 'Register' }).click();
     await page.getByText('This secret is shown once.').waitFor();
     await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Close', exact: true }).click();
     const audit = await console.admin('GET', '/audit?action=client.create&target=press-1');
     expect(await audit.json()).toMatchObject({ events: [{ actor: 'admin:oidc:ada', result: 'ok' }] });
 

@@ -152,6 +152,7 @@ test.skipIf(isChromiumMissing)(
     await page.getByText('This secret is shown once.').waitFor();
     const next = (await page.getByRole('dialog').locator('code').textContent()) ?? '';
     expect(next).not.toBe(secret);
+    await page.getByRole('dialog').getByRole('button', { name: 'Download' }).click();
     await page.keyboard.press('Escape');
 
     await page.getByRole('button', { name: 'Quarantine' }).click();

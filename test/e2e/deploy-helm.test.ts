@@ -7,6 +7,7 @@ import { parsePolicy } from '@fleetgate/broker';
 import { Ajv } from 'ajv';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
+import { freePort } from '../../bench/free-port.ts';
 import { isPostgresMissing, startPostgres } from '../../bench/postgres.ts';
 import { isRedisMissing, startRedis } from '../../bench/redis.ts';
 import { readConfig } from '../../cli/config/read.ts';
@@ -14,7 +15,6 @@ import { agentPublish } from '../support/agent-publish.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { chart, find, helm, isHelmMissing, type Manifest, notes, render } from '../support/chart.ts';
 import type { RunningFleetgate } from '../support/fleetgate-process.ts';
-import { freePort } from '../support/free-port.ts';
 import { execInPod, expectReady, runPod } from '../support/pod.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'fleetgate-helm-'));

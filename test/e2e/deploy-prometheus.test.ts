@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import mqtt from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parse } from 'yaml';
+import { freePort } from '../../bench/free-port.ts';
 import { agentPublish } from '../support/agent-publish.ts';
 import {
   freePorts,
@@ -12,7 +13,6 @@ import {
   runFleetgate,
   startFleetgate,
 } from '../support/fleetgate-process.ts';
-import { freePort } from '../support/free-port.ts';
 import { parseMetrics } from '../support/prometheus-text.ts';
 
 const deploy = resolve(import.meta.dirname, '../../deploy');

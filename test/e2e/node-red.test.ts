@@ -6,6 +6,7 @@ import { examplePolicy } from '@fleetgate/broker';
 import { httpGuard } from '@fleetgate/verifier';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../../bench/free-port.ts';
 import {
   freePorts,
   type RunningFleetgate,
@@ -14,7 +15,6 @@ import {
   startFleetgate,
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
-import { freePort } from '../support/free-port.ts';
 import { installNodeRed, type NodeRedInstallation, type RunningNodeRed } from '../support/node-red.ts';
 
 // Node-RED from the registry, with the nodes of adapters/node-red as their package has them.

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { examplePolicy } from '@fleetgate/broker';
 import { connectAsync } from 'mqtt';
 import { expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../../bench/free-port.ts';
 import {
   freePorts,
   requestToken,
@@ -12,7 +13,6 @@ import {
   startFleetgate,
   temporaryDirectory,
 } from '../support/fleetgate-process.ts';
-import { freePort } from '../support/free-port.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 

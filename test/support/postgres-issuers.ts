@@ -1,7 +1,8 @@
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort, type Postgres, startPostgres } from '../../bench/postgres.ts';
+import { freePort } from '../../bench/free-port.ts';
+import { type Postgres, startPostgres } from '../../bench/postgres.ts';
 import { type Balancer, startBalancer } from './balancer.ts';
 import {
   type RunningFleetgate,

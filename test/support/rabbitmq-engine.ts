@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { freePort } from '../../bench/broker/listening.ts';
 import { type RunningRabbitmq, startRabbitmq } from '../../bench/broker/rabbitmq.ts';
+import { freePort } from '../../bench/free-port.ts';
 import {
   type Authority,
   type CertificateFolder,

@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { type Client, call, get, type Secret, type Session, watching } from '../api.ts';
 import { auditHash } from '../audit-filter.ts';
 import { type Refusal, useLive } from '../live.ts';
-import { Copyable, Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
+import { Copyable, Empty, Failure, useLoaded, when } from '../parts.tsx';
 import { isOf, ofClient, refusalsHash } from '../refusal-filter.ts';
 import { Table } from '../table.tsx';
 import { Why } from '../why.tsx';
@@ -162,9 +162,12 @@ export function ClientPage({ id, session }: { id: string; session: Session }) {
       )}
       {refusal === undefined ? null : <Why refusal={refusal} onClose={() => setRefusal(undefined)} />}
       {secret === undefined ? null : (
-        <Dialog title={`New secret of ${id}`} onClose={() => setSecret(undefined)}>
-          <ShownOnce clientId={id} secret={secret} />
-        </Dialog>
+        <ShownOnce
+          title={`New secret of ${id}`}
+          clientId={id}
+          secret={secret}
+          onClose={() => setSecret(undefined)}
+        />
       )}
     </>
   );

@@ -141,13 +141,13 @@ function Register({ onClose }: { onClose: () => void }) {
   const [error, setError] = useState<unknown>();
   const [created, setCreated] = useState<Created | undefined>();
   if (created !== undefined) {
+    const { client_id: id, client_secret: secret } = created;
+    const title = `Registered ${id}`;
+    if (secret !== undefined)
+      return <ShownOnce title={title} clientId={id} secret={secret} onClose={onClose} />;
     return (
-      <Dialog title={`Registered ${created.client_id}`} onClose={onClose}>
-        {created.client_secret === undefined ? (
-          <p>It has no secret.</p>
-        ) : (
-          <ShownOnce clientId={created.client_id} secret={created.client_secret} />
-        )}
+      <Dialog title={title} onClose={onClose}>
+        <p>It has no secret.</p>
       </Dialog>
     );
   }

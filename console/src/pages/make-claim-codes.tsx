@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { call } from '../api.ts';
 import { csv } from '../csv.ts';
 import { download } from '../download.ts';
-import { Copyable, CopyButton, Dialog, Failure, when } from '../parts.tsx';
+import { Copyable, CopyButton, Dialog, Failure, NOT_TAKEN, when } from '../parts.tsx';
 import { Table } from '../table.tsx';
 import { EnrollmentFields, enrollmentIn, TemplateField } from './enrollment-fields.tsx';
 import type { Template } from './templates.tsx';
@@ -36,13 +36,14 @@ export function MakeClaimCodes({
   onClose: () => void;
 }) {
   const [progress, setProgress] = useState<Progress | undefined>();
+  const [isTaken, setTaken] = useState(false);
   const [error, setError] = useState<unknown>();
   const closed = useRef(new AbortController());
   useEffect(() => () => closed.current.abort(), []);
   if (progress !== undefined) {
     return (
-      <Dialog title="Claim codes" onClose={onClose}>
-        <Codes progress={progress} />
+      <Dialog title="Claim codes" warning={isTaken ? undefined : NOT_TAKEN} onClose={onClose}>
+        <Codes progress={progress} onTaken={() => setTaken(true)} />
       </Dialog>
     );
   }
@@ -116,7 +117,13 @@ async function make(
   }
 }
 
-function Codes({ progress: { made, of, isDone, error } }: { progress: Progress }) {
+function Codes({
+  progress: { made, of, isDone, error },
+  onTaken,
+}: {
+  progress: Progress;
+  onTaken: () => void;
+}) {
   const columns = ['enrollment_id', 'claim_code', 'serial', 'expires_at'];
   const serialOf = ({ device }: Made) => String(device['serial'] ?? '');
   const text = csv(
@@ -144,16 +151,26 @@ function Codes({ progress: { made, of, isDone, error } }: { progress: Progress }
       )}
       {isDone ? (
         <p>
-          <button type="button" onClick={() => download('claim-codes.csv', text, 'text/csv;charset=utf-8')}>
+          <button
+            type="button"
+            onClick={() => {
+              download('claim-codes.csv', text, 'text/csv;charset=utf-8');
+              onTaken();
+            }}
+          >
             Download
           </button>{' '}
           {made.length === 1 ? null : (
-            <CopyButton text={made.map(({ claim_code: code }) => code).join('\n')} name="Copy all" />
+            <CopyButton
+              text={made.map(({ claim_code: code }) => code).join('\n')}
+              name="Copy all"
+              onCopied={onTaken}
+            />
           )}
         </p>
       ) : null}
       {isDone && made.length === 1 ? (
-        <Copyable text={made[0]?.claim_code ?? ''} name="Copy the code" />
+        <Copyable text={made[0]?.claim_code ?? ''} name="Copy the code" onCopied={onTaken} />
       ) : (
         <Table
           rows={made}

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { call } from '../api.ts';
 import { download } from '../download.ts';
-import { Copyable, Dialog, Failure } from '../parts.tsx';
+import { Copyable, Dialog, Failure, NOT_TAKEN } from '../parts.tsx';
 import { EnrollmentFields, enrollmentIn, TemplateField } from './enrollment-fields.tsx';
 import type { Template } from './templates.tsx';
 
@@ -22,11 +22,12 @@ export function MakeGroupKey({
   // What tells its devices apart is what the key of each is derived by.
   const fitting = templates.filter(({ template }) => template.id.includes('{registration_id}'));
   const [made, setMade] = useState<Made | undefined>();
+  const [isTaken, setTaken] = useState(false);
   const [error, setError] = useState<unknown>();
   if (made !== undefined) {
     return (
-      <Dialog title="Group key" onClose={onClose}>
-        <Keys made={made} />
+      <Dialog title="Group key" warning={isTaken ? undefined : NOT_TAKEN} onClose={onClose}>
+        <Keys made={made} onTaken={() => setTaken(true)} />
       </Dialog>
     );
   }
@@ -75,7 +76,7 @@ function planIn(form: HTMLFormElement): object {
   };
 }
 
-function Keys({ made }: { made: Made }) {
+function Keys({ made, onTaken }: { made: Made; onTaken: () => void }) {
   return (
     <>
       <p>
@@ -83,13 +84,16 @@ function Keys({ made }: { made: Made }) {
         while devices come by the other.
       </p>
       <h3>Primary</h3>
-      <Copyable text={made.primary_key} name="Copy the primary key" />
+      <Copyable text={made.primary_key} name="Copy the primary key" onCopied={onTaken} />
       <h3>Secondary</h3>
-      <Copyable text={made.secondary_key} name="Copy the secondary key" />
+      <Copyable text={made.secondary_key} name="Copy the secondary key" onCopied={onTaken} />
       <p>
         <button
           type="button"
-          onClick={() => download('group.json', `${JSON.stringify(made, null, 2)}\n`, 'application/json')}
+          onClick={() => {
+            download('group.json', `${JSON.stringify(made, null, 2)}\n`, 'application/json');
+            onTaken();
+          }}
         >
           Download
         </button>

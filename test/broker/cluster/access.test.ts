@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis as Commands } from 'ioredis';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { freePort } from '../../../bench/postgres.ts';
+import { freePort } from '../../../bench/free-port.ts';
 import type { ClusterOptions } from '../../../broker/cluster/options.ts';
 import { prepareCluster } from '../../../broker/cluster/options.ts';
 import { openClusterSessions } from '../../../broker/cluster/session-list.ts';

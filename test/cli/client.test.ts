@@ -134,3 +134,5 @@ test('an error of usage names the help of the command itself and the option that
   expect(stderr).toContain('--credentials');
   expect(stderr).toContain("'fleetgate token request --help'");
 });
+
+test.todo('where nothing runs on the data directory that was named, no other address is asked');

@@ -94,3 +94,5 @@ test('an unknown option to accept, or none of the engines, is a usage error', as
   expect((await compile('rabbitmq', '--policy', policy, '--accept-not-enforced', 'x')).code).toBe(2);
   expect((await compile('nats', '--policy', policy)).code).toBe(2);
 });
+
+test.todo('a scope that is not in the policy, or whose placeholder has no value, is told on stderr');

@@ -239,3 +239,5 @@ test.skipIf(isChromiumMissing)('an auditor sees templates and codes, and makes n
   expect(faults).toEqual([]);
   await context.close();
 });
+
+test.todo('a template whose scope grants nothing is told so in the page, as by template apply');

@@ -101,7 +101,7 @@ Examples:
     .addHelpText(
       'after',
       `
-TIME is 'now', seconds since 1970, or a time such as 2026-01-31T12:00:00Z.
+TIME is 'now' (all that was issued so far), seconds since 1970, or a time such as 2026-01-31T12:00:00Z.
 
 Examples:
   fleetgate revoke issued-before now

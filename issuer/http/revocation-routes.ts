@@ -23,7 +23,8 @@ const NewRevocation = Type.Object(
     ),
     at: Type.Optional(
       Type.Union([Type.Integer(), Type.String()], {
-        description: 'of `issued_before`: seconds since 1970, or RFC 3339',
+        description:
+          'of `issued_before`: seconds since 1970, or RFC 3339; one that is not past means all issued so far',
       }),
     ),
     kid: Type.Optional(Type.String({ description: 'of `key`' })),

@@ -104,11 +104,13 @@ describe('fleetgate revoke', () => {
     expect([none.code, none.stdout]).toEqual([1, '']);
   });
 
-  test('issued-before now hits what was issued in this second', async () => {
+  test('issued-before now hits what was issued in this second, also right after another revocation', async () => {
+    await revoke('client', 'sensor-1');
     const token = await tokenOf('sensor-1');
     const made = parsed(await revoke('issued-before', 'now', '--client', 'sensor-1', '--format', 'json'));
     expect(made).toMatchObject({ kind: 'issued_before', client_id: 'sensor-1' });
     expect(made.at).toBeGreaterThan(claimsOf(token).iat);
+    await expect(mqtt('sensor-1', token)).rejects.toMatchObject({ code: 4 });
     expect(claimsOf(await tokenOf('sensor-1')).iat).toBeGreaterThanOrEqual(made.at);
   });
 

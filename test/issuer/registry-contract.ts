@@ -390,6 +390,42 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         },
       );
 
+      test.each<[string, RevocationTarget & { kind: 'issued_before' }]>([
+        ['all clients', { kind: 'issued_before', atSeconds: NOW + 1 }],
+        ['one client', { kind: 'issued_before', clientId: 'a', atSeconds: NOW + 1 }],
+      ])(
+        'of what %s was issued until now hits what lies ahead of the clock, and does not run ahead by itself',
+        async (_name, target) => {
+          const found = await register('a');
+          const issue = (at: number) =>
+            registry.recordIssuedToken(found, { issuedAtSeconds: at }, event('token.issue', 'a'));
+          await issue(NOW);
+          const first = await revoke(revocation(target));
+          expect(first).toMatchObject({ outcome: 'recorded', revocation: { atSeconds: NOW + 1 } });
+          expect(await revoke(revocation(target))).toMatchObject({ outcome: 'already' });
+          expect(await issue(NOW + 1)).toEqual({ outcome: 'recorded' });
+          expect(await revoke(revocation(target))).toMatchObject({
+            outcome: 'recorded',
+            revocation: { atSeconds: NOW + 2, expiresAtSeconds: revocation(target).expiresAtSeconds + 1 },
+          });
+          expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 1 }))).toBe(true);
+          expect(await issue(NOW + 1)).toEqual({ outcome: 'revoked_already', validFromSeconds: NOW + 2 });
+        },
+      );
+
+      test.each<[number, number]>([
+        [2, 3],
+        [3600, 6],
+      ])('of all until now goes with a clock that was %d s ahead by %d s', async (aheadSeconds, more) => {
+        await registry.recordEvent({ ...event('client.create', 'b'), atMs: (NOW + aheadSeconds) * 1000 });
+        expect(await revoke(revocation({ kind: 'issued_before', atSeconds: NOW + 1 }))).toMatchObject({
+          revocation: { atSeconds: NOW + more },
+        });
+        expect(await revoke(revocation({ kind: 'issued_before', atSeconds: NOW }))).toMatchObject({
+          outcome: 'already',
+        });
+      });
+
       test('made by the deletion of a client holds for the next client of that id', async () => {
         await register('a');
         await registry.deleteClient(ofClient('a'), event('client.delete', 'a'));

@@ -58,6 +58,9 @@ const remove = sql<[clientId: string]>('DELETE FROM clients WHERE client_id = ?'
 const issuedAhead = sql<[clientId: string], { at: number }>(
   'SELECT coalesce(issued_ahead_at, 0) AS at FROM clients WHERE client_id = ?',
 );
+const issuedAheadOfAll = sql<[], { at: number }>(
+  'SELECT coalesce(max(issued_ahead_at), 0) AS at FROM clients',
+);
 const setIssuedAhead = sql<[{ at: number; registration: number }]>(`
   UPDATE clients SET issued_ahead_at = @at
   WHERE registration = @registration AND coalesce(issued_ahead_at, 0) < @at`);
@@ -143,6 +146,10 @@ export const clients = {
   /** Latest `iat` ahead of the clock that a token of this client was given, 0 for none; unset for no such client. */
   *issuedAhead(clientId: string): Act<number | undefined> {
     return (yield* issuedAhead.get(clientId))?.at;
+  },
+  /** The latest of all clients, 0 for none. Reads every client. */
+  *issuedAheadOfAll(): Act<number> {
+    return (yield* issuedAheadOfAll.get())?.at ?? 0;
   },
   *setIssuedAhead(registration: number, issuedAtSeconds: number): Act<void> {
     yield* setIssuedAhead.run({ at: issuedAtSeconds, registration });

@@ -17,6 +17,9 @@ import type { Store } from './store.ts';
 import { templateActs } from './templates.ts';
 import { usedAssertions } from './used-assertions.ts';
 
+/** How far the clocks of issuers that share a registry may be apart, for a revocation of all clients. */
+const MAX_CLOCK_DIFFERENCE_SECONDS = 5;
+
 type RegistryActs = Omit<Registry, 'isShared' | 'load' | 'isAvailable' | 'close' | 'onOtherRevocations'>;
 
 /** All acts of a registry on the store that keeps it. */
@@ -30,13 +33,31 @@ export function registryActs(store: Store): RegistryActs {
   ): Act<One | undefined> {
     const issuedAhead = yield* clients.issuedAhead(revocation.clientId);
     if (issuedAhead === undefined) return undefined;
-    const lastIssued = Math.max(issuedAhead, Math.floor((yield* lastActMs()) / 1000));
-    const more = Math.max(0, lastIssued - revocation.atSeconds);
-    return {
-      ...revocation,
-      atSeconds: revocation.atSeconds + more,
-      expiresAtSeconds: revocation.expiresAtSeconds + more,
-    };
+    return notBefore(revocation, Math.max(issuedAhead, Math.floor((yield* lastActMs()) / 1000)));
+  }
+
+  /**
+   * The revocation of what was issued before a moment. One that is not past means all that was issued so far: also what
+   * another revocation put ahead of the clock, or another issuer by its clock. Unset for no such client.
+   */
+  function* reachingNow(
+    revocation: NewRevocation & { kind: 'issued_before' },
+    nowSeconds: number,
+  ): Act<NewRevocation | undefined> {
+    const { clientId, atSeconds } = revocation;
+    const ofClient = clientId === undefined ? 0 : yield* clients.issuedAhead(clientId);
+    if (ofClient === undefined) return undefined;
+    if (atSeconds <= nowSeconds) return revocation;
+    const ahead = clientId === undefined ? yield* issuedAheadOfAll(nowSeconds) : ofClient;
+    const lastAct = Math.floor((yield* lastActMs()) / 1000);
+    // A clock that was far ahead once must not keep the whole fleet without tokens.
+    const byOthers = Math.min(lastAct, nowSeconds + MAX_CLOCK_DIFFERENCE_SECONDS);
+    return notBefore(revocation, Math.max(ahead, byOthers) + 1);
+  }
+
+  function* issuedAheadOfAll(nowSeconds: number): Act<number> {
+    // Only a revocation puts tokens ahead: mostly there is none that late, and no client need be looked at.
+    return (yield* revocations.lastMoment()) < nowSeconds ? 0 : yield* clients.issuedAheadOfAll();
   }
 
   function* revokeClient(asked: NewRevocation & { kind: 'client' }, atMs: number): Act<boolean> {
@@ -50,13 +71,14 @@ export function registryActs(store: Store): RegistryActs {
     asked: Exclude<NewRevocation, { kind: 'key' }>,
     event: AuditEvent,
   ): Act<RevocationRecorded> {
-    const revocation = asked.kind === 'client' ? yield* reachingAll(asked) : asked;
+    const nowSeconds = Math.floor(event.atMs / 1000);
+    const revocation =
+      asked.kind === 'issued_before'
+        ? yield* reachingNow(asked, nowSeconds)
+        : asked.kind === 'client'
+          ? yield* reachingAll(asked)
+          : asked;
     if (revocation === undefined) return { outcome: 'client_unknown' };
-    if (revocation.kind === 'issued_before' && revocation.clientId !== undefined) {
-      if ((yield* clients.issuedAhead(revocation.clientId)) === undefined) {
-        return { outcome: 'client_unknown' };
-      }
-    }
     const already = yield* revocations.find(revocation);
     if (already !== undefined) return { outcome: 'already', revocation: already };
     yield* record(event);
@@ -162,5 +184,15 @@ export function registryActs(store: Store): RegistryActs {
         const [isUnused = false] = yield* assertions.use([assertion], nowSeconds);
         return isUnused;
       }),
+  };
+}
+
+/** The revocation with its moment, and its end, put off to that second at least. */
+function notBefore<One extends NewRevocation & { atSeconds: number }>(revocation: One, seconds: number): One {
+  const more = Math.max(0, seconds - revocation.atSeconds);
+  return {
+    ...revocation,
+    atSeconds: revocation.atSeconds + more,
+    expiresAtSeconds: revocation.expiresAtSeconds + more,
   };
 }

@@ -118,12 +118,16 @@ export const revocations = {
   *hits({ tokenId, keyId, clientId, issuedAtSeconds: at }: RevocableToken): Act<boolean> {
     return (yield* hit.get({ tokenId, keyId, clientId, at }))?.is_hit === 1;
   },
+  /** The latest moment any revocation names, seconds since 1970; -1 for none. */
+  *lastMoment(): Act<number> {
+    return (yield* lastOfAll.get())?.at ?? -1;
+  },
   /**
    * Unset when no recorded revocation would hit a new token of this client with that `iat`, else the earliest `iat`
    * that none would hit. A token issued after all revocations, as nearly each is, takes one short look.
    */
   *validFrom(clientId: string, issuedAtSeconds: number): Act<number | undefined> {
-    if (issuedAtSeconds > ((yield* lastOfAll.get())?.at ?? -1)) return undefined;
+    if (issuedAtSeconds > (yield* revocations.lastMoment())) return undefined;
     const { of_client = null, before = null, of_all = null } = (yield* validFrom.get({ clientId })) ?? {};
     const seconds = Math.max((of_client ?? -1) + 1, before ?? 0, of_all ?? 0);
     return issuedAtSeconds < seconds ? seconds : undefined;

@@ -77,7 +77,7 @@ export interface ClientPage {
   next_cursor?: string | null;
 }
 
-/** What `POST /v1/revocations` takes; `at` in seconds since 1970 or RFC 3339. */
+/** What `POST /v1/revocations` takes; `at` is `now`, seconds since 1970 or RFC 3339. */
 export type NewRevocation =
   | { kind: 'token'; jti: string }
   | { kind: 'client'; client_id: string }

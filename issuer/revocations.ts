@@ -8,13 +8,14 @@ import { expiring, type RecordedRevocation, type RevocationTarget } from './revo
 /** Revocations on one page of a list. */
 export const MAX_PAGE_REVOCATIONS = 1000;
 
-/** How far ahead of the clock `issued_before` may lie: what scripts' clocks and a rounded-up second need. */
+/** How far ahead of the clock `issued_before` may lie: what scripts' clocks need. */
 const MAX_AHEAD_SECONDS = 5;
 
-/** What an administrator asks to be revoked. A client's moment is now. */
+/** What an administrator asks to be revoked. A client's moment is now, and where none is named that of `issued_before`. */
 export type RevocationRequest =
-  | Exclude<RevocationTarget, { kind: 'client' }>
-  | { readonly kind: 'client'; readonly clientId: string };
+  | Exclude<RevocationTarget, { kind: 'client' | 'issued_before' }>
+  | { readonly kind: 'client'; readonly clientId: string }
+  | { readonly kind: 'issued_before'; readonly clientId?: string; readonly atSeconds?: number };
 
 export interface RevocationMade {
   readonly revocation: RecordedRevocation;
@@ -77,7 +78,7 @@ export function openRevocations(
     async revoke(request, by) {
       if (request.kind === 'key') return revokeKey(request.keyId, by);
       const atMs = now();
-      const target = request.kind === 'client' ? { ...request, atSeconds: Math.floor(atMs / 1000) } : request;
+      const target = targetOf(request, Math.floor(atMs / 1000));
       const event = eventOf(target, atMs, by);
       try {
         return await revoke(target, event);
@@ -95,6 +96,18 @@ export function openRevocations(
       return { revocations, nextAfter: found.length > size ? revocations.at(-1)?.cursor : undefined };
     },
   };
+}
+
+function targetOf(request: Exclude<RevocationRequest, { kind: 'key' }>, nowSeconds: number): DirectTarget {
+  switch (request.kind) {
+    case 'token':
+      return request;
+    case 'client':
+      return { ...request, atSeconds: nowSeconds };
+    case 'issued_before':
+      // The end of this second, so that what was issued in it is hit.
+      return { ...request, atSeconds: request.atSeconds ?? nowSeconds + 1 };
+  }
 }
 
 function eventOf(target: DirectTarget, atMs: number, by: Administrator): AuditEvent {

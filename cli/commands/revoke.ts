@@ -50,14 +50,10 @@ export async function revokeClients(
   return { revoked, exitCode: missing === 0 ? EXIT_DONE : failed };
 }
 
-/**
- * The moment a person writes: `now`, seconds since 1970, or RFC 3339. `now` is the end of this second, so that tokens
- * issued in it are revoked too.
- */
-export function parseMoment(text: string, nowMs = Date.now()): number | string {
-  if (text === 'now') return Math.floor(nowMs / 1000) + 1;
+/** The moment a person writes: `now`, which is the issuer's, seconds since 1970, or RFC 3339. */
+export function parseMoment(text: string): number | string {
   if (/^\d{1,10}$/.test(text)) return Number(text);
-  if (/^\d{4}-\d\d-\d\dT/i.test(text)) return text;
+  if (text === 'now' || /^\d{4}-\d\d-\d\dT/i.test(text)) return text;
   throw new UsageError(
     `'${text}' is no moment; write now, seconds since 1970, or a time such as 2026-01-31T12:00:00Z`,
   );

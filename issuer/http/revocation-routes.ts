@@ -24,7 +24,7 @@ const NewRevocation = Type.Object(
     at: Type.Optional(
       Type.Union([Type.Integer(), Type.String()], {
         description:
-          'of `issued_before`: seconds since 1970, or RFC 3339; one that is not past means all issued so far',
+          'of `issued_before`: `now`, seconds since 1970, or RFC 3339; one that is not past means all issued so far',
       }),
     ),
     kid: Type.Optional(Type.String({ description: 'of `key`' })),
@@ -162,7 +162,7 @@ const kinds: ReadonlyMap<string, KindOfBody> = new Map<string, KindOfBody>([
       read: ({ at = '', client_id }) => ({
         kind: 'issued_before',
         ...(client_id === undefined ? {} : { clientId: client_id }),
-        atSeconds: readMoment('at', at),
+        ...(at === 'now' ? {} : { atSeconds: readMoment('at', at) }),
       }),
     },
   ],

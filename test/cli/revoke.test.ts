@@ -2,17 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { parseMoment } from '../../cli/commands/revoke.ts';
 
 describe('a moment', () => {
-  test('now is the end of this second, so that what was issued in it is hit', () => {
-    expect(parseMoment('now', 1_700_000_000_000)).toBe(1_700_000_001);
-    expect(parseMoment('now', 1_700_000_000_999)).toBe(1_700_000_001);
-  });
-
   test('may be seconds since 1970', () => {
     expect(parseMoment('1700000000')).toBe(1_700_000_000);
   });
 
-  test('may be a time, which the issuer reads', () => {
-    expect(parseMoment('2026-01-31T12:00:00Z')).toBe('2026-01-31T12:00:00Z');
+  test.each(['now', '2026-01-31T12:00:00Z'])('may be %s, which the issuer reads by its own clock', (text) => {
+    expect(parseMoment(text)).toBe(text);
   });
 
   test.each(['', 'yesterday', '1700000000000', '-1', '1.5', '2026-01-31', '12:00'])(

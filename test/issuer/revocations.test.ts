@@ -66,6 +66,11 @@ describe('POST /v1/revocations', () => {
       { kind: 'issued_before', at: NOW - 60, expires_at: NOW + KEPT },
     ],
     [
+      'all that was issued so far',
+      { kind: 'issued_before', at: 'now' },
+      { kind: 'issued_before', at: NOW + 1, expires_at: NOW + 1 + KEPT },
+    ],
+    [
       'a client before a moment a little ahead',
       { kind: 'issued_before', client_id: 'a', at: NOW + 5 },
       { kind: 'issued_before', client_id: 'a', at: NOW + 5, expires_at: NOW + 5 + KEPT },
@@ -106,6 +111,7 @@ describe('POST /v1/revocations', () => {
     ['before a moment in milliseconds', { kind: 'issued_before', at: nowMs }],
     ['before a negative moment', { kind: 'issued_before', at: -1 }],
     ['before a part of a second as a number', { kind: 'issued_before', at: 1.5 }],
+    ['before a word', { kind: 'issued_before', at: 'Now' }],
     ['before a date', { kind: 'issued_before', at: '2020-01-01' }],
     ['before a time without an offset', { kind: 'issued_before', at: '2020-01-01T00:00:00' }],
     ['before a time that is none', { kind: 'issued_before', at: '2020-02-31T25:00:00Z' }],

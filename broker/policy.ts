@@ -3,7 +3,7 @@ export type { Attempt, Decision, Principal, PublishAttempt } from './authorizati
 export { decide, nextRate } from './authorization/decide.ts';
 export { examplePolicy } from './authorization/example-policy.ts';
 export type { Explanation } from './authorization/explain.ts';
-export { explain, formatExplanation } from './authorization/explain.ts';
+export { explain, formatExplanation, unappliedNotes } from './authorization/explain.ts';
 export type { GrantClaims, Grants, ScopeFormat } from './authorization/grants.ts';
 export { listGrants } from './authorization/grants.ts';
 export type {

@@ -1,7 +1,15 @@
 import { nearest, type ReasonCode } from '@fleetgate/shared';
 import { type Attempt, type Decision, decideNoting, type Principal, type Witness } from './decide.ts';
 import { aclClaimWords, foreignScopeWords } from './foreign-syntax.ts';
-import type { DenyRule, Granted, MessageRate, PublishRule, SubscribeRule, Unapplied } from './grants.ts';
+import type {
+  DenyRule,
+  Granted,
+  Grants,
+  MessageRate,
+  PublishRule,
+  SubscribeRule,
+  Unapplied,
+} from './grants.ts';
 import type { Policy } from './policy.ts';
 
 /** A decision with what led to it; plain data, for JSON as it stands. */
@@ -27,8 +35,13 @@ export function explain(principal: Principal, attempt: Attempt, nowMs: number = 
     attempt,
     because: because(decision, attempt, witness),
     ...(miss === undefined ? {} : { nearestMiss: miss }),
-    notes: principal.grants.unapplied.map((one) => noteOf(one, principal.grants.policy)),
+    notes: unappliedNotes(principal.grants),
   };
+}
+
+/** What of a token's scopes, and of the rules behind them, grants nothing, and why: a sentence each. */
+export function unappliedNotes({ unapplied, policy }: Grants): string[] {
+  return unapplied.map((one) => noteOf(one, policy));
 }
 
 const missReasons: ReadonlySet<ReasonCode> = new Set(['no_rule', 'filter_broader_than_rule']);

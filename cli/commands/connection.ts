@@ -57,7 +57,6 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
       `--admin-url takes an http:// or https:// address, as http://127.0.0.1:8081, not '${options.adminUrl}'`,
     );
   }
-  const url = options.adminUrl ?? runningUrl('admin') ?? `http://${listener.host}:${listener.port}`;
   const { app } = options;
   // A broker trusts an app only where its configuration says so.
   const brokerUrl =
@@ -70,19 +69,39 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
   if (app !== undefined) checkAppId(app);
   const keyFile =
     app === undefined ? directory.adminKeyFile : join(directory.appsDirectory, app, 'admin.key');
+  const adminKey =
+    options.adminKeyFile === undefined ? readAdminKey(keyFile, app) : readAdminKey(options.adminKeyFile);
+  const url = options.adminUrl ?? runningUrl('admin') ?? listenerUrl(listener, options, directory);
   const admin = adminClient(
     app === undefined ? url : `${url.replace(/\/+$/, '')}/appid-${app}`,
-    options.adminKeyFile === undefined ? readAdminKey(keyFile, app) : readAdminKey(options.adminKeyFile),
+    adminKey,
     keyHint(options, directory, running !== undefined),
   );
   return { admin, url, ...(brokerUrl === undefined ? {} : { brokerUrl }) };
 }
 
 /** Most commands are told nothing by a configuration: what reads one is loaded for the others alone. */
-async function configuredAdmin(options: ConnectionOptions): Promise<typeof DEFAULT_ADMIN> {
-  if (options.config === undefined && process.env['FLEETGATE_CONFIG'] === undefined) return DEFAULT_ADMIN;
+async function configuredAdmin(options: ConnectionOptions): Promise<typeof DEFAULT_ADMIN | undefined> {
+  if (options.config === undefined && process.env['FLEETGATE_CONFIG'] === undefined) return undefined;
   const { readConfig } = await import('../config/read.ts');
   return readConfig(options).config.admin;
+}
+
+/** Where nothing runs on the data directory. Its key goes to no address that nobody named: another issuer may be there. */
+function listenerUrl(
+  configured: typeof DEFAULT_ADMIN | undefined,
+  { adminKeyFile }: ConnectionOptions,
+  { path }: DataDirectory,
+): string {
+  if (configured === undefined && adminKeyFile === undefined) {
+    throw new FleetgateError(
+      'registry_unavailable',
+      `no issuer runs on ${path}; start 'fleetgate up' on it, name another directory with --data, ` +
+        'or an issuer elsewhere with --admin-url',
+    );
+  }
+  const { host, port } = configured ?? DEFAULT_ADMIN;
+  return `http://${host}:${port}`;
 }
 
 /** A listener on every address of the machine has none to tell a device: it is the machine that the issuer is on. */

@@ -1,5 +1,6 @@
 import {
   checkForEngine,
+  compileGrants,
   type Engine,
   type EngineName,
   type EngineNote,
@@ -8,6 +9,7 @@ import {
   type Policy,
   type RuleOption,
   ruleOptions,
+  unappliedNotes,
 } from '@fleetgate/broker/policy';
 import { type Command, Option } from 'commander';
 import { readConfig } from '../config/read.ts';
@@ -69,9 +71,9 @@ export function addPolicyCompile(policy: Command): void {
 What is not given is as issuer.token_targets of the configuration has it for that target.
 
 A note is a line: 'refused' a rule that cannot be said without allowing more, 'narrowed' one by which the engine allows
-less than our broker, 'not_enforced' an option that nobody is held to. With a client notes are on stderr and the claim is
-on stdout, a scope or a rule on each line. Where a rule of the policy is refused the issuer does not start, and so there
-is no claim.
+less than our broker, 'not_enforced' an option that nobody is held to. With a client notes are on stderr, and so is what
+of its scopes grants nothing (in JSON 'unapplied'); the claim is on stdout, a scope or a rule on each line. Where a rule
+of the policy is refused the issuer does not start, and so there is no claim.
 
 Exit codes: 0 all can be said, 1 something is refused, 2 the policy or an option is wrong.
 
@@ -86,9 +88,10 @@ Examples:
       if (flags.format === 'json') {
         process.stdout.write(formatJson({ target: engine.name, claim: engine.claim, ...compiled }));
       } else {
-        const { value, notes } = compiled;
+        const { value, notes, unapplied = [] } = compiled;
         const stream = value === undefined ? process.stdout : process.stderr;
         for (const note of notes) stream.write(`${onOneLine(formatEngineNote(note))}\n`);
+        for (const note of unapplied) process.stderr.write(`${onOneLine(note)}\n`);
         for (const part of value ?? []) process.stdout.write(`${lineOf(part)}\n`);
         if (notes.length === 0 && value === undefined) {
           process.stderr.write(`all of it can be said to ${engine.name}\n`);
@@ -101,14 +104,18 @@ Examples:
 interface Compiled {
   readonly value?: readonly unknown[];
   readonly notes: readonly EngineNote[];
+  /** What of the client's scopes grants nothing, and why. */
+  readonly unapplied?: readonly string[];
 }
 
 async function compile(engine: Engine, policy: Policy, flags: CompileFlags): Promise<Compiled> {
   const notes = checkForEngine(engine, policy);
   const isAboutClient = flags.clientId !== undefined || flags.tokenFile !== undefined;
   if (!isAboutClient || notes.some(({ kind }) => kind === 'refused')) return { notes };
-  const claim = engineClaim(engine, policy, subjectClaims(await subjectOf(flags)));
-  return 'refused' in claim ? { notes: claim.refused } : claim;
+  const claims = subjectClaims(await subjectOf(flags));
+  const claim = engineClaim(engine, policy, claims);
+  const unapplied = unappliedNotes(compileGrants(policy, claims));
+  return 'refused' in claim ? { notes: claim.refused, unapplied } : { ...claim, unapplied };
 }
 
 /** The target that the flags name, and what the configuration says of it. */

@@ -66,6 +66,24 @@ describe('client create', () => {
   });
 });
 
+test('where nothing runs on the data directory, and no address is named, none is asked', async () => {
+  const other = temporaryDirectory();
+  try {
+    const missing = await runFleetgate(['client', 'list', '--data', other.path]);
+    expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('cannot read the admin key')]);
+    mkdirSync(other.path, { mode: 0o700 });
+    writeFileSync(join(other.path, 'admin.key'), 'fgk_of-another', { mode: 0o600 });
+    const { code, stderr } = await runFleetgate(['client', 'list', '--data', other.path]);
+    expect(stderr).toBe(
+      `fleetgate: no issuer runs on ${other.path}; start 'fleetgate up' on it, name another directory with --data, ` +
+        'or an issuer elsewhere with --admin-url\n',
+    );
+    expect(code).toBe(1);
+  } finally {
+    other.remove();
+  }
+});
+
 test('where nothing runs on the data directory, a key that is not taken is said to be of that directory', async () => {
   const other = temporaryDirectory();
   try {
@@ -134,5 +152,3 @@ test('an error of usage names the help of the command itself and the option that
   expect(stderr).toContain('--credentials');
   expect(stderr).toContain("'fleetgate token request --help'");
 });
-
-test.todo('where nothing runs on the data directory that was named, no other address is asked');

@@ -95,4 +95,21 @@ test('an unknown option to accept, or none of the engines, is a usage error', as
   expect((await compile('nats', '--policy', policy)).code).toBe(2);
 });
 
-test.todo('a scope that is not in the policy, or whose placeholder has no value, is told on stderr');
+test('a scope that is not in the policy, or whose placeholder has no value, is told on stderr', async () => {
+  const placed = folder.write(
+    'placed.yaml',
+    "version: 1\nscopes:\n  telemetry: { publish: [ 'd/{group}/t', 'd/{client_id}/t' ] }\n",
+  );
+  const client = ['--policy', placed, '--client-id', 'a', '--scope', 'telemetry telemetri'];
+  const told = [
+    expect.stringMatching(/^`d\/\{group\}\/t` of scope telemetry does not apply: \{group\}: /),
+    'scope telemetri is not in the policy; nearest is telemetry',
+  ];
+  for (const engine of ['emqx', 'rabbitmq']) {
+    const { code, stdout, stderr } = await compile(engine, ...client);
+    expect([code, stderr.trimEnd().split('\n')]).toEqual([0, expect.arrayContaining(told)]);
+    expect(stdout).toContain(engine === 'emqx' ? 'd/a/t' : 'd.a.t');
+  }
+  const { stdout } = await compile('emqx', ...client, '--format', 'json');
+  expect(JSON.parse(stdout)).toMatchObject({ notes: [], unapplied: expect.arrayContaining(told) });
+});

@@ -107,6 +107,8 @@ const faults: Readonly<Record<FaultCode, string>> = {
   not_supported: 'known and not built yet',
   registry_unavailable: 'the database or the admin API cannot be reached',
   registry_schema_newer: 'the database was written by a newer version; use that one',
+  registry_moved:
+    'the registry of the file was carried to PostgreSQL, and an issuer on the file would make two of it; set issuer.database, or restore a backup of the file to go back',
   registry_conflict:
     'a client of that id, or an API key of that name, exists; or it changed while it was being changed',
   client_unknown: 'no client of that id exists',

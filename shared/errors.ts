@@ -97,6 +97,7 @@ export const faultCodes = [
   'not_supported',
   'registry_unavailable',
   'registry_schema_newer',
+  'registry_moved',
   'registry_conflict',
   'client_unknown',
   'template_unknown',

@@ -37,8 +37,8 @@ export function addMigrateCommand(program: Command): void {
       `
 All is carried: clients with their secrets, keys, revocations, jobs, the audit trail. What was broken off goes on when
 the same command is run again; no issuer opens the schema before all is there, and was compared by counts and by the
-audit chain. The file stays as it is: start no issuer on it again, or there are two registries. The key encryption key
-is not in it: each issuer needs a copy of the file.
+audit chain. The file stays, marked: no issuer starts on it again, or there were two registries. To try it carry a copy of the file.
+The key encryption key is not in it: each issuer needs a copy of that file.
 
 Example:
   PGPASSFILE=~/.pgpass fleetgate migrate --data ./fleet --to postgres://fleetgate@db.example:5432/fleetgate`,
@@ -60,7 +60,7 @@ Example:
       };
       process.stdout.write(flags.format === 'json' ? formatJson(view) : formatRecord(view));
       process.stderr.write(
-        'all is there and was compared; set issuer.database, copy key-encryption.key to each issuer, and start no issuer on the file again\n',
+        'all is there and was compared; set issuer.database, and copy key-encryption.key to each issuer; none starts on the file again\n',
       );
     });
 }

@@ -2,9 +2,10 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import pg from 'pg';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { openPostgresRegistry } from '../../issuer/registry/postgres/registry.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
+import { restoreDatabase } from '../../issuer/registry/sqlite/restore.ts';
 import { carriedTables } from '../../issuer/registry/transfer/tables.ts';
 import { transferToPostgres } from '../../issuer/registry/transfer/to-postgres.ts';
 import { hashSecret, unusedSecret } from '../../issuer/secrets.ts';
@@ -321,7 +322,9 @@ test.each(carriedTables.map(({ name }) => name))(
 );
 
 test('a schema that is in use, or holds part of another database, is left alone', async () => {
-  await transfer();
+  const copy = join(await temporaryDirectory(), 'registry.db');
+  await copyFile(file, copy);
+  await transferToPostgres(copy, database, { nowMs: NOW_MS });
   await expect(transfer()).rejects.toMatchObject({
     code: 'transfer_failed',
     message: expect.stringContaining('is in use'),
@@ -340,6 +343,67 @@ test('a schema that is in use, or holds part of another database, is left alone'
   await expect(transfer()).rejects.toMatchObject({
     code: 'transfer_failed',
     message: expect.stringContaining('part of another database'),
+  });
+});
+
+describe('a file whose registry was carried', () => {
+  const inUrl = new URL(inject('postgres') ?? 'postgres://');
+  const place = () =>
+    `postgres://${inUrl.host}${inUrl.pathname} (schema ${new URL(database).searchParams.get('schema')})`;
+
+  test('serves no more, and is not carried again, here or elsewhere', async () => {
+    await transfer();
+    await expect(openSqliteRegistry(file)).rejects.toMatchObject({
+      code: 'registry_moved',
+      message: expect.stringContaining(
+        `the registry of ${file} was carried to ${place()}; set issuer.database`,
+      ),
+    });
+    await expect(transfer()).rejects.toMatchObject({
+      code: 'transfer_failed',
+      message: `the registry was carried to ${place()} already: nothing is left to do but to set issuer.database`,
+    });
+    const first = place();
+    schemas += 1;
+    database = `${inject('postgres')}?schema=transfer_${schemas}`;
+    await expect(transfer()).rejects.toMatchObject({
+      code: 'transfer_failed',
+      message: expect.stringContaining(`was carried to ${first}, and goes on there`),
+    });
+  });
+
+  test('and whose schema was dropped since is carried to it anew', async () => {
+    await transfer();
+    await other.query(`DROP SCHEMA ${new URL(database).searchParams.get('schema')} CASCADE`);
+    expect(await transfer()).toMatchObject({ isResumed: false });
+    await (await openPostgresRegistry(database)).close();
+  });
+
+  test('is marked before the schema is open, and what was broken off between goes on', async () => {
+    await expect(
+      transfer((name, done) => {
+        if (name === 'audit' && done > 0) throw new Error('broken off');
+      }),
+    ).rejects.toThrow('broken off');
+    await (await openSqliteRegistry(file)).close();
+    await other.query(`
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+      CREATE TRIGGER refuse BEFORE UPDATE ON act_clock EXECUTE FUNCTION refuse()`);
+    await expect(transfer()).rejects.toMatchObject({ code: 'registry_unavailable' });
+    await expect(openSqliteRegistry(file)).rejects.toMatchObject({ code: 'registry_moved' });
+    await expect(openPostgresRegistry(database)).rejects.toThrow("finish 'fleetgate migrate' first");
+    await other.query('DROP TRIGGER refuse ON act_clock');
+    expect(await transfer()).toMatchObject({ isResumed: true });
+    await (await openPostgresRegistry(database)).close();
+  });
+
+  test('serves again where a backup is put in its place', async () => {
+    const backup = join(await temporaryDirectory(), 'backup.db');
+    await transfer();
+    // Taken after: whoever restores it means to go back.
+    await copyFile(file, backup);
+    await restoreDatabase(backup, file, NOW_MS);
+    await (await openSqliteRegistry(file)).close();
   });
 });
 

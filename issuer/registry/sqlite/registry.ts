@@ -15,6 +15,7 @@ import {
   touch,
 } from './database.ts';
 import { groupCommit } from './group-commit.ts';
+import { refuseMoved } from './moved.ts';
 import { overwriting } from './overwriting.ts';
 import { actRunner } from './run-act.ts';
 import { sharedReads } from './shared-reads.ts';
@@ -23,10 +24,16 @@ const probe = sql('SELECT registration FROM clients LIMIT 1');
 
 /**
  * The registry in one SQLite file, made 0600. Reads run at once; writes go through the group commit.
- * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`
+ * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `registry_moved`
  */
 export async function openSqliteRegistry(file: string): Promise<Registry> {
   const database = await openDatabase(file);
+  try {
+    refuseMoved(database, file);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
   const { ino: inode } = await stat(file);
   const run = actRunner(database);
   const audit = auditWriter();

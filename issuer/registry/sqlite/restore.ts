@@ -11,6 +11,7 @@ import { auditWriter } from './audit-writer.ts';
 import { checkPagesOf, copyDatabase, removeDatabase, syncDirectory, temporaryBeside } from './backup.ts';
 import { carryOver, compareClients } from './carry-over.ts';
 import { type Database, openDatabase, openForReading } from './database.ts';
+import { forgetMoved } from './moved.ts';
 import { actRunner } from './run-act.ts';
 
 /** Names in a list of the report; beyond them only the number is told. */
@@ -55,6 +56,7 @@ export async function restoreDatabase(backup: string, file: string, nowMs: numbe
     await copyBackup(backup, temporary);
     const hasPrevious = settlePrevious(file);
     const restored = await openDatabase(temporary);
+    forgetMoved(restored);
     let report: Omit<RestoreReport, 'asideFile'>;
     try {
       report = restore(restored, hasPrevious ? file : undefined, nowMs);

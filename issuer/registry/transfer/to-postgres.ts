@@ -12,6 +12,7 @@ import { type PostgresPlace, parsePostgresUrl } from '../postgres/place.ts';
 import { readAct } from '../postgres/read-act.ts';
 import { openPostgresRegistry } from '../postgres/registry.ts';
 import { type Database, openAlone } from '../sqlite/database.ts';
+import { movedTo, noteMoved } from '../sqlite/moved.ts';
 import { actRunner } from '../sqlite/run-act.ts';
 import { type CarriedTable, carriedTables } from './tables.ts';
 
@@ -55,7 +56,7 @@ export async function transferToPostgres(
   try {
     await migrate(pool, place, { mayBeUnfinished: true });
     turn = await takeTurn(place);
-    const isResumed = await begin(pool, place, originOf(source));
+    const isResumed = await begin(pool, place, source);
     const totals = new Map(carriedTables.map(({ name }) => [name, countOf(source, name)]));
     for (const table of carriedTables) {
       const total = totals.get(table.name) ?? 0;
@@ -68,6 +69,9 @@ export async function transferToPostgres(
     const checkpoint = actRunner(source)(auditReading.checkpoint());
     await verify(pool, checkpoint);
     turn.mustBeHeld();
+    // Before the schema is open to issuers, so that there is no moment at which both may serve.
+    noteMoved(source, place.name, nowMs);
+    source.exec('COMMIT');
     await finish(source, pool);
     await turn.end();
     await record(database, checkpoint, nowMs);
@@ -131,7 +135,14 @@ const countOf = (source: Database, table: string) =>
   source.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
 
 /** Finds how far an earlier run came, or notes that this one begins; whether there was one. */
-async function begin(pool: pg.Pool, place: PostgresPlace, origin: string): Promise<boolean> {
+async function begin(pool: pg.Pool, place: PostgresPlace, source: Database): Promise<boolean> {
+  const moved = movedTo(source);
+  if (moved !== undefined && moved !== place.name) {
+    throw failed(
+      `the registry was carried to ${moved}, and goes on there; that is to be copied, not this file`,
+    );
+  }
+  const origin = originOf(source);
   const { rows } = await pool.query<{ origin: string | null }>(
     "SELECT to_regclass('transfer')::text AS origin",
   );
@@ -144,7 +155,13 @@ async function begin(pool: pg.Pool, place: PostgresPlace, origin: string): Promi
     return true;
   }
   const used = await pool.query('SELECT 1 FROM audit UNION ALL SELECT 1 FROM clients LIMIT 1');
-  if (used.rowCount !== 0) throw failed(`${place.name} is in use; name another schema`);
+  if (used.rowCount !== 0) {
+    throw failed(
+      moved === undefined
+        ? `${place.name} is in use; name another schema`
+        : `the registry was carried to ${moved} already: nothing is left to do but to set issuer.database`,
+    );
+  }
   await inTransaction(pool, async (client) => {
     await client.query(`
       CREATE TABLE transfer (table_name text PRIMARY KEY, origin text NOT NULL, last_key jsonb);

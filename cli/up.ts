@@ -97,6 +97,8 @@ export async function up(
     let inForce = policy;
     const access: AccessOptions = {
       policy: () => inForce,
+      audience: config.broker.audience,
+      defaultAudience: config.issuer.default_audience,
       tokenClaims: config.issuer.token_claims,
       sessions: (clientId) => broker?.sessions(clientId) ?? [],
       explainToken: async (token, attempt) => broker?.explainToken(token, attempt),

@@ -1,22 +1,11 @@
 import { engineClaim, formatEngineNote, type Policy } from '@fleetgate/broker/policy';
-import { nearest, parseScope } from '@fleetgate/shared';
+import { parseScope } from '@fleetgate/shared';
 import { readConfig } from '../config/read.ts';
 import { type ConfiguredTarget, engineOf } from '../config/token-targets.ts';
 import { dataDirectory } from '../data-directory.ts';
+import { scopeNotes } from '../policy/scope-notes.ts';
 import { policyPath } from '../policy-file.ts';
 import { loadPolicy } from './policy.ts';
-
-/** The issuer's own scopes, which no policy defines. */
-const OWN_SCOPE_PREFIX = 'fleetgate.';
-
-/** What of a scope to be registered grants nothing under the policy, a line each. */
-export function scopeNotes(scope: string, policy: Policy, policyFile: string): string[] {
-  return parseScope(scope)
-    .filter(({ kind, token }) => kind === 'named' && !token.startsWith(OWN_SCOPE_PREFIX))
-    .map(({ token }) => (token.endsWith('.*') ? patternNote(token, policy) : nameNote(token, policy)))
-    .filter((note) => note !== undefined)
-    .map(({ token, why, mend }) => `scope '${token}' grants nothing: ${policyFile} ${why}; ${mend}`);
-}
 
 /** A client to be registered. */
 export interface NotedClient {
@@ -78,23 +67,4 @@ function policyIfValid(file: string): Policy | undefined {
   } catch {
     return undefined;
   }
-}
-
-interface Note {
-  readonly token: string;
-  readonly why: string;
-  readonly mend: string;
-}
-
-function nameNote(token: string, policy: Policy): Note | undefined {
-  if (policy.scopes.has(token)) return undefined;
-  const near = nearest(token, policy.scopes.keys());
-  const mend = near === undefined ? 'define it there' : `did you mean '${near}'?`;
-  return { token, why: 'does not define it', mend };
-}
-
-function patternNote(pattern: string, policy: Policy): Note | undefined {
-  const start = pattern.slice(0, -1);
-  if (Array.from(policy.scopes.keys()).some((name) => name.startsWith(start))) return undefined;
-  return { token: pattern, why: 'defines no scope below it', mend: 'define one there' };
 }

@@ -1,9 +1,11 @@
+import { basename } from 'node:path';
 import type { Attempt, Explanation, LiveSession, Policy, TokenExplanation } from '@fleetgate/broker';
-import { isIdentifier } from '@fleetgate/shared';
+import { FleetgateError, isIdentifier } from '@fleetgate/shared';
 import { isMatrixTopic, MAX_TOPIC_LENGTH, ownTopic } from '../policy/matrix-topics.ts';
 import { type NeededScopes, scopesNeededInTurns } from '../policy/needed-scopes.ts';
 import type { RegisteredClient } from '../policy/registered-token.ts';
 import { tokenOf } from '../policy/registered-token.ts';
+import { scopeNotes } from '../policy/scope-notes.ts';
 import { judgeOf, plainPublish, type Subject } from '../policy/subject.ts';
 import type { PolicyFile } from '../policy-file.ts';
 import type { AskAdmin } from './ask-admin.ts';
@@ -19,6 +21,10 @@ const MAX_EXPLAINED = 8;
 export interface AccessOptions {
   /** The policy in force; undefined where no broker runs in this process. */
   readonly policy: () => PolicyFile | undefined;
+  /** Of the brokers that hold clients to it. */
+  readonly audience: string;
+  /** What a client gets tokens for that was registered without saying. */
+  readonly defaultAudience: readonly string[];
   /** Fields of metadata that the issuer copies into tokens. */
   readonly tokenClaims: readonly string[];
   /** Sessions of a client, where a broker runs in this process. */
@@ -134,6 +140,26 @@ export async function cellFor(access: AccessOptions, ask: AskAdmin, question: un
     });
   }
   return { answer: { clients: explained } };
+}
+
+/** What of scopes that are to be registered would grant nothing: `{scope, audience?}`. */
+export async function scopeNotesFor(access: AccessOptions, ask: AskAdmin, question: unknown): Promise<Asked> {
+  const inForce = access.policy();
+  if (inForce === undefined) return noPolicy;
+  const { scope, audience = access.defaultAudience } = (question ?? {}) as Record<string, unknown>;
+  if (typeof scope !== 'string' || !Array.isArray(audience)) {
+    return { status: 400, words: 'a scope is wanted, and a list where audience is given' };
+  }
+  const { status, body } = await ask('/v1/clients?limit=1');
+  if (status !== 200) return { status, words: detailOf(body) };
+  // A scope for another service is that service's to define.
+  if (!audience.includes(access.audience)) return { answer: { notes: [] } };
+  try {
+    return { answer: { notes: scopeNotes(scope, inForce.policy, basename(inForce.file)) } };
+  } catch (error) {
+    if (error instanceof FleetgateError) return { status: 400, words: error.message };
+    throw error;
+  }
 }
 
 /** The sessions of one client now, to whoever may read clients. */

@@ -1,7 +1,7 @@
 import type { Role } from '@fleetgate/issuer';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { explained } from '../explained.ts';
-import { type AccessOptions, cellFor, decideFor, sessionsOf, whoMay } from './access.ts';
+import { type AccessOptions, cellFor, decideFor, scopeNotesFor, sessionsOf, whoMay } from './access.ts';
 import { type AskAdmin, askAdmin } from './ask-admin.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { differenceFor, matrixFor } from './comparisons.ts';
@@ -157,6 +157,7 @@ function api(root: FastifyInstance, options: ConsoleOptions): FastifyPluginAsync
       '/who-may': (ask, question) => whoMay(access, ask, question),
       '/matrix': (ask, question) => matrixFor(options, ask, question),
       '/matrix/cell': (ask, question) => cellFor(access, ask, question),
+      '/scope-notes': (ask, question) => scopeNotesFor(access, ask, question),
       '/difference': (ask, question) => differenceFor(options, ask, question),
     };
     for (const [path, answerTo] of Object.entries(questions)) {

@@ -3,12 +3,20 @@ import { registerClients } from '../../bench/issuer/registration.ts';
 import { codeOf, serveConsole } from '../support/console-server.ts';
 import { adminKey } from '../support/issuer-fixture.ts';
 
-const questions = ['/api/decide', '/api/who-may', '/api/matrix', '/api/matrix/cell', '/api/difference'];
+const questions = [
+  '/api/decide',
+  '/api/who-may',
+  '/api/matrix',
+  '/api/matrix/cell',
+  '/api/difference',
+  '/api/scope-notes',
+];
 
 const good: Record<string, object> = {
   '/api/matrix': { by: 'group' },
   '/api/matrix/cell': { clients: ['press-1'], topic: 'devices/{client_id}/telemetry/t' },
   '/api/difference': { by: 'scope', policy: 'version: 1\nscopes: {}\n' },
+  '/api/scope-notes': { scope: 'x' },
 };
 
 describe.each(questions)('%s', (path) => {
@@ -51,6 +59,20 @@ describe.each(questions)('%s', (path) => {
       expect((await call('POST', path, { cookie, body })).status, JSON.stringify(body)).toBe(400);
     }
   });
+});
+
+test('notes on scopes are of the policy in force, for its audience alone, and of what can be one', async () => {
+  const { call, signIn } = await serveConsole({ audience: 'mqtt', defaultAudience: ['mqtt'] });
+  const cookie = await signIn();
+  const notes = async (body: object) => (await call('POST', '/api/scope-notes', { cookie, body })).json();
+  expect(await notes({ scope: 'telemetri mqtt:publish:a' })).toEqual({
+    notes: [expect.stringMatching(/^scope 'telemetri' grants nothing: policy\.yaml does not define it; /)],
+  });
+  expect(await notes({ scope: '' })).toEqual({ notes: [] });
+  expect(await notes({ scope: 'telemetri', audience: ['weather'] })).toEqual({ notes: [] });
+  for (const scope of ['x'.repeat(4097), 'a\tb', 'a"b']) {
+    expect((await call('POST', '/api/scope-notes', { cookie, body: { scope } })).status).toBe(400);
+  }
 });
 
 test.each(['auditor', 'provisioner'])('%s may look, and of a key that is gone nobody may', async (role) => {

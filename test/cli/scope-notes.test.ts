@@ -1,6 +1,7 @@
 import { parsePolicy } from '@fleetgate/broker';
 import { expect, onTestFinished, test } from 'vitest';
-import { scopeNotes, scopeNotesInForce } from '../../cli/commands/scope-notes.ts';
+import { scopeNotesInForce } from '../../cli/commands/scope-notes.ts';
+import { scopeNotes } from '../../cli/policy/scope-notes.ts';
 import { certificateFolder } from '../support/certificates.ts';
 
 const policy = parsePolicy('version: 1\nscopes: { event.create: { publish: [ a ] } }\n', 'policy.yaml');
@@ -16,6 +17,13 @@ test.each([
   ['two of them', 'x y', 2],
 ])('%s', (_name, scope, notes) => {
   expect(scopeNotes(scope, policy, 'policy.yaml')).toHaveLength(notes);
+});
+
+test('of many the first are told, and how many more there are', () => {
+  const many = Array.from({ length: 22 }, (_, i) => `x${i}`).join(' ');
+  const notes = scopeNotes(many, policy, 'policy.yaml');
+  expect(notes).toHaveLength(21);
+  expect(notes.at(-1)).toBe('and 2 more scopes grant nothing under policy.yaml');
 });
 
 test('under the policy of each audience: of a broker of another make also why the client gets no token for it', () => {

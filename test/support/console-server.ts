@@ -75,6 +75,8 @@ export async function serveConsole({
       live,
       access: {
         policy: () => ({ file: 'policy.yaml', text, policy: parsePolicy(text, 'policy.yaml') }),
+        audience: 'mqtt',
+        defaultAudience: ['mqtt'],
         tokenClaims: [],
         sessions: () => [],
         explainToken: async () => undefined,

@@ -3,6 +3,7 @@ import { useMemo, useState } from 'preact/hooks';
 import { type Client, call, get, type Session } from '../api.ts';
 import { hashOf, type ListState, readListState, selectorOf } from '../client-filters.ts';
 import { Dialog, Empty, Failure, useLoaded, when } from '../parts.tsx';
+import { ScopeNotes, useScopeNotes } from '../scope-notes.tsx';
 import { type Column, Pager, Table } from '../table.tsx';
 import { ClientFilterForm } from './client-filter-form.tsx';
 import { ShownOnce } from './shown-once.tsx';
@@ -139,6 +140,7 @@ type Created = Client & { readonly client_secret?: string };
 
 function Register({ onClose }: { onClose: () => void }) {
   const [error, setError] = useState<unknown>();
+  const { notes, tell } = useScopeNotes();
   const [created, setCreated] = useState<Created | undefined>();
   if (created !== undefined) {
     const { client_id: id, client_secret: secret } = created;
@@ -156,8 +158,10 @@ function Register({ onClose }: { onClose: () => void }) {
       <form
         onSubmit={async (event) => {
           event.preventDefault();
-          const fields = [...new FormData(event.currentTarget)].filter(([, value]) => value !== '');
+          const given = new FormData(event.currentTarget);
+          const fields = [...given].filter(([, value]) => value !== '');
           try {
+            if (await tell({ scope: `${given.get('scope') ?? ''}`.trim() })) return;
             const { body } = await call<Created>('POST', '/v1/clients', Object.fromEntries(fields));
             setCreated(body);
           } catch (failure) {
@@ -181,8 +185,9 @@ function Register({ onClose }: { onClose: () => void }) {
           Group
           <input name="group" spellcheck={false} />
         </label>
+        <ScopeNotes notes={notes} />
         <Failure error={error} />
-        <button type="submit">Register</button>
+        <button type="submit">{notes.length === 0 ? 'Register' : 'Register all the same'}</button>
       </form>
     </Dialog>
   );

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { call } from '../api.ts';
 import { Dialog, Failure } from '../parts.tsx';
+import { ScopeNotes, useScopeNotes } from '../scope-notes.tsx';
 import type { Template } from './templates.tsx';
 
 const methods = [
@@ -27,6 +28,7 @@ const numbers = [
 /** Makes a template, or a new version of one. What the form does not show stays as it is. */
 export function TemplateForm({ current, onClose }: { current: Template | undefined; onClose: () => void }) {
   const [error, setError] = useState<unknown>();
+  const { notes, tell } = useScopeNotes();
   const before = current?.template;
   const title = current === undefined ? 'Make a template' : `Edit ${current.name}`;
   return (
@@ -37,7 +39,9 @@ export function TemplateForm({ current, onClose }: { current: Template | undefin
           const given = new FormData(event.currentTarget);
           const name = current?.name ?? `${given.get('template')}`;
           try {
-            await call('PUT', `/v1/templates/${encodeURIComponent(name)}`, bodyOf(given, before));
+            const body = bodyOf(given, before);
+            if (await tell({ scope: textIn(body['scope']), audience: body['audience'] })) return;
+            await call('PUT', `/v1/templates/${encodeURIComponent(name)}`, body);
             onClose();
           } catch (failure) {
             setError(failure);
@@ -92,8 +96,9 @@ export function TemplateForm({ current, onClose }: { current: Template | undefin
             defaultValue={before?.metadata === undefined ? '' : JSON.stringify(before.metadata)}
           />
         </label>
+        <ScopeNotes notes={notes} />
         <Failure error={error} />
-        <button type="submit">Keep</button>
+        <button type="submit">{notes.length === 0 ? 'Keep' : 'Keep all the same'}</button>
       </form>
     </Dialog>
   );

@@ -120,7 +120,8 @@ const faults: Readonly<Record<FaultCode, string>> = {
   campaign_unknown: 'there is no such campaign',
   campaign_conflict: 'the campaign does not run, or its batch is not settled, or the key is of another',
   enrollment_unknown: 'there is no such enrollment, or no such request',
-  enrollment_conflict: 'the request is not in a state for that, or the client id is that of another',
+  enrollment_conflict:
+    'the request is not in a state for that, the client id is that of another, or the claim code was made for another device',
   enrollment_credential_invalid: 'no enrollment has this claim code, or the proof is not made by its key',
   enrollment_expired: 'the claim code or group key has expired',
   enrollment_exhausted: 'the claim code has been used as often as it may be',

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { isIdentifier } from '@fleetgate/shared';
+import { FleetgateError, isIdentifier } from '@fleetgate/shared';
 import { DEFAULT_AUTH_METHOD } from '../client-auth/methods.ts';
 import type { ClientRegistration, ClientsOptions } from '../clients.ts';
 import type { JsonObject } from '../registry/registry.ts';
@@ -32,6 +32,7 @@ export function enrollRegistration({ templates, registrations, hook, now }: Enro
     // The template may have changed since the enrollment was made.
     checkPlaces(compiled, enrollment);
     const said = checkSaid(call.device);
+    refuseOther(said, enrollment.row);
     const row = readRow({
       ...said,
       ...enrollment.row,
@@ -67,6 +68,21 @@ function checkSaid(device: JsonObject): JsonObject {
   const wrong = Object.keys(device).find((name) => notOfDevices.includes(name) || name.startsWith('labels.'));
   if (wrong !== undefined) invalid(`a device cannot say its ${wrong.slice(0, 64)}; the enrollment does`);
   return device;
+}
+
+/** A code that went to another device than it was made for; it is not used up by that. */
+function refuseOther(said: JsonObject, bound: JsonObject): void {
+  const other = Object.entries(bound).find(([name, value]) => {
+    const own = Object.hasOwn(said, name) ? said[name] : undefined;
+    return own !== undefined && own !== null && own !== '' && String(own) !== String(value);
+  });
+  if (other === undefined) return;
+  const [name, value] = other;
+  throw new FleetgateError(
+    'enrollment_conflict',
+    `the enrollment is for ${name} '${String(value)}', and the device says another; ` +
+      'use the one that was made for this device',
+  );
 }
 
 function amended(

@@ -64,12 +64,14 @@ test.each([
 test('a place that the enrollment fills is not for the device to fill', async () => {
   const fixture = await line({ id: '{plant}-{registration_id}', group: '{plant}', scope: '' });
   const { made } = await open(fixture, { kind: 'group_key', device: { plant: 'p7' } });
-  const proof = groupProof(derivedKey(made.primary_key, '1'), '1', fixture.url);
-  const { body } = await enroll(fixture.url, {
-    enrollment: made.enrollment_id,
-    proof,
-    device: { plant: 'p8' },
-  });
+  const ask = (device: object) => {
+    const proof = groupProof(derivedKey(made.primary_key, '1'), '1', fixture.url);
+    return enroll(fixture.url, { enrollment: made.enrollment_id, proof, device });
+  };
+  for (const plant of ['p8', 7, { a: 1 }, ['p7', 'p8']]) {
+    expect((await ask({ plant })).body).toMatchObject({ error: 'enrollment_conflict' });
+  }
+  const { body } = await ask({ plant: 'p7' });
   expect(body.credentials?.client_id).toBe('p7-1');
   expect(await (await fixture.call('GET', '/v1/clients/p7-1')).json()).toMatchObject({ group: 'p7' });
 });

@@ -63,8 +63,6 @@ test(`${DEVICES} devices of a factory line enroll at once by claim codes, each w
   const devices = codes.map(() => enrollingDevice());
   const bodyOf = (i: number, code: string) => ({
     claim_code: code,
-    // Whatever it says, the code is for one serial.
-    device: { serial: 'F0' },
     public_jwk: devices[i]?.publicJwk,
     key_proof: keyProof(devices[i] as (typeof devices)[number], issuer, code),
   });
@@ -284,4 +282,21 @@ test('an enrollment that was revoked is listed so, and lets nobody in', async ()
   expect(answer.body.error).toBe('enrollment_revoked');
 });
 
-test.todo('a device that says another serial than its claim code is for is told');
+test('a device that says another serial than its claim code is for is told, and the code is left to its own', async () => {
+  const made = await fleetgate(
+    ...['enrollment', 'create', '--template', 'press', '--device', 'serial=S2', '--format', 'json'],
+  );
+  const code = secretFile('bound', (JSON.parse(made.stdout) as { claim_code: string }).claim_code);
+  const asking = ['enroll', '--issuer', issuer, '--claim-code-file', code, '--own-key'];
+  const other = await agent(...asking, '--device', 'serial=S9', '--out', inWork('s9.json'));
+  expect([other.code, other.stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      /the enrollment is for serial 'S2', and the device says another; .*enrollment_conflict/,
+    ),
+  ]);
+  expect(existsSync(inWork('s9.json'))).toBe(false);
+  const own = await agent(...asking, '--device', 'serial=S2', '--out', inWork('s2.json'));
+  expect([own.code, own.stderr]).toEqual([0, expect.anything()]);
+  expect(JSON.parse(readFileSync(inWork('s2.json'), 'utf8'))).toMatchObject({ client_id: 'press-S2' });
+});

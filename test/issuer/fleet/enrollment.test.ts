@@ -180,11 +180,21 @@ test.each(['client_id', 'name', 'group', 'labels', 'labels.hw', 'jwks', 'public_
   },
 );
 
-test('what the enrollment says of a device goes before what the device says', async () => {
+test('a code that is bound to one device is refused to one that says to be another, and is not used up by that', async () => {
   const { open, ask } = await factory();
-  const { claim_code } = await open({ device: { serial: 'BOUND' } });
-  const { body } = await ask({ claim_code, device: { serial: 'OTHER' }, nonce: enrollingDevice().nonce });
-  expect(body.credentials?.client_id).toBe('sensor-BOUND');
+  const { claim_code } = await open({ device: { serial: '07' } });
+  const { nonce } = enrollingDevice();
+  const refused = await ask({ claim_code, device: { serial: '7' }, nonce });
+  expect(refused).toMatchObject({
+    status: 409,
+    body: {
+      error: 'enrollment_conflict',
+      error_description: expect.stringMatching(/for serial '07', and the device says another/),
+    },
+  });
+  for (const device of [{ serial: '07' }, { serial: null }, { serial: '' }, {}]) {
+    expect((await ask({ claim_code, device, nonce })).body.credentials?.client_id).toBe('sensor-07');
+  }
 });
 
 test.each([

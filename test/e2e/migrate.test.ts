@@ -31,6 +31,12 @@ afterAll(async () => {
 });
 
 const fleetgate = (...args: string[]) => runFleetgate([...args, '--data', data.path]);
+const verifyAt = (database: string) => {
+  const config = join(data.path, 'verified.yaml');
+  mkdirSync(data.path, { recursive: true });
+  writeFileSync(config, `issuer: { database: '${database}' }\n`);
+  return fleetgate('audit', 'verify', '--config', config);
+};
 const issuerArguments = freePorts(data.path).slice(0, -2);
 
 test.skipIf(isPostgresMissing)(
@@ -146,6 +152,19 @@ test.skipIf(isPostgresMissing)('a server that wants a password is told of, and l
   expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('PGPASSWORD_FILE')]);
   // The server itself would hold the connection for a minute.
   expect(performance.now() - beganMs).toBeLessThan(30_000);
+  const verified = await verifyAt(url);
+  expect([verified.code, verified.stderr]).toEqual([1, expect.stringContaining('PGPASSWORD_FILE')]);
+});
+
+test.skipIf(isPostgresMissing)('a trail that is not there is told with its place, and not made', async () => {
+  const url = postgres.url('nothing_here');
+  const { code, stderr } = await verifyAt(url);
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/there is no registry in postgres:.*\(schema nothing_here\)/),
+  ]);
+  const made = await postgres.query("SELECT 1 FROM pg_namespace WHERE nspname = 'nothing_here'");
+  expect(made.rowCount).toBe(0);
 });
 
 test.each([

@@ -1,13 +1,28 @@
+import { FleetgateError } from '@fleetgate/shared';
 import { auditReading } from '../acts/audit-events.ts';
 import type { Act } from '../acts/statement.ts';
 import type { AuditReader } from '../audit-reader.ts';
 import { openPool } from './connection.ts';
+import { asOpenError } from './open-error.ts';
 import { parsePostgresUrl } from './place.ts';
 import { readAct } from './read-act.ts';
 
-/** The audit trail of a schema. What is not there is not made. */
-export function openPostgresAuditReader(database: string): AuditReader {
-  const pool = openPool(parsePostgresUrl(database));
+/**
+ * The audit trail of a schema. What is not there is not made.
+ * @throws FleetgateError `registry_unavailable`, `config_invalid`
+ */
+export async function openPostgresAuditReader(database: string): Promise<AuditReader> {
+  const place = parsePostgresUrl(database);
+  const pool = openPool(place);
+  try {
+    const { rows } = await pool.query("SELECT to_regclass('audit') AS name");
+    if (rows[0]?.name === null) {
+      throw new FleetgateError('registry_unavailable', `there is no registry in ${place.name}`);
+    }
+  } catch (error) {
+    await pool.end();
+    throw asOpenError(place.name, error);
+  }
   const read = <T>(act: Act<T>) => readAct(pool, () => act);
   return {
     search: (query) => read(auditReading.search(query)),

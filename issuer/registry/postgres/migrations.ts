@@ -1,7 +1,7 @@
 import { FleetgateError } from '@fleetgate/shared';
 import type pg from 'pg';
 import { TURN } from './audit-journal.ts';
-import { asRegistryError } from './connection.ts';
+import { asOpenError } from './open-error.ts';
 import type { PostgresPlace } from './place.ts';
 import { schema } from './schema.ts';
 
@@ -66,29 +66,6 @@ export async function migrate(
     client.release();
   } catch (error) {
     client?.release(true);
-    if (error instanceof FleetgateError) throw error;
-    throw new FleetgateError('registry_unavailable', `cannot open ${place} (${reasonOf(error)})`, {
-      cause: asRegistryError(error),
-    });
+    throw asOpenError(place, error);
   }
 }
-
-/** Words for what an operator mends; of the rest the code, since a message may quote anything. */
-function reasonOf(error: unknown): string {
-  const { code, message, path } = error as NodeJS.ErrnoException;
-  if (/password must be a string/.test(message)) return NO_PASSWORD;
-  if (code === 'ENOENT' && path !== undefined) return `${path} of its URL is missing`;
-  const words = code === undefined ? undefined : wordsOfCodes.get(code);
-  return words === undefined ? (code ?? message) : `${words}; ${code}`;
-}
-
-const NO_PASSWORD =
-  'it wants a password: name a file that holds it by PGPASSWORD_FILE, or a .pgpass of mode 0600 by PGPASSFILE';
-
-const wordsOfCodes: ReadonlyMap<string, string> = new Map([
-  ['28P01', 'the password in PGPASSWORD_FILE, PGPASSFILE or PGPASSWORD is wrong, or the user is unknown'],
-  ['28000', 'pg_hba.conf of the server does not let this user in from here'],
-  ['3D000', 'there is no such database'],
-  ['42501', 'the user may not make the schema: GRANT CREATE ON DATABASE'],
-  ['ECONNREFUSED', 'nothing listens there'],
-]);

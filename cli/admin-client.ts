@@ -1,4 +1,5 @@
 import { FleetgateError, type Revocation, uncheckedTls } from '@fleetgate/shared';
+import { codeOf, notFound, refused, unreachable } from './admin-answers.ts';
 import { type ApiKeyClient, apiKeyClient } from './api-key-client.ts';
 import type { AuditEventView } from './commands/audit-source.ts';
 import type { ShownCredential } from './commands/credential.ts';
@@ -274,62 +275,4 @@ export function adminClient(url: string, adminKey: string, keyHint = 'check --ad
 interface Answer {
   status: number;
   text: string;
-}
-
-function unreachable(base: string, error: unknown): never {
-  const cause = error instanceof Error ? (error.cause ?? error) : error;
-  const detail =
-    cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(cause);
-  throw new FleetgateError(
-    'registry_unavailable',
-    `no admin API answers at ${base} (${detail}); start one with 'fleetgate up', or name it with --admin-url`,
-  );
-}
-
-function notFound(text: string): never {
-  const code = /"error":"key_unknown"/.test(text) ? 'key_unknown' : 'client_unknown';
-  throw new FleetgateError(code, describe(text) ?? 'there is no such client or key');
-}
-
-function refused(base: string, status: number, text: string, keyHint: string): never {
-  throw new FleetgateError(
-    status >= 500 ? 'registry_unavailable' : 'invalid_request',
-    `${describe(text) ?? `HTTP ${status}`}${hintFor(base, status, codeOf(text), keyHint)}`,
-  );
-}
-
-function hintFor(base: string, status: number, code: unknown, keyHint: string): string {
-  if (status === 401) return `; ${base} does not take this admin key: ${keyHint}`;
-  if (status === 403) return '; name the file of such a key with --admin-key-file';
-  if (code === 'client_unknown') return "; 'fleetgate client list' shows those there are";
-  if (code === 'app_unknown') return "; 'fleetgate app list' shows those there are";
-  if (code === 'api_key_unknown') return "; 'fleetgate api-key list' shows those there are";
-  if (code === 'template_unknown') return "; 'fleetgate template list' shows those there are";
-  if (code === 'enrollment_unknown') {
-    return "; 'fleetgate enrollment list' and 'fleetgate enrollment requests' show those there are";
-  }
-  if (code === 'campaign_unknown') return "; 'fleetgate campaign status' shows those there are";
-  if (code === 'job_unknown') return "; 'fleetgate fleet status' shows those there are";
-  // Of an API that knows the path every 404 says what is not there.
-  if (status === 404 && (code === undefined || code === 'invalid_request' || code === 'not_found')) {
-    return `; ${base} is no admin API: it has a listener of its own, the 'admin' of the ready line; name that with --admin-url`;
-  }
-  return '';
-}
-
-function describe(text: string): string | undefined {
-  try {
-    const { error_description, error } = JSON.parse(text) as Record<string, unknown>;
-    return String(error_description ?? error);
-  } catch {
-    return undefined;
-  }
-}
-
-function codeOf(text: string): unknown {
-  try {
-    return (JSON.parse(text) as Record<string, unknown>)['error'];
-  } catch {
-    return undefined;
-  }
 }

@@ -5,14 +5,23 @@ import {
   completionShells,
   FleetgateError,
 } from '@fleetgate/shared';
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
+import {
+  collect,
+  deviceCommand,
+  formatOption,
+  parseCount,
+  parseHostAndPort,
+  qosOption,
+  sameClientIdNote,
+  withBroker,
+} from './cli-options.ts';
 import { type DeviceFlags, note, UsageError } from './commands/device.ts';
 import { type EnrollFlags, enroll } from './commands/enroll.ts';
 import { type PublishFlags, publish } from './commands/publish.ts';
 import { type RunFlags, run } from './commands/run.ts';
 import { type SubscribeFlags, subscribe } from './commands/subscribe.ts';
 import { printToken, type TokenFlags } from './commands/token.ts';
-import type { QoS } from './connection.ts';
 import type { AgentTracer } from './tracer.ts';
 import { openTelemetryTracer, startTracing } from './tracing.ts';
 import { version } from './version.ts';
@@ -108,10 +117,6 @@ Examples:
       --registration-id A1 --device-key-file key --own-key --wait --out device.json`,
     )
     .action((flags: EnrollFlags) => enroll(flags));
-}
-
-function collect(value: string, previous: string[] = []): string[] {
-  return [...previous, value];
 }
 
 function addToken(program: Command, traced: Traced): void {
@@ -254,63 +259,6 @@ Examples:
     .action((shell: CompletionShell) => {
       process.stdout.write(completionScript(shell, commandShape(program)));
     });
-}
-
-const sameClientIdNote = `It connects with the device's own client id: an agent of the same device that runs is cut off, and its session
-forgotten. Where the broker binds client ids by prefix, --client-id ID.cli keeps them apart.`;
-
-function deviceCommand(program: Command, name: string, summary: string): Command {
-  return (
-    program
-      .command(name)
-      .summary(summary)
-      .option('--credentials <file>', 'credentials file of the device, mode 0600')
-      // Not requiredOption, which hides a misspelled --credentials behind "not specified".
-      .hook('preAction', (used) => {
-        if (used.opts()['credentials'] === undefined) {
-          used.error("error: required option '--credentials <file>' not specified");
-        }
-      })
-      .option('--token-endpoint <url>', 'over the one of the credentials or the issuer')
-      .option('--token-cache <file>', 'keep the token in this file, 0600, over restarts (default: in memory)')
-  );
-}
-
-function withBroker(command: Command): Command {
-  return command
-    .option('--broker <url>', 'mqtt://, mqtts://, ws:// or wss:// address, over the one of the credentials')
-    .option('--client-id <id>', 'MQTT client id (default: the client_id of the credentials)');
-}
-
-function formatOption(description: string): Option {
-  return new Option('--format <format>', description).choices(['text', 'json']).default('text');
-}
-
-function qosOption(): Option {
-  return new Option('--qos <n>', 'quality of service')
-    .choices(['0', '1', '2'])
-    .argParser((text) => {
-      if (!['0', '1', '2'].includes(text)) throw new InvalidArgumentError('It is 0, 1 or 2.');
-      return Number(text) as QoS;
-    })
-    .default(0);
-}
-
-function parseCount(text: string): number {
-  // A million: as a number of seconds eleven days, and below the longest timer.
-  if (!/^[1-9]\d{0,6}$/.test(text) || Number(text) > 1_000_000) {
-    throw new InvalidArgumentError('It is a whole number from 1 to 1000000.');
-  }
-  return Number(text);
-}
-
-function parseHostAndPort(text: string): { host: string; port: number } {
-  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
-  if (host === undefined || Number(port) > 65_535) {
-    throw new InvalidArgumentError('It is HOST:PORT, as 127.0.0.1:9090; port 0 picks a free one.');
-  }
-  return { host, port: Number(port) };
 }
 
 const usageCodes = [

@@ -143,7 +143,10 @@ const homes: readonly {
   { library: 'ws', files: ['broker/listener/websocket.ts'], types: [/^broker\//] },
   { library: 'yaml', files: ['broker/document.ts', /^cli\/config\//] },
   { library: 'ajv', files: ['broker/schema-problems.ts'] },
-  { library: 'commander', files: ['agent/cli.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//] },
+  {
+    library: 'commander',
+    files: ['agent/cli.ts', 'agent/cli-options.ts', 'cli/main.ts', 'cli/program.ts', /^cli\/commands\//],
+  },
   { library: 'pino', files: ['cli/log.ts', 'cli/audit-file.ts'], types: [/^(broker|issuer|cli)\//] },
   {
     library: 'prom-client',

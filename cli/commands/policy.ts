@@ -25,7 +25,10 @@ export function loadPolicy(file: string): Policy {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new UsageError(`cannot read the policy ${file} (${(error as NodeJS.ErrnoException).code})`);
+    throw new UsageError(
+      `cannot read the policy ${file} (${(error as NodeJS.ErrnoException).code}); name another file, or with --data ` +
+        "the directory of 'fleetgate up', which has one",
+    );
   }
   return parsePolicy(text, file);
 }

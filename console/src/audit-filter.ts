@@ -15,6 +15,8 @@ export interface AuditState {
   readonly filter: AuditFilter;
   /** Cursors of the pages up to the one that is shown; empty for the first. */
   readonly cursors: readonly string[];
+  /** Set where the address asks for what is none of these: whoever wrote it expects fewer events than there are. */
+  readonly problem?: string;
 }
 
 export function readAuditState(query: string): AuditState {
@@ -23,11 +25,21 @@ export function readAuditState(query: string): AuditState {
     const text = given.get(name)?.trim() ?? '';
     return text === '' ? [] : [[name, text]];
   });
-  return { filter: Object.fromEntries(set) as AuditFilter, cursors: given.getAll('after') };
+  const names: readonly string[] = [...fields.map(({ name }) => name), 'after'];
+  const unknown = Array.from(given.keys()).find((name) => !names.includes(name));
+  return {
+    filter: Object.fromEntries(set) as AuditFilter,
+    cursors: given.getAll('after'),
+    ...(unknown === undefined
+      ? {}
+      : {
+          problem: `the address asks for '${unknown}'; events are narrowed by ${names.slice(0, -1).join(', ')}`,
+        }),
+  };
 }
 
 /** The hash of {@link readAuditState}; what is not set is not in it. */
-export function auditHash({ filter, cursors }: AuditState): string {
+export function auditHash({ filter, cursors }: Omit<AuditState, 'problem'>): string {
   const query = new URLSearchParams([
     ...Object.entries(filter),
     ...cursors.map((cursor): [string, string] => ['after', cursor]),

@@ -90,6 +90,14 @@ test('what is not given is as the configuration has it for that target', async (
   expect(second.stdout).toContain('r2.write:%2F/two/d.a.t');
 });
 
+test('a policy that is not there is told with what to name instead', async () => {
+  const { code, stderr } = await compile('emqx', '--data', `${folder.path}/none`);
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringMatching(/policy\.yaml \(ENOENT\); name another file, or with --data/),
+  ]);
+});
+
 test('an unknown option to accept, or none of the engines, is a usage error', async () => {
   expect((await compile('rabbitmq', '--policy', policy, '--accept-not-enforced', 'x')).code).toBe(2);
   expect((await compile('nats', '--policy', policy)).code).toBe(2);

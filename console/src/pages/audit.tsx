@@ -16,7 +16,7 @@ interface Page {
 
 /** Who did what, and what was refused, of what the address asks for; the newest first. */
 export function Audit({ query: asked }: { query: string }) {
-  const { filter, cursors } = useMemo(() => readAuditState(asked), [asked]);
+  const { filter, cursors, problem } = useMemo(() => readAuditState(asked), [asked]);
   const [open, setOpen] = useState<AuditEvent | undefined>();
   const cursor = cursors.at(-1);
   const query = new URLSearchParams({
@@ -65,7 +65,7 @@ export function Audit({ query: asked }: { query: string }) {
         ))}
         <button type="submit">Find</button>
       </form>
-      <Failure error={page.error ?? error} />
+      <Failure error={problem ?? page.error ?? error} />
       <section class="card" aria-label="Events" aria-busy={page.isLoading}>
         {events.length === 0 && !page.isLoading && page.error === undefined ? (
           <Empty>

@@ -2,13 +2,13 @@ import { isDeepStrictEqual } from 'node:util';
 import { FleetgateError, isIdentifier } from '@fleetgate/shared';
 import { administrativeActs } from './administrative-act.ts';
 import {
-  type Administrator,
   type ClientRegistration,
   checkRegistration,
   checkText,
   type RegistrationSettings,
   registered,
-} from './clients.ts';
+} from './client-registration.ts';
+import type { Administrator } from './clients.ts';
 import { fieldChanges } from './field-changes.ts';
 import { mergePatch } from './merge-patch.ts';
 import type { ClientRecord, JsonObject, Registry } from './registry/registry.ts';

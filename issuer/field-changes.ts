@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isIdentifier, isSecretShaped } from '@fleetgate/shared';
-import type { registered } from './clients.ts';
+import type { registered } from './client-registration.ts';
 
 /** One field that an act changed. A value that was unset is left out; see {@link fieldChanges} for what is withheld. */
 export interface FieldChange {

@@ -4,7 +4,8 @@ export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './audit-chai
 export { type AuditPage, type AuditQuery, type ChainedEvent, MAX_PAGE_EVENTS } from './audit-trail.ts';
 export { type ChainProblem, type ChainVerdict, verifyChain } from './audit-verify.ts';
 export { type AuditEventView, fromAuditView, toAuditView } from './audit-wire.ts';
-export type { ClientRegistration, Clients, RegisteredClient } from './clients.ts';
+export type { ClientRegistration, RegisteredClient } from './client-registration.ts';
+export type { Clients } from './clients.ts';
 export type { KeyHolder } from './http/key-holder.ts';
 export type { TlsMaterial } from './http/tls.ts';
 export type { TokenIssuer } from './issue.ts';

@@ -4,7 +4,8 @@ import { administrativeActs } from '../administrative-act.ts';
 import { type AuditEvent, auditEvent, issuerActor } from '../audit.ts';
 import { usesSecret } from '../client-auth/methods.ts';
 import { makeCredential, type ShownCredential } from '../client-credential.ts';
-import { type Administrator, checkText } from '../clients.ts';
+import { checkText } from '../client-registration.ts';
+import type { Administrator } from '../clients.ts';
 import type { ContextVault } from '../oscore-context.ts';
 import type {
   CampaignDevice,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier } from '@fleetgate/shared';
 import { DEFAULT_AUTH_METHOD } from '../client-auth/methods.ts';
-import type { ClientRegistration, ClientsOptions } from '../clients.ts';
+import type { ClientRegistration, ClientsOptions } from '../client-registration.ts';
 import type { JsonObject } from '../registry/registry.ts';
 import type { EnrollCall, Opened } from './device-identity.ts';
 import { readRow } from './device-row.ts';

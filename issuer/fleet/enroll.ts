@@ -2,7 +2,7 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { addressKey, createAttemptRate, FleetgateError } from '@fleetgate/shared';
 import { type AuditEvent, anonymousActor, auditEvent, enrollmentActor } from '../audit.ts';
 import type { ShownCredential } from '../client-credential.ts';
-import { makeClient, type RegisteredClient } from '../clients.ts';
+import { makeClient, type RegisteredClient } from '../client-registration.ts';
 import { SlowDownError } from '../limited-requests.ts';
 import { limitRecords } from '../record-limit.ts';
 import type {

@@ -1,7 +1,8 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { administrativeActs } from '../administrative-act.ts';
-import { type Administrator, checkText, type RegistrationSettings } from '../clients.ts';
+import { checkText, type RegistrationSettings } from '../client-registration.ts';
+import type { Administrator } from '../clients.ts';
 import type { KeyEncryption } from '../keys/key-encryption.ts';
 import type {
   EnrollmentRecord,

@@ -2,7 +2,8 @@ import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypt
 import { FleetgateError, OAuthError } from '@fleetgate/shared';
 import { administrativeActs } from '../administrative-act.ts';
 import type { ShownCredential } from '../client-credential.ts';
-import { type Administrator, type ClientsOptions, checkText, makeClient } from '../clients.ts';
+import { type ClientsOptions, checkText, makeClient } from '../client-registration.ts';
+import type { Administrator } from '../clients.ts';
 import type {
   FailedRow,
   JobRecord,

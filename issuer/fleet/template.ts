@@ -2,7 +2,11 @@ import { isIdentifier, OAuthError } from '@fleetgate/shared';
 import { checkAuthMethod, DEFAULT_AUTH_METHOD } from '../client-auth/methods.ts';
 import type { ClientAuthParameters } from '../client-auth/parameters.ts';
 import { certificateNameField, certificateNameKinds } from '../client-auth/registered-name.ts';
-import { type ClientRegistration, checkRegistration, type RegistrationSettings } from '../clients.ts';
+import {
+  type ClientRegistration,
+  checkRegistration,
+  type RegistrationSettings,
+} from '../client-registration.ts';
 import type { JsonObject } from '../registry/registry.ts';
 import { fillPattern, namesOf, type Pattern, parsePattern } from './pattern.ts';
 

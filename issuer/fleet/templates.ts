@@ -1,6 +1,7 @@
 import { FleetgateError, isIdentifier, OAuthError } from '@fleetgate/shared';
 import { administrativeActs } from '../administrative-act.ts';
-import type { Administrator, RegistrationSettings } from '../clients.ts';
+import type { RegistrationSettings } from '../client-registration.ts';
+import type { Administrator } from '../clients.ts';
 import type { TemplateRecord } from '../registry/fleet-registry.ts';
 import type { Registry } from '../registry/registry.ts';
 import { compileTemplate, type Template } from './template.ts';

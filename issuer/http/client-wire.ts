@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import type { ClientChange } from '../client-changes.ts';
-import type { ClientRegistration } from '../clients.ts';
+import type { ClientRegistration } from '../client-registration.ts';
 import type { ClientOrigin, ClientRecord, NewClientRecord } from '../registry/registry.ts';
 import { isLiveSecret } from '../secrets.ts';
 import { clientAuthFields, clientAuthNames, clientAuthView } from './client-auth-fields.ts';

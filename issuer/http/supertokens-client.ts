@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { OAuthError } from '@fleetgate/shared';
 import Type, { type Static } from 'typebox';
 import type { ClientReplacement } from '../client-changes.ts';
-import { type ClientRegistration, registered } from '../clients.ts';
+import { type ClientRegistration, registered } from '../client-registration.ts';
 import type { NewClientRecord } from '../registry/registry.ts';
 
 const text = Type.Optional(Type.String());

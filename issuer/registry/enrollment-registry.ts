@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../audit.ts';
-import type { ClientRegistration } from '../clients.ts';
+import type { ClientRegistration } from '../client-registration.ts';
 import type { NewRevocation } from '../revocation.ts';
 import type { JsonObject, NewClientRecord } from './registry.ts';
 

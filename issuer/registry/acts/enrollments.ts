@@ -1,5 +1,5 @@
 import { clientAuthParametersOf } from '../../client-auth/parameters.ts';
-import type { ClientRegistration } from '../../clients.ts';
+import type { ClientRegistration } from '../../client-registration.ts';
 import type {
   Admission,
   EnrollmentRecord,

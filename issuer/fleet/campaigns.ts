@@ -1,9 +1,8 @@
 import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
-import { FleetgateError, OAuthError } from '@fleetgate/shared';
+import { FleetgateError } from '@fleetgate/shared';
 import { administrativeActs } from '../administrative-act.ts';
 import { type AuditEvent, auditEvent, issuerActor } from '../audit.ts';
 import { usesSecret } from '../client-auth/methods.ts';
-import { makeCredential, type ShownCredential } from '../client-credential.ts';
 import { checkText } from '../client-registration.ts';
 import type { Administrator } from '../clients.ts';
 import type { ContextVault } from '../oscore-context.ts';
@@ -12,19 +11,13 @@ import type {
   CampaignPlan,
   CampaignRecord,
   CampaignState,
-  NewBatchSecret,
 } from '../registry/campaign-registry.ts';
 import type { ClientRecord, Registry } from '../registry/registry.ts';
-import { unusedSecret } from '../secrets.ts';
-import { DERIVATION_KEY_BYTES, derivedRandom } from './derived-random.ts';
+import { checkPlan, MAX_BATCH_SIZE } from './campaign-plan.ts';
+import { campaignSecrets, type RotatedDevice } from './campaign-secrets.ts';
+import { DERIVATION_KEY_BYTES } from './derived-random.ts';
 import { parseSelector } from './selector.ts';
 
-/** Clients of a batch: they are rotated in one act, some 20 ms of the event loop. */
-export const MAX_BATCH_SIZE = 500;
-
-/** Longest a batch may have: a device that is off all winter. */
-const MAX_CONFIRM_SECONDS = 31_622_400;
-const MAX_SECRET_LIFETIME_SECONDS = 10 * 366 * 86_400;
 const MAX_REASON_LENGTH = 256;
 
 /** How far the batch under way is. */
@@ -40,15 +33,6 @@ export interface BatchProgress {
 export interface Campaign {
   readonly record: CampaignRecord;
   readonly batch: BatchProgress;
-}
-
-/** A client of a batch with its new secret. */
-export interface RotatedDevice {
-  readonly clientId: string;
-  readonly authMethod: string;
-  readonly audience: readonly string[];
-  readonly secretId: string;
-  readonly shown: ShownCredential;
 }
 
 /**
@@ -99,6 +83,7 @@ export type CampaignDeviceState = 'confirmed' | 'waiting' | 'failed';
 
 export function openCampaigns(registry: Registry, now: () => number, contexts: ContextVault): Campaigns {
   const { event, recorded } = administrativeActs(registry, now);
+  const secrets = campaignSecrets(registry, contexts);
 
   async function findRecord(id: string): Promise<CampaignRecord> {
     const record = await registry.findCampaign(id);
@@ -161,7 +146,7 @@ export function openCampaigns(registry: Registry, now: () => number, contexts: C
       conflict('this is not the key of the campaign, which its creation answered');
     }
     if (batch === record.batch && batch > 0) {
-      return { campaign, devices: await shownAgain(record, bytes) };
+      return { campaign, devices: await secrets.shownAgain(record, bytes) };
     }
     if (record.state === 'done') return { campaign, devices: [] };
     if (record.state !== 'running') conflict(`the campaign is ${record.state}${because(record.reason)}`);
@@ -184,7 +169,9 @@ export function openCampaigns(registry: Registry, now: () => number, contexts: C
       return { campaign: await find(id), devices: [] };
     }
     const atMs = now();
-    const made = clients.map((client) => newSecret(record, client, bytes, atMs, by));
+    const made = clients.map((client) =>
+      secrets.make(record, client, bytes, { ...event(by, 'secret.rotate', client.clientId), atMs }),
+    );
     const isDone = await registry.rotateBatch({
       campaignId: id,
       batch,
@@ -196,48 +183,7 @@ export function openCampaigns(registry: Registry, now: () => number, contexts: C
     });
     if (!isDone) conflict('another has gone on with the campaign');
     const next = await findRecord(id);
-    return { campaign: await look(next), devices: await shownAgain(next, bytes) };
-  }
-
-  function credentialOf({ id }: CampaignRecord, { clientId, authMethod }: ClientRecord, key: Uint8Array) {
-    return makeCredential(authMethod, contexts, { random: derivedRandom(key, `${id} ${clientId}`) });
-  }
-
-  function newSecret(
-    record: CampaignRecord,
-    client: ClientRecord,
-    key: Uint8Array,
-    atMs: number,
-    by: Administrator,
-  ): NewBatchSecret {
-    const made = credentialOf(record, client, key);
-    if (made === undefined) throw new Error('a client without a secret was selected');
-    const { secretLifetimeSeconds } = record;
-    const expiresAtMs = secretLifetimeSeconds === undefined ? undefined : atMs + secretLifetimeSeconds * 1000;
-    return {
-      client,
-      secret: unusedSecret(made.kept, { createdAtMs: atMs, expiresAtMs }),
-      event: event(by, 'secret.rotate', client.clientId),
-    };
-  }
-
-  /** The new secrets of the batch under way, as they were made. */
-  async function shownAgain(record: CampaignRecord, key: Uint8Array): Promise<RotatedDevice[]> {
-    const devices = await registry.listCampaignDevices(record.id, {
-      batch: record.batch,
-      limit: MAX_BATCH_SIZE,
-    });
-    const shown: RotatedDevice[] = [];
-    for (const { clientId, registration, secretId } of devices) {
-      const client = secretId === undefined ? undefined : await registry.findClient(clientId);
-      if (secretId === undefined || client?.registration !== registration) continue;
-      if (!client.secrets.some((one) => one.secretId === secretId)) continue;
-      const made = credentialOf(record, client, key);
-      if (made === undefined) continue;
-      const { authMethod, audience } = client;
-      shown.push({ clientId, authMethod, audience, secretId, shown: made.shown });
-    }
-    return shown;
+    return { campaign: await look(next), devices: await secrets.shownAgain(next, bytes) };
   }
 
   /** Those with a secret that come next: as many as a batch takes. */
@@ -346,27 +292,8 @@ const isOverlooked = ({ batch, reason }: CampaignRecord) => reason === overlooki
 
 const because = (reason: string | undefined) => (reason === undefined ? '' : `: ${reason}`);
 
-function checkPlan({ batchSize, confirmSeconds, pauseRatio, secretLifetimeSeconds = 1 }: CampaignPlan): void {
-  if (!isWhole(batchSize, MAX_BATCH_SIZE))
-    invalid(`batch_size must be a whole number from 1 to ${MAX_BATCH_SIZE}`);
-  if (!isWhole(confirmSeconds, MAX_CONFIRM_SECONDS)) {
-    invalid(`confirm_within_seconds must be a whole number from 1 to ${MAX_CONFIRM_SECONDS}`);
-  }
-  if (!(pauseRatio > 0 && pauseRatio <= 1)) invalid('pause_at must be more than 0, and at most 1');
-  if (!isWhole(secretLifetimeSeconds, MAX_SECRET_LIFETIME_SECONDS)) {
-    invalid(`secret_lifetime_seconds must be a whole number from 1 to ${MAX_SECRET_LIFETIME_SECONDS}`);
-  }
-}
-
-const isWhole = (value: number, maximum: number) =>
-  Number.isSafeInteger(value) && value >= 1 && value <= maximum;
-
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest();
 
 function conflict(message: string): never {
   throw new FleetgateError('campaign_conflict', message);
-}
-
-function invalid(message: string): never {
-  throw new OAuthError('invalid_request', message);
 }

@@ -1,5 +1,7 @@
 import Type, { type Static } from 'typebox';
-import { type Campaign, type Campaigns, MAX_BATCH_SIZE, type RotatedDevice } from '../fleet/campaigns.ts';
+import { MAX_BATCH_SIZE } from '../fleet/campaign-plan.ts';
+import type { RotatedDevice } from '../fleet/campaign-secrets.ts';
+import type { Campaign, Campaigns } from '../fleet/campaigns.ts';
 import type { CampaignPlan, CampaignRecord } from '../registry/campaign-registry.ts';
 import { credentialView } from './credential-wire.ts';
 import { time } from './secret-wire.ts';

@@ -154,7 +154,7 @@ async function idsOf(all: ClusterSessions, clientId: string, forget: boolean): P
 }
 
 const columns = {
-  table: ['session', 'client', 'state', 'connected_at', 'expires_at', 'queued_messages', 'address'],
+  table: ['session', 'client', 'state', 'connected_at', 'token_expires_at', 'queued_messages', 'address'],
   csv: [
     'session',
     'client',
@@ -162,7 +162,7 @@ const columns = {
     'state',
     'kept',
     'connected_at',
-    'expires_at',
+    'token_expires_at',
     'queued_messages',
     'queued_bytes',
     'address',
@@ -180,7 +180,7 @@ function toView(session: ClusterSession): Record<string, string | number | boole
     state,
     kept: isKept,
     connected_at: startedAtMs === undefined ? undefined : new Date(startedAtMs).toISOString(),
-    expires_at: new Date(expiresAtSeconds * 1000).toISOString(),
+    token_expires_at: new Date(expiresAtSeconds * 1000).toISOString(),
     queued_messages: session.queuedMessages,
     queued_bytes: session.queuedBytes,
     address: session.address,

@@ -3,25 +3,17 @@ import { existsSync, rmSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Credentials, type CredentialsAuth, FleetgateError } from '@fleetgate/shared';
+import { type Credentials, FleetgateError } from '@fleetgate/shared';
 import type { AdminClient } from '../admin-client.ts';
-import { secretAuth } from '../commands/credential.ts';
-import { csvLine } from '../csv.ts';
 import { UsageError } from '../exit.ts';
-import type { DeviceRow, JobView, RowResultView } from '../fleet-client.ts';
+import type { JobView } from '../fleet-client.ts';
 import { deriveKeyPair } from '../key-pair.ts';
 import { append, type CredentialSink, directorySink, lineSink, openAt } from './credential-sink.ts';
-import {
-  countedRows,
-  failureColumns,
-  fileRows,
-  type LinedRow,
-  type RowSource,
-  surveyRows,
-} from './device-rows.ts';
+import { countedRows, fileRows, type LinedRow, type RowSource, surveyRows } from './device-rows.ts';
 import { encryptTo } from './encryption.ts';
 import { failuresFileOf, hasJobFile, type JobState, removeJobFile, writeJobFile } from './job-file.ts';
 import type { Progress } from './progress.ts';
+import { authOf, credentialsFor, type FailedRow, failureLines, whyOf, withKey } from './provisioned-row.ts';
 
 /** Rows of one request: the API's own limit is 500, and a body may have a megabyte. */
 const BATCH_ROWS = 500;
@@ -216,12 +208,6 @@ async function run(
   };
 }
 
-interface FailedRow extends LinedRow {
-  readonly why: string;
-}
-
-type PairOf = (row: number) => ReturnType<typeof deriveKeyPair>;
-
 export function openSource(source: ProvisionRequest['source']): RowSource {
   return 'count' in source ? countedRows(source.count) : fileRows(source.from);
 }
@@ -251,71 +237,6 @@ export async function* batches(source: RowSource, firstRow = 1): AsyncGenerator<
     bytes += size;
   }
   if (batch.length > 0) yield batch;
-}
-
-/** A device that brings no key gets one from us; its private half never leaves this machine but in the output. */
-function withKey(row: DeviceRow, pairOf: PairOf, number: number): DeviceRow {
-  return bringsKey(row) ? row : { ...row, public_jwk: pairOf(number).publicJwk };
-}
-
-const bringsKey = (row: DeviceRow) =>
-  ['jwks', 'public_jwk'].some((name) => row[name] !== undefined && row[name] !== '' && row[name] !== null);
-
-/** How the device of a row authenticates; unset where its credential cannot be shown any more. */
-function authOf(
-  { row: number, auth_method, client_secret, oscore, client_id = '' }: RowResultView,
-  row: DeviceRow,
-  pairOf: PairOf,
-): CredentialsAuth | 'own' | undefined {
-  switch (auth_method) {
-    case 'oscore':
-      return oscore && { method: 'oscore', ...oscore };
-    case 'private_key_jwt':
-      return bringsKey(row) ? 'own' : { method: 'private_key_jwt', private_jwk: pairOf(number).privateJwk };
-    case 'tls_client_auth':
-    case 'self_signed_tls_client_auth':
-      return { method: 'tls_client_auth', cert_file: `${client_id}.crt`, key_file: `${client_id}.key` };
-    default:
-      return client_secret === undefined ? undefined : secretAuth(client_secret);
-  }
-}
-
-function credentialsFor(
-  { client_id = '', audience }: RowResultView,
-  auth: CredentialsAuth | 'own',
-  known: { readonly issuer: string; readonly coapEndpoint: string | undefined; readonly state: JobState },
-): Credentials {
-  const { issuer, coapEndpoint, state } = known;
-  return {
-    version: 1,
-    client_id,
-    issuer,
-    ...(coapEndpoint !== undefined && { token_endpoint: coapEndpoint }),
-    // Its key is where it was made; the device puts it in.
-    auth: auth === 'own' ? ({ method: 'private_key_jwt' } as CredentialsAuth) : auth,
-    ...(audience?.[0] !== undefined && { audience: audience[0] }),
-    ...(state.broker_url !== undefined && { broker: { url: state.broker_url } }),
-  };
-}
-
-function whyOf({ error_description, error, notice }: RowResultView): string {
-  return notice ?? `${error}: ${error_description}`;
-}
-
-/** Failed rows as they came, with why: when that is mended the file can be fed in again. */
-function failureLines(failed: readonly FailedRow[], source: RowSource, isFirst: boolean): string {
-  const [lineColumn, whyColumn] = failureColumns;
-  const noted = failed.map(({ line, row, why }) => ({ ...row, [lineColumn]: line, [whyColumn]: why }));
-  if (source.format !== 'csv') return noted.map((row) => `${JSON.stringify(row)}\n`).join('');
-  const [first] = noted;
-  if (first === undefined) return '';
-  const columns = Object.keys(first);
-  const lines = noted.map((row) => csvLine(columns.map((column) => cellOf(row[column as keyof typeof row]))));
-  return (isFirst ? csvLine(columns) : '') + lines.join('');
-}
-
-function cellOf(value: unknown): string | number {
-  return typeof value === 'number' ? value : String(value ?? '');
 }
 
 /** Asks again while the issuer is away or busy. */

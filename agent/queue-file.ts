@@ -14,9 +14,16 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { crc32 } from 'node:zlib';
 import { FleetgateError } from '@fleetgate/shared';
-import type { OutgoingMessage, QoS } from './connection.ts';
+import type { OutgoingMessage } from './connection.ts';
+import {
+  doneRecord,
+  type Left,
+  messageRecord,
+  ownerRecord,
+  readRecords,
+  recordBytes,
+} from './queue-records.ts';
 
 /** Messages that outlive the process: each is written unless it is acknowledged soon. */
 export interface QueueFile {
@@ -47,12 +54,6 @@ const WRITE_AFTER_MS = 500;
 /** Bytes of records that mean nothing any more from which the file is written anew, if what is live has fewer. */
 const GARBAGE_BYTES = 262_144;
 
-// A record: length of the body and CRC-32 of it, 4 bytes each, then the body; its first byte is the kind.
-const FRAME_BYTES = 8;
-const KIND_OWNER = 0;
-const KIND_MESSAGE = 1;
-const KIND_DONE = 2;
-
 const writeTo = promisify(write);
 const truncate = promisify(ftruncate);
 const sync = promisify(fdatasync);
@@ -71,7 +72,7 @@ interface Entry {
  */
 export function openQueueFile(path: string, options: QueueFileOptions): QueueFile {
   const { clientId, onProblem } = options;
-  const header = frame(Buffer.concat([Buffer.from([KIND_OWNER]), Buffer.from(clientId)]));
+  const header = ownerRecord(clientId);
   const left = readQueue(path, header, options);
   let fd = left === undefined ? createFile(path, [header]) : openSync(path, 'r+');
   let length = left?.length ?? header.length;
@@ -208,15 +209,6 @@ export function openQueueFile(path: string, options: QueueFileOptions): QueueFil
   });
 }
 
-interface Left {
-  readonly messages: Map<number, OutgoingMessage>;
-  /** The highest id that was given out. */
-  readonly lastId: number;
-  /** Up to which the file is whole. */
-  readonly length: number;
-  readonly isDamaged: boolean;
-}
-
 /** What is in the file; unset when there is none, or an empty one. */
 function readQueue(
   path: string,
@@ -237,73 +229,7 @@ function readQueue(
   if (!bytes.subarray(0, header.length).equals(header)) {
     invalid(`${path} is no queue of client '${clientId}'; name another file`);
   }
-  const messages = new Map<number, OutgoingMessage>();
-  let offset = header.length;
-  let lastId = 0;
-  for (;;) {
-    const body = bodyAt(bytes, offset);
-    if (body === undefined || !apply(body, messages)) break;
-    lastId = Math.max(lastId, body.readUIntBE(1, 6));
-    offset += FRAME_BYTES + body.length;
-  }
-  return { messages, lastId, length: offset, isDamaged: offset < bytes.length };
-}
-
-function bodyAt(bytes: Buffer, offset: number): Buffer | undefined {
-  if (offset + FRAME_BYTES > bytes.length) return undefined;
-  const end = offset + FRAME_BYTES + bytes.readUInt32BE(offset);
-  if (end > bytes.length) return undefined;
-  const body = bytes.subarray(offset + FRAME_BYTES, end);
-  return crc32(body) === bytes.readUInt32BE(offset + 4) ? body : undefined;
-}
-
-/** Whether it was a record that is known. */
-function apply(body: Buffer, messages: Map<number, OutgoingMessage>): boolean {
-  const [kind] = body;
-  if (kind === KIND_DONE && body.length === 7) {
-    messages.delete(body.readUIntBE(1, 6));
-    return true;
-  }
-  if (kind !== KIND_MESSAGE || body.length < 10) return false;
-  const flags = body.readUInt8(7);
-  const topicEnd = 10 + body.readUInt16BE(8);
-  if (topicEnd > body.length) return false;
-  messages.set(body.readUIntBE(1, 6), {
-    topic: body.toString('utf8', 10, topicEnd),
-    // A copy, or one message would hold the whole file in memory.
-    payload: Buffer.from(body.subarray(topicEnd)),
-    qos: (flags & 3) as QoS,
-    retain: (flags & 4) !== 0,
-  });
-  return true;
-}
-
-function messageRecord(id: number, { topic, payload, qos, retain }: OutgoingMessage): Buffer {
-  const name = Buffer.from(topic);
-  const head = Buffer.alloc(10);
-  head.writeUInt8(KIND_MESSAGE, 0);
-  head.writeUIntBE(id, 1, 6);
-  head.writeUInt8(qos | (retain ? 4 : 0), 7);
-  head.writeUInt16BE(name.length, 8);
-  return frame(Buffer.concat([head, name, payload]));
-}
-
-function recordBytes({ topic, payload }: OutgoingMessage): number {
-  return FRAME_BYTES + 10 + Buffer.byteLength(topic) + payload.byteLength;
-}
-
-function doneRecord(id: number): Buffer {
-  const body = Buffer.alloc(7);
-  body.writeUInt8(KIND_DONE, 0);
-  body.writeUIntBE(id, 1, 6);
-  return frame(body);
-}
-
-function frame(body: Buffer): Buffer {
-  const head = Buffer.alloc(FRAME_BYTES);
-  head.writeUInt32BE(body.length, 0);
-  head.writeUInt32BE(crc32(body), 4);
-  return Buffer.concat([head, body]);
+  return readRecords(bytes, header.length);
 }
 
 /** A file with this content in the place of the one there is, opened for writing. */

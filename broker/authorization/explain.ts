@@ -41,8 +41,11 @@ export function explain(principal: Principal, attempt: Attempt, nowMs: number = 
 
 /** What of a token's scopes, and of the rules behind them, grants nothing, and why: a sentence each. */
 export function unappliedNotes({ unapplied, policy }: Grants): string[] {
-  return unapplied.map((one) => noteOf(one, policy));
+  return unapplied.map((one, number) => noteOf(one, policy, number < MAX_COMPARED));
 }
+
+/** Scopes that are compared with all names of the policy. Ours: a token may hold hundreds that are of another. */
+const MAX_COMPARED = 20;
 
 const missReasons: ReadonlySet<ReasonCode> = new Set(['no_rule', 'filter_broader_than_rule']);
 
@@ -169,13 +172,13 @@ function partingOf(filter: string, asked: string): Parting {
   return { level: next, agreed, words: `the rule ends before level ${next}, \`${levels[granted.length]}\`` };
 }
 
-function noteOf(one: Unapplied, policy: Policy | undefined): string {
+function noteOf(one: Unapplied, policy: Policy | undefined, isCompared: boolean): string {
   switch (one.kind) {
     case 'scope_unknown': {
       const foreign = foreignScopeWords(one.scope);
       if (foreign !== undefined) return `scope ${one.scope}: ${foreign}`;
       if (policy === undefined) return `scope ${one.scope} grants nothing: there is no policy`;
-      const near = nearest(one.scope, policy.scopes.keys());
+      const near = isCompared ? nearest(one.scope, policy.scopes.keys()) : undefined;
       return `scope ${one.scope} is not in the policy${near === undefined ? '' : `; nearest is ${near}`}`;
     }
     case 'scope_malformed':

@@ -132,7 +132,14 @@ function readAdminKey(file: string, app?: string): string {
   try {
     const problem = privateFileProblem(file, statSync(file));
     if (problem !== undefined) throw new FleetgateError('key_file_invalid', problem);
-    return readFileSync(file, 'utf8').trim();
+    const key = readFileSync(file, 'utf8').trim();
+    if (!/^[\x21-\x7e]+$/.test(key)) {
+      throw new FleetgateError(
+        'key_file_invalid',
+        `${file} holds no API key; that of the issuer is admin.key in the data directory`,
+      );
+    }
+    return key;
   } catch (error) {
     if (error instanceof FleetgateError) throw error;
     const apps = app === undefined ? '' : `'fleetgate app list' shows whether there is an app '${app}'; `;

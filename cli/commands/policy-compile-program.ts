@@ -111,10 +111,11 @@ interface Compiled {
 async function compile(engine: Engine, policy: Policy, flags: CompileFlags): Promise<Compiled> {
   const notes = checkForEngine(engine, policy);
   const isAboutClient = flags.clientId !== undefined || flags.tokenFile !== undefined;
-  if (!isAboutClient || notes.some(({ kind }) => kind === 'refused')) return { notes };
+  if (!isAboutClient) return { notes };
   const claims = subjectClaims(await subjectOf(flags));
-  const claim = engineClaim(engine, policy, claims);
   const unapplied = unappliedNotes(compileGrants(policy, claims));
+  if (notes.some(({ kind }) => kind === 'refused')) return { notes, unapplied };
+  const claim = engineClaim(engine, policy, claims);
   return 'refused' in claim ? { notes: claim.refused, unapplied } : { ...claim, unapplied };
 }
 

@@ -74,16 +74,20 @@ function checkSaid(device: JsonObject): JsonObject {
 function refuseOther(said: JsonObject, bound: JsonObject): void {
   const other = Object.entries(bound).find(([name, value]) => {
     const own = Object.hasOwn(said, name) ? said[name] : undefined;
-    return own !== undefined && own !== null && own !== '' && String(own) !== String(value);
+    if (isUnsaid(own) || isUnsaid(value)) return false;
+    return (typeof own !== 'string' && typeof own !== 'number') || String(own) !== String(value);
   });
   if (other === undefined) return;
-  const [name, value] = other;
+  // Not its value: who has the code of another device is told no more of that.
+  const [name] = other;
   throw new FleetgateError(
     'enrollment_conflict',
-    `the enrollment is for ${name} '${String(value)}', and the device says another; ` +
+    `the enrollment is for another ${name} than the device says; ` +
       'use the one that was made for this device',
   );
 }
+
+const isUnsaid = (value: unknown) => value === undefined || value === null || value === '';
 
 function amended(
   asked: ClientRegistration & { readonly clientId: string },

@@ -68,8 +68,11 @@ test('a place that the enrollment fills is not for the device to fill', async ()
     const proof = groupProof(derivedKey(made.primary_key, '1'), '1', fixture.url);
     return enroll(fixture.url, { enrollment: made.enrollment_id, proof, device });
   };
-  for (const plant of ['p8', 7, { a: 1 }, ['p7', 'p8']]) {
-    expect((await ask({ plant })).body).toMatchObject({ error: 'enrollment_conflict' });
+  for (const plant of ['p8', 7, { a: 1 }, ['p7', 'p8'], { toString: 1 }, { toString: null }]) {
+    const { status, body } = await ask({ plant });
+    expect([status, body]).toEqual([409, expect.objectContaining({ error: 'enrollment_conflict' })]);
+    // Who has the key of a group is not told what is said of its devices.
+    expect(JSON.stringify(body)).not.toContain('p7');
   }
   const { body } = await ask({ plant: 'p7' });
   expect(body.credentials?.client_id).toBe('p7-1');

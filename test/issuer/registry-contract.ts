@@ -413,6 +413,33 @@ export function registryContract(name: string, open: () => Promise<OpenedRegistr
         },
       );
 
+      test('of all until now goes ahead by some seconds at most; a client farther ahead has one of its own', async () => {
+        const far = await register('a');
+        const near = await register('b');
+        await register('c');
+        const issue = (client: typeof far, id: string, at: number) =>
+          registry.recordIssuedToken(client, { issuedAtSeconds: at }, event('token.issue', id));
+        await revoke(revocation({ kind: 'issued_before', clientId: 'a', atSeconds: NOW + 50 }));
+        expect(await issue(far, 'a', NOW + 50)).toEqual({ outcome: 'recorded' });
+        const all = revocation({ kind: 'issued_before', atSeconds: NOW + 1 });
+        expect(await revoke(all)).toMatchObject({ outcome: 'recorded', revocation: { atSeconds: NOW + 6 } });
+        expect(await registry.isRevoked(token({ issuedAtSeconds: NOW + 50 }))).toBe(true);
+        expect(await issue(far, 'a', NOW + 50)).toMatchObject({ validFromSeconds: NOW + 51 });
+        expect(await issue(near, 'b', NOW + 6)).toEqual({ outcome: 'recorded' });
+        expect(
+          (await live()).map((one) => [
+            'clientId' in one && one.clientId,
+            'atSeconds' in one && one.atSeconds,
+          ]),
+        ).toEqual(
+          [
+            ['a', NOW + 50],
+            ['a', NOW + 51],
+            [undefined, NOW + 6],
+          ].map(([id, at]) => [id ?? false, at]),
+        );
+      });
+
       test.each<[number, number]>([
         [2, 3],
         [3600, 6],

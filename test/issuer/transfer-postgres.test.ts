@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { openAuditReader } from '../../issuer/registry/audit-reader.ts';
 import { openPostgresRegistry } from '../../issuer/registry/postgres/registry.ts';
+import { backupDatabase } from '../../issuer/registry/sqlite/backup.ts';
 import { openSqliteRegistry } from '../../issuer/registry/sqlite/registry.ts';
 import { restoreDatabase } from '../../issuer/registry/sqlite/restore.ts';
 import { carriedTables } from '../../issuer/registry/transfer/tables.ts';
@@ -372,11 +374,19 @@ describe('a file whose registry was carried', () => {
     });
   });
 
-  test('and whose schema was dropped since is carried to it anew', async () => {
+  test('and whose schema was dropped since is not carried again: what was revoked there is not in it', async () => {
     await transfer();
     await other.query(`DROP SCHEMA ${new URL(database).searchParams.get('schema')} CASCADE`);
-    expect(await transfer()).toMatchObject({ isResumed: false });
-    await (await openPostgresRegistry(database)).close();
+    await expect(transfer()).rejects.toMatchObject({
+      code: 'transfer_failed',
+      message: expect.stringContaining('restore a backup of it first'),
+    });
+  });
+
+  test('has no trail and no backup of what is now', async () => {
+    await transfer();
+    await expect(openAuditReader(file)).rejects.toMatchObject({ code: 'registry_moved' });
+    await expect(backupDatabase(file, `${file}.backup`)).rejects.toMatchObject({ code: 'registry_moved' });
   });
 
   test('is marked before the schema is open, and what was broken off between goes on', async () => {
@@ -397,14 +407,22 @@ describe('a file whose registry was carried', () => {
     await (await openPostgresRegistry(database)).close();
   });
 
-  test('serves again where a backup is put in its place', async () => {
-    const backup = join(await temporaryDirectory(), 'backup.db');
-    await transfer();
-    // Taken after: whoever restores it means to go back.
-    await copyFile(file, backup);
-    await restoreDatabase(backup, file, NOW_MS);
-    await (await openSqliteRegistry(file)).close();
-  });
+  test.each(['before', 'after'])(
+    'serves again where a backup of %s is put in its place, and all tokens are revoked',
+    async (when) => {
+      const backup = join(await temporaryDirectory(), 'backup.db');
+      if (when === 'before') await backupDatabase(file, backup);
+      await transfer();
+      // By hand: no backup is made of such a file.
+      if (when === 'after') await copyFile(file, backup);
+      const report = await restoreDatabase(backup, file, NOW_MS);
+      expect(report).toMatchObject({ known: 'some', revokedBefore: expect.any(Number) });
+      const registry = await openSqliteRegistry(file);
+      const token = { tokenId: 'j9', clientId: 'a', keyId: 'one', issuedAtSeconds: NOW - 1 };
+      expect(await registry.isRevoked(token)).toBe(true);
+      await registry.close();
+    },
+  );
 });
 
 test('broken off while it begins, it begins anew', async () => {

@@ -61,6 +61,9 @@ const issuedAhead = sql<[clientId: string], { at: number }>(
 const issuedAheadOfAll = sql<[], { at: number }>(
   'SELECT coalesce(max(issued_ahead_at), 0) AS at FROM clients',
 );
+const issuedAtOrAfter = sql<[at: number], { client_id: string; at: number }>(
+  'SELECT client_id, issued_ahead_at AS at FROM clients WHERE issued_ahead_at >= ?',
+);
 const setIssuedAhead = sql<[{ at: number; registration: number }]>(`
   UPDATE clients SET issued_ahead_at = @at
   WHERE registration = @registration AND coalesce(issued_ahead_at, 0) < @at`);
@@ -150,6 +153,11 @@ export const clients = {
   /** The latest of all clients, 0 for none. Reads every client. */
   *issuedAheadOfAll(): Act<number> {
     return (yield* issuedAheadOfAll.get())?.at ?? 0;
+  },
+  /** Those with a token of that `iat` or a later one, ahead of the clock when it was issued. Reads every client. */
+  *issuedAtOrAfter(atSeconds: number): Act<{ readonly clientId: string; readonly at: number }[]> {
+    const rows = yield* issuedAtOrAfter.all(atSeconds);
+    return rows.map(({ client_id: clientId, at }) => ({ clientId, at }));
   },
   *setIssuedAhead(registration: number, issuedAtSeconds: number): Act<void> {
     yield* setIssuedAhead.run({ at: issuedAtSeconds, registration });

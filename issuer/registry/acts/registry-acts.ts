@@ -17,8 +17,10 @@ import type { Store } from './store.ts';
 import { templateActs } from './templates.ts';
 import { usedAssertions } from './used-assertions.ts';
 
-/** How far the clocks of issuers that share a registry may be apart, for a revocation of all clients. */
-const MAX_CLOCK_DIFFERENCE_SECONDS = 5;
+/** How far a revocation of all clients goes ahead of the clock. Ours: what brokers take `iat` to differ by default. */
+const MAX_AHEAD_OF_ALL_SECONDS = 5;
+
+type IssuedBefore = NewRevocation & { readonly kind: 'issued_before' };
 
 type RegistryActs = Omit<Registry, 'isShared' | 'load' | 'isAvailable' | 'close' | 'onOtherRevocations'>;
 
@@ -40,24 +42,33 @@ export function registryActs(store: Store): RegistryActs {
    * The revocation of what was issued before a moment. One that is not past means all that was issued so far: also what
    * another revocation put ahead of the clock, or another issuer by its clock. Unset for no such client.
    */
-  function* reachingNow(
-    revocation: NewRevocation & { kind: 'issued_before' },
-    nowSeconds: number,
-  ): Act<NewRevocation | undefined> {
+  function* reachingNow(revocation: IssuedBefore, nowSeconds: number): Act<IssuedBefore | undefined> {
     const { clientId, atSeconds } = revocation;
     const ofClient = clientId === undefined ? 0 : yield* clients.issuedAhead(clientId);
     if (ofClient === undefined) return undefined;
     if (atSeconds <= nowSeconds) return revocation;
-    const ahead = clientId === undefined ? yield* issuedAheadOfAll(nowSeconds) : ofClient;
     const lastAct = Math.floor((yield* lastActMs()) / 1000);
-    // A clock that was far ahead once must not keep the whole fleet without tokens.
-    const byOthers = Math.min(lastAct, nowSeconds + MAX_CLOCK_DIFFERENCE_SECONDS);
-    return notBefore(revocation, Math.max(ahead, byOthers) + 1);
+    if (clientId !== undefined) return notBefore(revocation, Math.max(ofClient, lastAct) + 1);
+    // A clock that was far ahead once, or one client, must not keep the whole fleet without tokens.
+    const ahead = Math.max(lastAct, yield* issuedAheadOfAll(nowSeconds));
+    return notBefore(revocation, Math.min(ahead, nowSeconds + MAX_AHEAD_OF_ALL_SECONDS) + 1);
   }
 
   function* issuedAheadOfAll(nowSeconds: number): Act<number> {
     // Only a revocation puts tokens ahead: mostly there is none that late, and no client need be looked at.
     return (yield* revocations.lastMoment()) < nowSeconds ? 0 : yield* clients.issuedAheadOfAll();
+  }
+
+  /** Of each client with a token farther ahead than a revocation of all reaches, one of its own. */
+  function* ofThoseBeyond({ clientId, atSeconds, ...rest }: IssuedBefore, nowSeconds: number) {
+    const made: IssuedBefore[] = [];
+    if (clientId !== undefined || atSeconds <= nowSeconds) return made;
+    if ((yield* revocations.lastMoment()) < atSeconds) return made;
+    for (const beyond of yield* clients.issuedAtOrAfter(atSeconds)) {
+      const own = notBefore({ ...rest, clientId: beyond.clientId, atSeconds }, beyond.at + 1);
+      if ((yield* revocations.find(own)) === undefined) made.push(own);
+    }
+    return made;
   }
 
   function* revokeClient(asked: NewRevocation & { kind: 'client' }, atMs: number): Act<boolean> {
@@ -72,17 +83,22 @@ export function registryActs(store: Store): RegistryActs {
     event: AuditEvent,
   ): Act<RevocationRecorded> {
     const nowSeconds = Math.floor(event.atMs / 1000);
-    const revocation =
-      asked.kind === 'issued_before'
-        ? yield* reachingNow(asked, nowSeconds)
-        : asked.kind === 'client'
-          ? yield* reachingAll(asked)
-          : asked;
+    const revocation = yield* reaching(asked, nowSeconds);
     if (revocation === undefined) return { outcome: 'client_unknown' };
+    const beyond = revocation.kind === 'issued_before' ? yield* ofThoseBeyond(revocation, nowSeconds) : [];
     const already = yield* revocations.find(revocation);
-    if (already !== undefined) return { outcome: 'already', revocation: already };
+    if (already !== undefined && beyond.length === 0) return { outcome: 'already', revocation: already };
     yield* record(event);
+    for (const one of beyond) yield* revocations.insert(one, event.atMs);
     return { outcome: 'recorded', revocation: yield* revocations.insert(revocation, event.atMs) };
+  }
+
+  function* reaching(
+    asked: Exclude<NewRevocation, { kind: 'key' }>,
+    nowSeconds: number,
+  ): Act<Exclude<NewRevocation, { kind: 'key' }> | undefined> {
+    if (asked.kind === 'client') return yield* reachingAll(asked);
+    return asked.kind === 'issued_before' ? yield* reachingNow(asked, nowSeconds) : asked;
   }
 
   function* changeKeys(change: SigningKeyChange): Act<SigningKeysChanged> {

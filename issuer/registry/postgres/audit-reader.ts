@@ -15,9 +15,17 @@ export async function openPostgresAuditReader(database: string): Promise<AuditRe
   const place = parsePostgresUrl(database);
   const pool = openPool(place);
   try {
-    const { rows } = await pool.query("SELECT to_regclass('audit') AS name");
-    if (rows[0]?.name === null) {
+    const { rows } = await pool.query(
+      "SELECT to_regclass('audit') AS audit, to_regclass('transfer') AS transfer",
+    );
+    if (rows[0]?.audit === null) {
       throw new FleetgateError('registry_unavailable', `there is no registry in ${place.name}`);
+    }
+    if (rows[0]?.transfer !== null) {
+      throw new FleetgateError(
+        'registry_unavailable',
+        `${place.name} does not hold all yet: finish 'fleetgate migrate' first`,
+      );
     }
   } catch (error) {
     await pool.end();

@@ -6,6 +6,7 @@ import Sqlite from 'better-sqlite3';
 import type { Checkpoint } from '../../audit-chain.ts';
 import { auditReading } from '../acts/audit-events.ts';
 import { asRegistryError, type Database, openForReading } from './database.ts';
+import { refuseMoved } from './moved.ts';
 import { actRunner } from './run-act.ts';
 
 /** Pages copied in one go. Ours: 256 KiB, about a millisecond. */
@@ -27,7 +28,7 @@ export interface BackupReport {
  * Copies a database to one file, mode 0600, while an issuer may write to it: what was committed when it begins is in
  * it. The copy is checked page by page before it takes the place of `target`. The key that encrypts the signing keys
  * is not in it.
- * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `backup_failed`
+ * @throws FleetgateError `registry_unavailable`, `registry_schema_newer`, `registry_moved`, `backup_failed`
  */
 export async function backupDatabase(
   file: string,
@@ -38,6 +39,7 @@ export async function backupDatabase(
   const temporary = temporaryBeside(target);
   try {
     refuseSame(file, target);
+    refuseMoved(source, file);
     await copyDatabase(source, temporary, onProgress);
     const report = checkCopy(temporary);
     renameSync(temporary, target);

@@ -11,7 +11,7 @@ import { auditWriter } from './audit-writer.ts';
 import { checkPagesOf, copyDatabase, removeDatabase, syncDirectory, temporaryBeside } from './backup.ts';
 import { carryOver, compareClients } from './carry-over.ts';
 import { type Database, openDatabase, openForReading } from './database.ts';
-import { forgetMoved } from './moved.ts';
+import { forgetMoved, movedTo } from './moved.ts';
 import { actRunner } from './run-act.ts';
 
 /** Names in a list of the report; beyond them only the number is told. */
@@ -56,16 +56,30 @@ export async function restoreDatabase(backup: string, file: string, nowMs: numbe
     await copyBackup(backup, temporary);
     const hasPrevious = settlePrevious(file);
     const restored = await openDatabase(temporary);
+    const hasMoved = movedTo(restored) !== undefined || (hasPrevious && isMoved(file));
     forgetMoved(restored);
     let report: Omit<RestoreReport, 'asideFile'>;
     try {
-      report = restore(restored, hasPrevious ? file : undefined, nowMs);
+      report = restore(restored, { previousFile: hasPrevious ? file : undefined, hasMoved }, nowMs);
     } finally {
       restored.close();
     }
     return { ...report, asideFile: swap(temporary, file, nowMs) };
   } finally {
     removeDatabase(temporary);
+  }
+}
+
+function isMoved(file: string): boolean {
+  let database: Database | undefined;
+  try {
+    database = openForReading(file, { mayBeOlder: true });
+    return movedTo(database) !== undefined;
+  } catch {
+    // What cannot be read is no source of what is known either.
+    return false;
+  } finally {
+    database?.close();
   }
 }
 
@@ -122,7 +136,7 @@ function closeQuietly(database: Database | undefined): void {
 
 function restore(
   restored: Database,
-  previousFile: string | undefined,
+  { previousFile, hasMoved }: { readonly previousFile: string | undefined; readonly hasMoved: boolean },
   nowMs: number,
 ): Omit<RestoreReport, 'asideFile'> {
   const run = actRunner(restored);
@@ -131,7 +145,8 @@ function restore(
   const { atMs: backupAtMs } = run(auditTrail.end());
   const previous = previousFile === undefined ? undefined : attach(restored, previousFile);
   const lastBefore = previous?.checkpoint;
-  const isContinued = previous !== undefined && holds(restored, checkpoint);
+  // Of a registry that went on elsewhere nobody here knows what was revoked there.
+  const isContinued = !hasMoved && previous !== undefined && holds(restored, checkpoint);
   const known = isContinued ? 'all' : previous === undefined ? 'nothing' : 'some';
   try {
     return restored

@@ -162,6 +162,12 @@ async function begin(pool: pg.Pool, place: PostgresPlace, source: Database): Pro
         : `the registry was carried to ${moved} already: nothing is left to do but to set issuer.database`,
     );
   }
+  if (moved !== undefined) {
+    throw failed(
+      `the registry was carried to ${moved}, which is empty now; what was revoked there since is not in this file: ` +
+        'restore a backup of it first, which revokes all tokens',
+    );
+  }
   await inTransaction(pool, async (client) => {
     await client.query(`
       CREATE TABLE transfer (table_name text PRIMARY KEY, origin text NOT NULL, last_key jsonb);

@@ -189,7 +189,8 @@ test('a code that is bound to one device is refused to one that says to be anoth
     status: 409,
     body: {
       error: 'enrollment_conflict',
-      error_description: expect.stringMatching(/for serial '07', and the device says another/),
+      error_description:
+        'the enrollment is for another serial than the device says; use the one that was made for this device',
     },
   });
   for (const device of [{ serial: '07' }, { serial: null }, { serial: '' }, {}]) {

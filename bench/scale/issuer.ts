@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { backupDatabase } from '../../issuer/registry/sqlite/backup.ts';
 import { transferToPostgres } from '../../issuer/registry/transfer/to-postgres.ts';
 import type { Measured, Task } from '../issuer/load.ts';
 import { registerClients } from '../issuer/registration.ts';
@@ -44,7 +45,10 @@ export async function benchScaleIssuer(options: ScaleIssuerOptions): Promise<Rat
   try {
     postgres = await startPostgres({ fsync: 'on' });
     await registerClients(file, clients, 'client_secret_basic');
-    await transferToPostgres(file, postgres.url('bench'), { nowMs: Date.now() });
+    // Of a copy: no issuer starts on the file that was carried.
+    const carried = join(directory, 'carried.db');
+    await backupDatabase(file, carried);
+    await transferToPostgres(carried, postgres.url('bench'), { nowMs: Date.now() });
     await postgres.query('ANALYZE');
     const databases: Record<Store, string> = { sqlite: file, postgres: postgres.url('bench') };
     for (const store of figures.keys()) mkdirSync(join(directory, store));

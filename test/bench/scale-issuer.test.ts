@@ -5,7 +5,7 @@ import { benchScaleIssuer } from '../../bench/scale/issuer.ts';
 test.skipIf(isPostgresMissing)(
   'an issuer on each store is measured in one run, and the ratios are given',
   {
-    timeout: 240_000,
+    timeout: 120_000,
   },
   async () => {
     const lines: string[] = [];

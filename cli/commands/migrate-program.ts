@@ -37,8 +37,8 @@ export function addMigrateCommand(program: Command): void {
       `
 All is carried: clients with their secrets, keys, revocations, jobs, the audit trail. What was broken off goes on when
 the same command is run again; no issuer opens the schema before all is there, and was compared by counts and by the
-audit chain. The file stays, marked: no issuer starts on it again, or there were two registries. To try it carry a copy of the file.
-The key encryption key is not in it: each issuer needs a copy of that file.
+audit chain. The file stays, marked: no issuer starts on it again, as there would be two registries. To try
+it carry a copy of the file. The key encryption key is not in it: each issuer needs a copy of that key's file.
 
 Example:
   PGPASSFILE=~/.pgpass fleetgate migrate --data ./fleet --to postgres://fleetgate@db.example:5432/fleetgate`,
